@@ -1,0 +1,90 @@
+"""JSON bytes in, typed objects out.
+
+The official types' own validator reads bytes some twenty times faster than the SDK's `construct_type`;
+what it refuses (a value outside a Literal, a missing field) is built the SDK's lenient way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import orjson
+from openai import BaseModel
+from pydantic import ValidationError
+
+from .errors import ErrorPayload, find_error
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class ErrorInReply(Exception):
+    """The JSON is an error payload."""
+
+    def __init__(self, error: ErrorPayload) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class NotAReply(ValueError):
+    """The JSON is neither a reply of the expected type nor an error payload."""
+
+
+class Reader(Generic[T]):
+    """Reads one type.
+
+    Args:
+        cls: the type.
+        required: a field without which it is not that type, however lenient one is.
+    """
+
+    def __init__(self, cls: type[T], required: str) -> None:
+        self.cls = cls
+        self.required = required
+        self._validator: Any = None
+
+    def __call__(self, data: bytes) -> T:
+        """Read one object.
+
+        Raises:
+            ErrorInReply: it is an error payload.
+            NotAReply: it is something else.
+        """
+        if self._validator is None:  # the SDK defers building its schemas
+            self.cls.model_rebuild()
+            self._validator = self.cls.__pydantic_validator__
+        if b'"reasoning_content"' not in data:
+            try:
+                read: T = self._validator.validate_json(data)
+                return read
+            except ValidationError:
+                pass
+        return self._leniently(data)
+
+    def _leniently(self, data: bytes) -> T:
+        try:
+            payload = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise NotAReply(f"not JSON: {data[:200]!r}") from error
+        if (error_payload := find_error(payload)) is not None:
+            raise ErrorInReply(error_payload)
+        if not isinstance(payload, dict) or not isinstance(payload.get(self.required), (list, str)):
+            raise NotAReply(f"no {self.required!r} in the reply: {data[:200]!r}")
+        for choice in payload["choices"] if self.required == "choices" else ():
+            if isinstance(choice, dict):
+                _rename_reasoning(choice.get("message"))
+                _rename_reasoning(choice.get("delta"))
+                if "delta" in choice and choice["delta"] is None:  # some gateways' last chunk
+                    choice["delta"] = {}
+        try:
+            read: T = self._validator.validate_python(payload)
+        except ValidationError:
+            read = self.cls.construct(**payload)
+        return read
+
+
+def _rename_reasoning(message: Any) -> None:
+    """`reasoning_content` (vLLM before 0.16) is `reasoning`."""
+    if isinstance(message, dict) and "reasoning_content" in message:
+        older = message.pop("reasoning_content")
+        if message.get("reasoning") is None:
+            message["reasoning"] = older

@@ -1,0 +1,293 @@
+"""Transcriptions and translations: POST /v1/audio/transcriptions, /v1/audio/translations.
+
+vLLM streams chunks of its own (`choices[0].delta.content`), with one finish_reason for every 30 s of
+audio and then more; they come out as OpenAI's `transcript.text.delta` and one `transcript.text.done`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from openai._files import async_to_httpx_files, to_httpx_files
+from openai.resources.audio import AsyncAudio as SDKAsyncAudio
+from openai.resources.audio import AsyncTranscriptions as SDKAsyncTranscriptions
+from openai.resources.audio import AsyncTranslations as SDKAsyncTranslations
+from openai.resources.audio import Audio as SDKAudio
+from openai.resources.audio import Transcriptions as SDKTranscriptions
+from openai.resources.audio import Translations as SDKTranslations
+from openai.types.audio import (
+    Transcription,
+    TranscriptionStreamEvent,
+    TranscriptionTextDeltaEvent,
+    TranscriptionTextDoneEvent,
+    TranscriptionVerbose,
+    Translation,
+    TranslationVerbose,
+)
+from openai.types.audio.transcription_create_params import TranscriptionCreateParamsBase
+from openai.types.audio.transcription_diarized import TranscriptionDiarized
+from openai.types.audio.transcription_text_done_event import Usage
+from openai.types.audio.translation_create_params import TranslationCreateParams
+from typing_extensions import TypedDict, Unpack
+
+from ..calls import Call, Variant
+from ..params import RequestOptions, names, options_of, read_params
+from ..reading import Reader
+from ..replies import reading
+from ..streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from ..types.audio import TranscriptionChunk
+from ..unsupported import only
+
+if TYPE_CHECKING:
+    from ..client import VLLM, AsyncVLLM
+
+
+class SpeechParams(TypedDict, total=False):
+    """What vLLM accepts besides OpenAI's parameters."""
+
+    stream: bool | None
+    stream_include_usage: bool | None
+    """Token counts in the `transcript.text.done` event."""
+    stream_continuous_usage_stats: bool | None
+    hotwords: str | None
+    to_language: str | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    seed: int | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    repetition_penalty: float | None
+    length_penalty: float | None
+    max_completion_tokens: int | None
+    use_beam_search: bool | None
+    n: int | None
+    vllm_xargs: Mapping[str, Any] | None
+
+
+class TranscriptionParams(TranscriptionCreateParamsBase, SpeechParams, RequestOptions, total=False):
+    """Everything that `audio.transcriptions.create` accepts.
+
+    `response_format` is "json", "text", "verbose_json" or "diarized_json"; vLLM refuses srt and vtt.
+    """
+
+
+class TranslationParams(TranslationCreateParams, SpeechParams, RequestOptions, total=False):
+    """Everything that `audio.translations.create` accepts."""
+
+    language: str | None
+
+
+_READERS: dict[str, dict[str, Reader[Any]]] = {
+    "transcriptions": {
+        "json": Reader(Transcription, "text"),
+        "verbose_json": Reader(TranscriptionVerbose, "text"),
+        "diarized_json": Reader(TranscriptionDiarized, "text"),
+    },
+    "translations": {
+        "json": Reader(Translation, "text"),
+        "verbose_json": Reader(TranslationVerbose, "text"),
+    },
+}
+_KNOWN = {"transcriptions": names(TranscriptionParams), "translations": names(TranslationParams)}
+
+
+def _call(kind: str, given: Mapping[str, Any]) -> tuple[Call, dict[str, Any], Any]:
+    """The call, its request options, and the file."""
+    operation = f"audio.{kind}.create"
+    form, options = read_params(operation, given, _KNOWN[kind])
+    file = form.pop("file", None)
+    if file is None:
+        raise TypeError(f"{operation}: pass file=, the audio: bytes, a path, an open file or (name, content)")
+    if isinstance(file, str):
+        raise TypeError(f"{operation}: file is a string; pass pathlib.Path({file!r}) to send that file")
+    if isinstance(form.get("vllm_xargs"), Mapping):
+        form["vllm_xargs"] = orjson.dumps(form["vllm_xargs"]).decode()
+    stream = form.get("stream") is True
+    if not stream:
+        form.pop("stream", None)
+    call = Call(
+        operation,
+        (Variant(f"/v1/audio/{kind}"),),
+        model=form.pop("model", None),
+        form=form,
+        json_reply=form.get("response_format") != "text",
+        streams=stream,
+    )
+    options = options_of(options)
+    # The SDK replaces it by one that names the boundary between the form's parts.
+    options["headers"] = {"Content-Type": "multipart/form-data", **options.get("headers", {})}
+    return call, options, {"file": file}
+
+
+def _read(kind: str, call: Call) -> Any:
+    readers = _READERS[kind]
+    form = call.form or {}
+    if form.get("response_format") == "text":
+        return reading(call, _read_text)
+    return reading(call, readers.get(form.get("response_format", "json"), readers["json"]))
+
+
+def _read_text(content: bytes) -> str:
+    """The text alone, which vLLM wraps in JSON and others do not."""
+    try:
+        payload = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return content.decode("utf-8", "replace")
+    text = payload.get("text") if isinstance(payload, dict) else None
+    return text if isinstance(text, str) else content.decode("utf-8", "replace")
+
+
+class TranscriptionEvents:
+    """vLLM's chunks in, OpenAI's events out."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._usage: Usage | None = None
+
+    def feed(self, chunk: TranscriptionChunk) -> list[TranscriptionStreamEvent]:
+        """Take a chunk; return the events that it makes."""
+        if (usage := chunk.usage) is not None:
+            self._usage = Usage.construct(
+                type="tokens",
+                input_tokens=usage.prompt_tokens,
+                output_tokens=usage.completion_tokens,
+                total_tokens=usage.total_tokens,
+            )
+        events: list[TranscriptionStreamEvent] = []
+        for choice in chunk.choices:
+            if text := choice.delta.content:
+                self._texts.append(text)
+                events.append(TranscriptionTextDeltaEvent.construct(type="transcript.text.delta", delta=text))
+        return events
+
+    def finish(self) -> list[TranscriptionStreamEvent]:
+        """Take the end of the stream: the whole text."""
+        return [
+            TranscriptionTextDoneEvent.construct(
+                type="transcript.text.done", text="".join(self._texts), usage=self._usage
+            )
+        ]
+
+    def fail(self, error: Exception) -> list[TranscriptionStreamEvent]:
+        """Take the failure of the stream, which OpenAI has no event for."""
+        return []
+
+
+@only("audio.transcriptions", "create")
+class Transcriptions(SDKTranscriptions):
+    """Speech to text in the language that is spoken."""
+
+    _client: VLLM
+
+    def create(self, **params: Unpack[TranscriptionParams]) -> Any:  # type: ignore[override]
+        """Transcribe audio.
+
+        Args:
+            params: see `TranscriptionParams`; `file` is bytes, a path, an open file or (name, content).
+
+        Returns:
+            A `Transcription`; a `TranscriptionVerbose` or `TranscriptionDiarized` for those formats; a
+            string for "text"; with `stream=True` a stream of `TranscriptionStreamEvent`.
+        """
+        return _create(self._client, "transcriptions", params)
+
+
+@only("audio.transcriptions", "create")
+class AsyncTranscriptions(SDKAsyncTranscriptions):
+    """Speech to text in the language that is spoken."""
+
+    _client: AsyncVLLM
+
+    async def create(self, **params: Unpack[TranscriptionParams]) -> Any:  # type: ignore[override]
+        """Transcribe audio; see `Transcriptions.create`."""
+        return await _async_create(self._client, "transcriptions", params)
+
+
+@only("audio.translations", "create")
+class Translations(SDKTranslations):
+    """Speech to text in English."""
+
+    _client: VLLM
+
+    def create(self, **params: Unpack[TranslationParams]) -> Any:  # type: ignore[override]
+        """Translate audio.
+
+        Args:
+            params: see `TranslationParams`; `file` as in `Transcriptions.create`.
+
+        Returns:
+            A `Translation`, a `TranslationVerbose`, a string for "text", or with `stream=True` a stream
+            of `TranscriptionStreamEvent`.
+        """
+        return _create(self._client, "translations", params)
+
+
+@only("audio.translations", "create")
+class AsyncTranslations(SDKAsyncTranslations):
+    """Speech to text in English."""
+
+    _client: AsyncVLLM
+
+    async def create(self, **params: Unpack[TranslationParams]) -> Any:  # type: ignore[override]
+        """Translate audio; see `Translations.create`."""
+        return await _async_create(self._client, "translations", params)
+
+
+def _create(client: VLLM, kind: str, params: Mapping[str, Any]) -> Any:
+    call, options, files = _call(kind, params)
+    files = to_httpx_files(files)
+    if call.streams:
+        stream_cls = VLLMStream[TranscriptionChunk]
+        return client._perform(call, options, files=files, stream_cls=stream_cls, read=_converted)
+    return client._perform(call, options, files=files, read=_read(kind, call))
+
+
+async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, Any]) -> Any:
+    call, options, files = _call(kind, params)
+    files = await async_to_httpx_files(files)
+    if call.streams:
+        stream_cls = AsyncVLLMStream[TranscriptionChunk]
+        return await client._perform(call, options, files=files, stream_cls=stream_cls, read=_async_converted)
+    return await client._perform(call, options, files=files, read=_read(kind, call))
+
+
+def _converted(stream: Any) -> Any:
+    return ConvertedStream(stream, TranscriptionEvents())
+
+
+def _async_converted(stream: Any) -> Any:
+    return AsyncConvertedStream(stream, TranscriptionEvents())
+
+
+@only("audio", "transcriptions", "translations")
+class Audio(SDKAudio):
+    """`audio.transcriptions` and `audio.translations`."""
+
+    @cached_property
+    def transcriptions(self) -> Transcriptions:
+        """Speech to text."""
+        return Transcriptions(self._client)
+
+    @cached_property
+    def translations(self) -> Translations:
+        """Speech to English text."""
+        return Translations(self._client)
+
+
+@only("audio", "transcriptions", "translations")
+class AsyncAudio(SDKAsyncAudio):
+    """`audio.transcriptions` and `audio.translations`."""
+
+    @cached_property
+    def transcriptions(self) -> AsyncTranscriptions:
+        """Speech to text."""
+        return AsyncTranscriptions(self._client)
+
+    @cached_property
+    def translations(self) -> AsyncTranslations:
+        """Speech to English text."""
+        return AsyncTranslations(self._client)

@@ -1,0 +1,110 @@
+"""Text completions: POST /v1/completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from openai import AsyncStream, Stream
+from openai.resources.completions import AsyncCompletions as SDKAsyncCompletions
+from openai.resources.completions import Completions as SDKCompletions
+from openai.types.completion_create_params import CompletionCreateParamsBase
+from typing_extensions import Unpack
+
+from ..calls import Call, Variant
+from ..params import RequestOptions, encode, names, options_of, read_params
+from ..reading import Reader
+from ..replies import reading
+from ..streams import AsyncVLLMStream, VLLMStream
+from ..types import Completion
+from ..unsupported import only
+from .sampling import SamplingParams
+
+if TYPE_CHECKING:
+    from ..client import VLLM, AsyncVLLM
+
+
+class CompletionParams(CompletionCreateParamsBase, SamplingParams, RequestOptions, total=False):
+    """Everything that `completions.create` accepts but `stream`.
+
+    `max_tokens` is 16 unless set. A server with a reasoning parser ignores `structured_outputs` here.
+    """
+
+    add_special_tokens: bool | None
+    """Default True."""
+    prompt_embeds: str | list[str] | None
+    """Base64 of a saved torch tensor; needs --enable-prompt-embeds."""
+    response_format: Mapping[str, Any] | None
+
+
+_KNOWN = names(CompletionParams)
+_READ = Reader(Completion, "choices")
+
+
+def _call(params: Mapping[str, Any], stream: bool) -> tuple[Call, dict[str, Any]]:
+    body, options = read_params("completions.create", params, _KNOWN)
+    model = body.pop("model", None)
+    if stream:
+        body["stream"] = True
+    call = Call(
+        "completions.create", (Variant("/v1/completions", encode(body)),), model=model, streams=stream
+    )
+    return call, options_of(options)
+
+
+@only("completions", "create")
+class Completions(SDKCompletions):
+    """Text completions."""
+
+    _client: VLLM
+
+    @overload  # type: ignore[override]
+    def create(self, *, stream: Literal[True], **params: Unpack[CompletionParams]) -> Stream[Completion]: ...
+    @overload
+    def create(
+        self, *, stream: Literal[False] | None = None, **params: Unpack[CompletionParams]
+    ) -> Completion: ...
+    @overload
+    def create(
+        self, *, stream: bool | None = None, **params: Unpack[CompletionParams]
+    ) -> Completion | Stream[Completion]: ...
+    def create(self, *, stream: Any = None, **params: Any) -> Any:
+        """Continue a text.
+
+        Args:
+            stream: whether to return a stream of chunks.
+            params: see `CompletionParams`; `prompt` is a text, token ids, or a list of either.
+
+        Returns:
+            A `Completion`, or a stream of them; choice i*n+j is answer j to prompt i.
+        """
+        call, options = _call(params, stream is True)
+        if call.streams:
+            return self._client._perform(call, options, stream_cls=VLLMStream[Completion])
+        return self._client._perform(call, options, read=reading(call, _READ))
+
+
+@only("completions", "create")
+class AsyncCompletions(SDKAsyncCompletions):
+    """Text completions."""
+
+    _client: AsyncVLLM
+
+    @overload  # type: ignore[override]
+    async def create(
+        self, *, stream: Literal[True], **params: Unpack[CompletionParams]
+    ) -> AsyncStream[Completion]: ...
+    @overload
+    async def create(
+        self, *, stream: Literal[False] | None = None, **params: Unpack[CompletionParams]
+    ) -> Completion: ...
+    @overload
+    async def create(
+        self, *, stream: bool | None = None, **params: Unpack[CompletionParams]
+    ) -> Completion | AsyncStream[Completion]: ...
+    async def create(self, *, stream: Any = None, **params: Any) -> Any:
+        """Continue a text; see `Completions.create`."""
+        call, options = _call(params, stream is True)
+        if call.streams:
+            return await self._client._perform(call, options, stream_cls=AsyncVLLMStream[Completion])
+        return await self._client._perform(call, options, read=reading(call, _READ))

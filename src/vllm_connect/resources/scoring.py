@@ -1,0 +1,172 @@
+"""Score, classify and pooling: POST /score, /classify, /pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from typing_extensions import Unpack
+
+from ..calls import Call, Variant
+from ..params import encode, names, options_of, read_params
+from ..reading import Reader
+from ..replies import reading
+from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
+from .own import AsyncOwnResource, OwnResource
+from .rerank import PoolingOptions, path_is_missing
+
+#: A text, or vLLM's ``{"content": [parts]}``.
+Item = str | Mapping[str, Any]
+
+
+class ScoreParams(PoolingOptions, total=False):
+    """Parameters of `score.create`: one pair of names for the two sides, one to many or pairwise."""
+
+    model: str | None
+    queries: Item | Sequence[Item]
+    documents: Item | Sequence[Item]
+    items: Item | Sequence[Item]
+    text_1: Item | Sequence[Item]
+    text_2: Item | Sequence[Item]
+    data_1: Item | Sequence[Item]
+    data_2: Item | Sequence[Item]
+    instruction: str | None
+    max_tokens_per_query: int | None
+    max_tokens_per_doc: int | None
+    user: str | None
+
+
+class InputParams(PoolingOptions, total=False):
+    """Parameters of `classify.create`: `input` or `messages`."""
+
+    model: str | None
+    input: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+    messages: Iterable[Any]
+    add_special_tokens: bool | None
+    add_generation_prompt: bool | None
+    continue_final_message: bool | None
+    chat_template: str | None
+    media_io_kwargs: Mapping[str, Any] | None
+    user: str | None
+
+
+class PoolingParams(InputParams, total=False):
+    """Parameters of `pooling.create`."""
+
+    task: str | None
+    """embed, classify, token_embed, token_classify or plugin. Default: the model's."""
+    data: Any
+    """For an I/O processor plug-in."""
+    encoding_format: str | None
+    """"float" (default) or "base64"."""
+    embed_dtype: str | None
+    endianness: str | None
+    softmax: bool | None
+
+
+_SCORE = names(ScoreParams)
+_CLASSIFY = names(InputParams)
+_POOLING = names(PoolingParams)
+
+_READ_SCORE = Reader(ScoreResponse, "data")
+_READ_CLASSIFY = Reader(ClassificationResponse, "data")
+_READ_POOLING = Reader(PoolingResponse, "data")
+
+_PAIRS = (("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2"))
+
+
+def _call(
+    operation: str, paths: tuple[str, ...], known: frozenset[str], given: Mapping[str, Any]
+) -> tuple[Call, dict[str, Any]]:
+    body, options = read_params(operation, given, known)
+    model = body.pop("model", None)
+    content = encode(body)
+    variants = tuple(Variant(path, content) for path in paths)
+    return Call(operation, variants, model=model, falls_back=path_is_missing), options_of(options)
+
+
+def _score_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any]]:
+    if not any(given.get(left) is not None and given.get(right) is not None for left, right in _PAIRS):
+        raise TypeError("score.create: pass queries= and documents=, or text_1= and text_2=")
+    return _call("score.create", ("/score", "/v1/score"), _SCORE, given)
+
+
+def _classify_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any]]:
+    if given.get("input") is None and given.get("messages") is None:
+        raise TypeError("classify.create: pass input= or messages=")
+    return _call("classify.create", ("/classify",), _CLASSIFY, given)
+
+
+def _pooling_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any]]:
+    if all(given.get(name) is None for name in ("input", "messages", "data")):
+        raise TypeError("pooling.create: pass input=, messages= or data=")
+    encoding = given.get("encoding_format")
+    if encoding in ("bytes", "bytes_only"):
+        raise ValueError(f"pooling.create: encoding_format is 'float' or 'base64', not {encoding!r}")
+    return _call("pooling.create", ("/pooling",), _POOLING, given)
+
+
+class Score(OwnResource):
+    """`score.create`."""
+
+    def create(self, **params: Unpack[ScoreParams]) -> ScoreResponse:
+        """Score how well texts match: one with many, or pairwise.
+
+        Args:
+            params: see `ScoreParams`; cross-encoders give probabilities, embedding models cosines.
+        """
+        call, options = _score_call(params)
+        return self._client._perform(call, options, read=reading(call, _READ_SCORE))  # type: ignore[no-any-return]
+
+
+class AsyncScore(AsyncOwnResource):
+    """`score.create`."""
+
+    async def create(self, **params: Unpack[ScoreParams]) -> ScoreResponse:
+        """Score how well texts match; see `Score.create`."""
+        call, options = _score_call(params)
+        return await self._client._perform(call, options, read=reading(call, _READ_SCORE))  # type: ignore[no-any-return]
+
+
+class Classify(OwnResource):
+    """`classify.create`."""
+
+    def create(self, **params: Unpack[InputParams]) -> ClassificationResponse:
+        """Classify texts.
+
+        Args:
+            params: see `InputParams`.
+        """
+        call, options = _classify_call(params)
+        return self._client._perform(call, options, read=reading(call, _READ_CLASSIFY))  # type: ignore[no-any-return]
+
+
+class AsyncClassify(AsyncOwnResource):
+    """`classify.create`."""
+
+    async def create(self, **params: Unpack[InputParams]) -> ClassificationResponse:
+        """Classify texts; see `Classify.create`."""
+        call, options = _classify_call(params)
+        return await self._client._perform(call, options, read=reading(call, _READ_CLASSIFY))  # type: ignore[no-any-return]
+
+
+class Pooling(OwnResource):
+    """`pooling.create`."""
+
+    def create(self, **params: Unpack[PoolingParams]) -> PoolingResponse:
+        """Run a pooling model for what it gives: a vector, a vector per token, classes.
+
+        Args:
+            params: see `PoolingParams`.
+        """
+        call, options = _pooling_call(params)
+        return self._client._perform(call, options, read=reading(call, _READ_POOLING))  # type: ignore[no-any-return]
+
+
+class AsyncPooling(AsyncOwnResource):
+    """`pooling.create`."""
+
+    async def create(self, **params: Unpack[PoolingParams]) -> PoolingResponse:
+        """Run a pooling model; see `Pooling.create`."""
+        call, options = _pooling_call(params)
+        return await self._client._perform(call, options, read=reading(call, _READ_POOLING))  # type: ignore[no-any-return]

@@ -1,0 +1,276 @@
+"""One item of a response while its stream writes it: what was written, and the events that tell so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import orjson
+from openai import BaseModel
+from openai.types.chat import ChatCompletionTokenLogprob
+from openai.types.responses import (
+    ResponseContentPartAddedEvent,
+    ResponseContentPartDoneEvent,
+    ResponseFunctionCallArgumentsDeltaEvent,
+    ResponseFunctionCallArgumentsDoneEvent,
+    ResponseReasoningTextDeltaEvent,
+    ResponseReasoningTextDoneEvent,
+    ResponseRefusalDeltaEvent,
+    ResponseRefusalDoneEvent,
+    ResponseTextDeltaEvent,
+    ResponseTextDoneEvent,
+    response_content_part_added_event,
+    response_content_part_done_event,
+)
+from openai.types.responses.response_output_text import Logprob
+
+from . import logprobs
+from .output import (
+    CallIds,
+    Item,
+    ItemStatus,
+    Part,
+    call_item,
+    message_item,
+    new_id,
+    reasoning_item,
+    refusal_part,
+    text_part,
+)
+
+
+class Emitter(Protocol):
+    """Whoever collects the events and numbers them."""
+
+    def emit(self, cls: type[BaseModel], **fields: Any) -> None:
+        """Add an event."""
+
+
+class Writer:
+    """What all items have in common.
+
+    Attributes:
+        id: of the item.
+        index: its place in the output, -1 before it has one.
+        status: "in_progress" until it ended.
+    """
+
+    prefix = ""
+
+    def __init__(self) -> None:
+        self.id = new_id(self.prefix)
+        self.index = -1
+        self.status: ItemStatus = "in_progress"
+
+    @property
+    def may_end(self) -> bool:
+        """Whether it is complete if another item begins now."""
+        return True
+
+    def end(self, out: Emitter, status: ItemStatus) -> None:
+        """Tell that its content is complete."""
+        raise NotImplementedError
+
+    def item(self, status: ItemStatus) -> Item:
+        """The item as written so far."""
+        raise NotImplementedError
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """How events name it."""
+        return {"item_id": self.id, "output_index": self.index}
+
+
+class ReasoningWriter(Writer):
+    """Writes reasoning: one part."""
+
+    prefix = "rs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[str] = []
+
+    def write(self, out: Emitter, text: str) -> None:
+        """Add text."""
+        if not self._pieces:
+            part = response_content_part_added_event.PartReasoningText(type="reasoning_text", text="")
+            out.emit(
+                ResponseContentPartAddedEvent,
+                part=part,
+                content_index=0,
+                **self.place,
+                type="response.content_part.added",
+            )
+        self._pieces.append(text)
+        out.emit(
+            ResponseReasoningTextDeltaEvent,
+            delta=text,
+            content_index=0,
+            item_id=self.id,
+            output_index=self.index,
+            type="response.reasoning_text.delta",
+        )
+
+    def end(self, out: Emitter, status: ItemStatus) -> None:
+        """Tell that the part is complete."""
+        place = {"content_index": 0, **self.place}
+        text = "".join(self._pieces)
+        out.emit(ResponseReasoningTextDoneEvent, text=text, **place, type="response.reasoning_text.done")
+        part = response_content_part_done_event.PartReasoningText(type="reasoning_text", text=text)
+        out.emit(ResponseContentPartDoneEvent, part=part, **place, type="response.content_part.done")
+
+    def item(self, status: ItemStatus) -> Item:
+        """The reasoning so far."""
+        return reasoning_item(self.id, "".join(self._pieces), status)
+
+
+class _Part:
+    """One part of a message: text or a refusal."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.pieces: list[str] = []
+        self.logprobs: list[Logprob] = []
+
+    def made(self) -> Part:
+        text = "".join(self.pieces)
+        return text_part(text, self.logprobs) if self.kind == "output_text" else refusal_part(text)
+
+
+class MessageWriter(Writer):
+    """Writes a message: parts of text and refusals, in turn."""
+
+    prefix = "msg"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[_Part] = []
+
+    def write(
+        self, out: Emitter, kind: str, text: str, tokens: Sequence[ChatCompletionTokenLogprob] = ()
+    ) -> None:  # fmt: skip
+        """Add text.
+
+        Args:
+            out: takes the events.
+            kind: "output_text" or "refusal".
+            text: the text.
+            tokens: log probabilities of what was generated with it.
+        """
+        if not self._parts or self._parts[-1].kind != kind:
+            self._begin_part(out, kind)
+        part = self._parts[-1]
+        part.pieces.append(text)
+        if kind == "refusal":
+            place = {"content_index": len(self._parts) - 1, **self.place}
+            out.emit(ResponseRefusalDeltaEvent, delta=text, **place, type="response.refusal.delta")
+            return
+        if tokens:
+            tokens = logprobs.logprobs_of(text, tokens)
+            part.logprobs += logprobs.of_part(tokens)
+        out.emit(
+            ResponseTextDeltaEvent,
+            delta=text,
+            content_index=len(self._parts) - 1,
+            item_id=self.id,
+            output_index=self.index,
+            logprobs=logprobs.of_delta(tokens) if tokens else [],
+            type="response.output_text.delta",
+        )
+
+    def end(self, out: Emitter, status: ItemStatus) -> None:
+        """Tell that the last part is complete."""
+        if not self._parts:
+            return
+        part = self._parts[-1]
+        made = part.made()
+        place = {"content_index": len(self._parts) - 1, **self.place}
+        if made.type == "refusal":
+            out.emit(ResponseRefusalDoneEvent, refusal=made.refusal, **place, type="response.refusal.done")
+        else:
+            done = logprobs.of_done(part.logprobs)
+            out.emit(ResponseTextDoneEvent, text=made.text, logprobs=done, **place, type="response.output_text.done")
+        out.emit(ResponseContentPartDoneEvent, part=made, **place, type="response.content_part.done")
+
+    def item(self, status: ItemStatus) -> Item:
+        """The message so far."""
+        return message_item(self.id, [part.made() for part in self._parts], status)
+
+    def _begin_part(self, out: Emitter, kind: str) -> None:
+        self.end(out, "completed")
+        self._parts.append(_Part(kind))
+        out.emit(
+            ResponseContentPartAddedEvent,
+            part=self._parts[-1].made(),
+            content_index=len(self._parts) - 1,
+            **self.place,
+            type="response.content_part.added",
+        )
+
+
+class CallWriter(Writer):
+    """Writes a function call.
+
+    Args:
+        ids: gives it its `call_id`.
+    """
+
+    prefix = "fc"
+
+    def __init__(self, ids: CallIds) -> None:
+        super().__init__()
+        self._ids = ids
+        self._call_id = ""
+        self._server_id: str | None = None
+        self._name = ""
+        self._pieces: list[str] = []
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the arguments are complete."""
+        try:
+            orjson.loads("".join(self._pieces))
+        except orjson.JSONDecodeError:
+            return False
+        return True
+
+    def is_another(self, server_id: str | None, name: str) -> bool:
+        """Whether a piece with this id and name belongs to another call, though it has the same index."""
+        if server_id and self._server_id:
+            return server_id != self._server_id
+        return bool(not server_id and self._pieces and name and name != self._name)
+
+    def hear(self, server_id: str | None, name: str) -> None:
+        """Take what a piece says of the call itself: some servers repeat it, or say it bit by bit."""
+        self._server_id = server_id or self._server_id
+        if name != self._name and not self._pieces:
+            self._name += name
+        self._name = self._name or name
+
+    def write(self, out: Emitter, arguments: str) -> None:
+        """Add to the arguments."""
+        self._pieces.append(arguments)
+        out.emit(
+            ResponseFunctionCallArgumentsDeltaEvent,
+            delta=arguments,
+            item_id=self.id,
+            output_index=self.index,
+            type="response.function_call_arguments.delta",
+        )
+
+    def end(self, out: Emitter, status: ItemStatus) -> None:
+        """Tell that the arguments are complete."""
+        if not self._pieces and status == "completed":
+            self.write(out, "{}")  # no arguments: clients read them as JSON
+        out.emit(
+            ResponseFunctionCallArgumentsDoneEvent,
+            arguments="".join(self._pieces),
+            name=self._name,
+            **self.place,
+            type="response.function_call_arguments.done",
+        )
+
+    def item(self, status: ItemStatus) -> Item:
+        """The call so far."""
+        self._call_id = self._call_id or self._ids.take(self._server_id)
+        return call_item(self.id, self._call_id, self._name, "".join(self._pieces), status)

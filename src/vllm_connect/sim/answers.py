@@ -1,0 +1,33 @@
+"""What an answer consists of, before it becomes tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Call:
+    """A tool call: the arguments are JSON text, as the model would have written it."""
+
+    name: str
+    arguments: str
+
+
+@dataclass
+class Answer:
+    """What is said to a conversation.
+
+    Attributes:
+        content: The text, `None` if there is none beside the calls.
+        reasoning: What is thought before, if thinking is on.
+        calls: The tools that are called.
+        values: What the conversation says about fields that a schema may ask for.
+    """
+
+    content: str | None
+    reasoning: str = "I answer."
+    calls: list[Call] = field(default_factory=list)
+    values: Json = field(default_factory=dict)

@@ -1,0 +1,224 @@
+"""`/v1/chat/completions`, plain and streamed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .chat_request import ChatRequest, read_chat
+from .errors import LateError, unknown_model
+from .generation import Generation, Token
+from .grammar import text_of
+from .logprobs import chat_entry, prompt_entries
+from .options import Options
+from .prompts import multimodal_tokens
+from .replies import DONE, EventStream, Json, error_event, event, new_id, now, paced, read_json, request_id
+from .turns import Turn, prepare, take
+from .usage import chat_usage, without_nulls
+
+Delta = dict[str, Any]
+
+
+async def chat_completions(request: Request) -> Response:
+    """Answers a chat completions request."""
+    options: Options = request.app.state.options
+    body = read_chat(await read_json(request))
+    if body.model and body.model not in options.models:
+        raise unknown_model(body.model, options.models)
+    prompt, tokens = prepare(body, options)
+    reply = Reply(request_id(request, "chatcmpl", body.request_id), body, options)
+    try:
+        turn = take(body, options, prompt, tokens)
+    except LateError as error:
+        if not body.stream:
+            raise
+        return EventStream(paced([error_event(error, options.error_shape), DONE], 0))
+    headers = _load_metrics(request)
+    if body.stream:
+        return EventStream(paced(reply.events(turn), options.delay), headers)
+    await asyncio.sleep(options.delay * turn.completion_tokens)
+    return Json(reply.whole(turn), headers=headers)
+
+
+class Reply:
+    """One chat completion: the same turn as a whole or as events."""
+
+    def __init__(self, id: str, request: ChatRequest, options: Options) -> None:
+        self.id, self.request, self.options = id, request, options
+        self.created = now()
+        begun = request.messages[-1]
+        self.echoed = text_of(begun) if request.echo and begun.get("role") == "assistant" else ""
+
+    def whole(self, turn: Turn) -> dict[str, Any]:
+        """The answer as a whole."""
+        request = self.request
+        count = request.prompt_logprobs
+        if count is None and request.echo:
+            count = request.top_logprobs
+        return {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.options.models[0],
+            "choices": [self._choice(i, generation) for i, generation in enumerate(turn.generations)],
+            "service_tier": None,
+            "system_fingerprint": self.options.fingerprint,
+            "usage": self._usage(turn),
+            "prompt_logprobs": None if count is None else prompt_entries(turn.prompt_tokens, count),
+            "prompt_token_ids": turn.prompt_tokens if request.return_token_ids else None,
+            "prompt_text": turn.prompt_text if request.return_prompt_text else None,
+            "kv_transfer_params": request.kv_transfer_params,
+            "ec_transfer_params": request.ec_transfer_params,
+            "metrics": None,
+        }
+
+    def events(self, turn: Turn) -> Iterator[bytes]:
+        """The answer as a stream."""
+        request, last = self.request, self.options.fingerprint
+        wanted = request.stream_options
+        usage = bool(wanted and wanted.include_usage)
+        continuous = usage and bool(wanted and wanted.continuous_usage_stats)
+        told = [0] * len(turn.generations)
+
+        def chunk(choice: dict[str, Any], **more: Any) -> bytes:
+            body = {
+                "id": self.id,
+                "object": "chat.completion.chunk",
+                "created": self.created,
+                "model": self.options.models[0],
+                "choices": [choice] if choice else [],
+            }
+            if continuous and choice:
+                i = choice["index"]
+                body["usage"] = self._running_usage(turn, turn.generations[i].tokens[: told[i]])
+            return event({**body, **more})
+
+        for i in range(len(turn.generations)):
+            delta: Delta = {"role": "assistant", "content": ""}
+            ids = turn.prompt_tokens if request.return_token_ids else None
+            text = turn.prompt_text if request.return_prompt_text else None
+            choice = {"index": i, "delta": delta, "logprobs": None, "finish_reason": None}
+            yield chunk(choice, prompt_token_ids=ids, prompt_text=text)
+        if self.echoed:
+            for i in range(len(turn.generations)):
+                choice = {"index": i, "delta": {"content": self.echoed}, "logprobs": None}
+                yield chunk({**choice, "finish_reason": None, "token_ids": None})
+        for step in zip_longest(*(self._steps(i, g) for i, g in enumerate(turn.generations))):
+            for found in step:
+                if found is None:
+                    continue
+                choice = found
+                told[choice["index"]] += 1
+                if choice["delta"] is None:
+                    continue
+                ended = choice["finish_reason"] is not None
+                yield chunk(choice, **({"system_fingerprint": last} if ended and not usage else {}))
+        if usage:
+            yield chunk({}, usage=without_nulls(self._usage(turn)), system_fingerprint=last)
+        yield DONE
+
+    def _choice(self, index: int, generation: Generation) -> dict[str, Any]:
+        request = self.request
+        reasoning = generation.text("reasoning") or None
+        content: str | None = self.echoed + generation.text("content")
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        message |= {"annotations": None, "audio": None, "function_call": None}
+        if generation.called and generation.calls_complete:
+            auto = request.tool_choice == "auto"
+            message["content"] = content or (None if auto else "")
+            message["tool_calls"] = [
+                {
+                    "id": f"chatcmpl-tool-{new_id()}",
+                    "type": "function",
+                    "function": {"name": name, "arguments": generation.text("arguments", i)},
+                }
+                for i, name in enumerate(generation.called)
+            ]
+        elif generation.thought_only:
+            message["content"] = None
+        else:
+            message["content"] = (content or "") + generation.raw_calls
+        message |= self._reasoning(reasoning if request.include_reasoning else None)
+        logprobs = None
+        if (count := request.wanted_logprobs) is not None:
+            logprobs = {"content": [self._logprob(token, count) for token in generation.tokens]}
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": logprobs,
+            "finish_reason": generation.finish_reason,
+            "stop_reason": generation.stop_reason,
+            "token_ids": [token.id for token in generation.tokens] if request.return_token_ids else None,
+            "routed_experts": None,
+        }
+
+    def _steps(self, index: int, generation: Generation) -> Iterator[dict[str, Any]]:
+        """What each token tells; a `delta` of `None` where it tells nothing."""
+        request, tokens = self.request, generation.tokens
+        count = request.wanted_logprobs
+        told_anyway = count is not None or bool(request.return_token_ids)
+        for at, token in enumerate(tokens):
+            ended = at == len(tokens) - 1
+            delta = self._delta(token, tokens[at + 1] if not ended else None, generation.called)
+            if delta is None and (ended or told_anyway):
+                delta = {}
+            choice: dict[str, Any] = {"index": index, "delta": delta, "logprobs": None}
+            if count is not None:
+                choice["logprobs"] = {"content": [self._logprob(token, count)]}
+            choice["finish_reason"] = generation.finish_reason if ended else None
+            if ended:
+                choice["stop_reason"] = generation.stop_reason
+            choice["token_ids"] = [token.id] if request.return_token_ids else None
+            yield choice
+
+    def _delta(self, token: Token, following: Token | None, called: list[str]) -> Delta | None:
+        if token.channel == "content":
+            return {"content": token.text} if token.text else None
+        if token.channel == "reasoning":
+            shown = self.request.include_reasoning and token.text
+            return self._reasoning(token.text) if shown else None
+        if token.channel == "name":
+            if following is None or following.channel == "name":
+                return None
+            name = called[token.call]
+            call = {"id": f"chatcmpl-tool-{new_id()}", "type": "function", "index": token.call}
+            return {"content": None, "tool_calls": [{**call, "function": {"name": name}}]}
+        if token.channel == "arguments":
+            call = {"index": token.call, "function": {"arguments": token.text}}
+            return {"content": None, "tool_calls": [call]}
+        return None
+
+    def _reasoning(self, text: str | None) -> dict[str, str | None]:
+        field = self.options.reasoning_field
+        return {name: text for name in ("reasoning", "reasoning_content") if field in (name, "both")}
+
+    def _logprob(self, token: Token, count: int) -> dict[str, Any]:
+        return chat_entry(token.id, count, bool(self.request.return_tokens_as_token_ids))
+
+    def _usage(self, turn: Turn) -> dict[str, Any]:
+        details, reasoning = self.options.prompt_tokens_details, self.options.reasoning
+        media = multimodal_tokens(turn.prompt_tokens)
+        return chat_usage(turn, details=details, reasoning=reasoning, media=media)
+
+    def _running_usage(self, turn: Turn, tokens: list[Token]) -> dict[str, Any]:
+        """The usage while a stream runs: of one choice, without the prompt's details."""
+        so_far = Turn(turn.request, "", turn.prompt_tokens, [Generation(tokens, "")])
+        return without_nulls(chat_usage(so_far, details=False, reasoning=self.options.reasoning, media=None))
+
+
+def _load_metrics(request: Request) -> dict[str, str] | None:
+    """The header in which a load balancer may ask how busy the server is."""
+    kind = request.headers.get("endpoint-load-metrics-format", "").upper()
+    if kind == "JSON":
+        told = 'JSON {"named_metrics": {"num_requests_waiting": 0.0, "kv_cache_usage_perc": 0.0}}'
+    elif kind == "TEXT":
+        told = "TEXT named_metrics.num_requests_waiting=0.0, named_metrics.kv_cache_usage_perc=0.0"
+    else:
+        return None
+    return {"endpoint-load-metrics": told}
+

@@ -1,0 +1,66 @@
+"""The socket under a request, for faults that HTTP has no words for.
+
+An ASGI application does not see its connection. The protocol that uvicorn makes for each connection
+does, so a subclass of it hands its transport on to the application, in the scope's extensions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_EXTENSION = "vllm_connect.sim"
+
+
+class Connection:
+    """One TCP connection from a client.
+
+    Attributes:
+        answered: How many requests it has carried to their end.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.answered = 0
+
+    def close(self) -> None:
+        """Sends what is waiting and then FIN; an answer in progress stays without its end."""
+        self._transport.close()
+
+    def reset(self) -> None:
+        """Sends RST: whatever the client has not read yet is lost."""
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+
+def connection_of(scope: Scope) -> Connection | None:
+    """The connection of a request; `None` under a server that is not ours."""
+    found = (scope.get("extensions") or {}).get(_EXTENSION)
+    return found if isinstance(found, Connection) else None
+
+
+def with_connection(protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
+    """Makes one of uvicorn's HTTP protocols tell the application its connection."""
+
+    class WithConnection(protocol):  # type: ignore[valid-type, misc]
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            assert isinstance(transport, asyncio.Transport)
+            connection, app = Connection(transport), self.app
+
+            async def with_extension(scope: Scope, receive: Receive, send: Send) -> None:
+                scope.setdefault("extensions", {})[_EXTENSION] = connection
+                await app(scope, receive, send)
+
+            self.app: ASGIApp = with_extension
+
+    return WithConnection
+
+
+__all__: list[Any] = ["Connection", "connection_of", "with_connection"]

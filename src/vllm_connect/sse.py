@@ -1,0 +1,96 @@
+"""Server-sent events: bytes in, events out (WHATWG HTML, section 9.2).
+
+vLLM sends `data: {json}` events without `event:` lines, except on /v1/responses and /v1/messages, ends
+its lines with LF, and puts a comment in between when asked to keep connections alive. Routers and
+proxies are free to do otherwise, and the network cuts anywhere: inside a character, between CR and LF.
+
+The usual event costs one `split` and one comparison; everything else takes the long way.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Event(NamedTuple):
+    """One event: its `data` lines joined by LF, and its type if it named one."""
+
+    data: bytes
+    event: str | None = None
+
+
+class SSESplitter:
+    """Splits a stream of bytes into events; give it what arrives, in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._rest = b""  # the start of an event that is not complete yet; its line ends are LF
+        self._after_cr = False  # the last byte was a CR: an LF now belongs to it
+        self._started = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes.
+
+        Args:
+            data: any number of bytes.
+
+        Returns:
+            The events that they complete, in order.
+        """
+        if self._after_cr or b"\r" in data:
+            data = self._with_lf(data)
+        if not self._started:
+            data = self._without_bom(data)
+        rest = self._rest
+        if rest:
+            data = rest + data
+        blocks = data.split(b"\n\n")
+        self._rest = blocks.pop()
+        if not blocks:
+            return []
+        events = []
+        for block in blocks:
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(Event(block[6:]))
+            elif (event := _parse(block)) is not None:
+                events.append(event)
+        return events
+
+    def finish(self) -> Event | None:
+        """Take the end of the stream.
+
+        Returns:
+            What was left without its closing blank line, if it holds data. A browser discards it;
+            a client that must not lose anything has to look at it.
+        """
+        rest, self._rest = self._rest, b""
+        return _parse(rest)
+
+    def _with_lf(self, data: bytes) -> bytes:
+        if self._after_cr and data[:1] == b"\n":
+            data = data[1:]
+            self._after_cr = False
+        if data:
+            self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _without_bom(self, data: bytes) -> bytes:
+        data, self._rest = self._rest + data, b""
+        if len(data) < 3 and b"\xef\xbb\xbf".startswith(data):
+            self._rest = data
+            return b""
+        self._started = True
+        return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _parse(block: bytes) -> Event | None:
+    """Read the lines of one event; None when it holds no data (a comment, a retry, a bare id)."""
+    lines: list[bytes] = []
+    name: str | None = None
+    for line in block.split(b"\n"):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            lines.append(value)
+        elif field == b"event":
+            name = value.decode("utf-8", "replace") or None
+    return Event(b"\n".join(lines), name) if lines else None

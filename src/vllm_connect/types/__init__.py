@@ -1,0 +1,36 @@
+"""What vLLM answers and OpenAI's types lack: subclasses of the SDK's types, and vLLM's own."""
+
+from .chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, Choice, ChoiceDelta, ChunkChoice
+from .completion import Completion, CompletionChoice
+from .embedding import EmbeddingResponse
+from .model import KeyStatus, Model
+from .rerank import RerankResponse, RerankResult
+from .scoring import Classification, ClassificationResponse, Pooling, PoolingResponse, Score, ScoreResponse
+from .tokens import DetokenizeResponse, TokenizeResponse
+from .usage import CompletionUsage, PromptTokensDetails
+
+__all__ = [
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "ChatCompletionMessage",
+    "Choice",
+    "ChoiceDelta",
+    "ChunkChoice",
+    "Classification",
+    "ClassificationResponse",
+    "Completion",
+    "CompletionChoice",
+    "CompletionUsage",
+    "DetokenizeResponse",
+    "EmbeddingResponse",
+    "KeyStatus",
+    "Model",
+    "Pooling",
+    "PoolingResponse",
+    "PromptTokensDetails",
+    "RerankResponse",
+    "RerankResult",
+    "Score",
+    "ScoreResponse",
+    "TokenizeResponse",
+]

@@ -1,0 +1,101 @@
+"""Chat completions and their chunks, with vLLM's own fields declared.
+
+Every class is a subclass of the SDK's class of the same name, so `isinstance` and attribute access
+work as with OpenAI. `finish_reason` is any string: vLLM also says "abort" and "repetition".
+"""
+
+from __future__ import annotations
+
+from openai.types.chat import chat_completion, chat_completion_chunk, chat_completion_message
+
+from .usage import CompletionUsage
+
+#: Per prompt token: None for the first, else {token id as a string: {logprob, rank, decoded_token}}.
+PromptLogprobs = list[dict[str, dict[str, object]] | None]
+
+
+class ChatCompletionMessage(chat_completion_message.ChatCompletionMessage):
+    """An assistant message.
+
+    Attributes:
+        reasoning: what a reasoning parser took out of the content (`reasoning_content` before vLLM 0.16).
+    """
+
+    reasoning: str | None = None
+
+    @property
+    def reasoning_content(self) -> str | None:
+        """The same under its name in vLLM before 0.12."""
+        return self.reasoning
+
+
+class Choice(chat_completion.Choice):
+    """One answer.
+
+    Attributes:
+        stop_reason: the stop string or stop token id that ended the answer, None for the end token.
+        token_ids: ids of the generated tokens, with `return_token_ids`.
+        routed_experts: base64 of a .npy array, where the server was started to return it.
+    """
+
+    finish_reason: str | None = None  # type: ignore[assignment]
+    message: ChatCompletionMessage
+    stop_reason: int | str | None = None
+    token_ids: list[int] | None = None
+    routed_experts: str | None = None
+
+
+class ChatCompletion(chat_completion.ChatCompletion):
+    """A chat completion.
+
+    Attributes:
+        prompt_logprobs: with `prompt_logprobs=N`.
+        prompt_token_ids: with `return_token_ids`.
+        prompt_text: the rendered prompt, with `return_prompt_text`.
+        kv_transfer_params: for disaggregated prefill.
+        ec_transfer_params: for a disaggregated encoder.
+        metrics: times in ms, with the server's --enable-per-request-metrics.
+    """
+
+    choices: list[Choice]  # type: ignore[assignment]
+    usage: CompletionUsage | None = None
+    prompt_logprobs: PromptLogprobs | None = None
+    prompt_token_ids: list[int] | None = None
+    prompt_text: str | None = None
+    kv_transfer_params: dict[str, object] | None = None
+    ec_transfer_params: dict[str, object] | None = None
+    metrics: dict[str, object] | None = None
+
+
+class ChoiceDelta(chat_completion_chunk.ChoiceDelta):
+    """What a chunk adds; `reasoning` as in `ChatCompletionMessage`."""
+
+    reasoning: str | None = None
+
+    @property
+    def reasoning_content(self) -> str | None:
+        """The same under its name in vLLM before 0.12."""
+        return self.reasoning
+
+
+class ChunkChoice(chat_completion_chunk.Choice):
+    """One choice of a chunk; fields as in `Choice`."""
+
+    delta: ChoiceDelta
+    finish_reason: str | None = None  # type: ignore[assignment]
+    stop_reason: int | str | None = None
+    token_ids: list[int] | None = None
+
+
+class ChatCompletionChunk(chat_completion_chunk.ChatCompletionChunk):
+    """One chunk of a streamed chat completion; fields as in `ChatCompletion`.
+
+    `choices` is empty in the chunk that carries the usage.
+    """
+
+    choices: list[ChunkChoice]  # type: ignore[assignment]
+    usage: CompletionUsage | None = None
+    prompt_token_ids: list[int] | None = None
+    prompt_text: str | None = None
+    kv_transfer_params: dict[str, object] | None = None
+    metrics: dict[str, object] | None = None
