@@ -109,7 +109,7 @@ class ResponseReader:
     @property
     def appetite(self) -> int:
         """How many bytes to ask the socket for: more where a large body is announced."""
-        return min(max(self._left, 1 << 16), 1 << 20)
+        return min(max(self._left, 1 << 16), 1 << 18)
 
     def _read_head(self, data: bytes) -> bytes:
         if not data:

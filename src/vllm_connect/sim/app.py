@@ -15,12 +15,16 @@ from typing_extensions import Unpack
 
 from . import server_info
 from .chat import chat_completions
+from .embeddings import embeddings
 from .errors import DetailError, SimError
 from .faults import FaultPlan
 from .front import Front
 from .options import Options, OptionValues, options_from
+from .pooling import classify, pooling
 from .recorder import Recorder
 from .replies import Json, refuse
+from .rerank import rerank, score
+from .tokenizing import detokenize, tokenize
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -44,9 +48,7 @@ def app_with(options: Options) -> Starlette:
     """The application for checked options."""
     recorder, plan = Recorder(), FaultPlan(options.faults)
     app = Starlette(
-        routes=[
-            Route(path, endpoint, methods=methods) for path, endpoint, methods in _routes(options)
-        ],
+        routes=[Route(path, endpoint, methods=methods) for path, endpoint, methods in _routes(options)],
         middleware=[Middleware(Front, recorder=recorder, plan=plan), Middleware(Guard, options=options)],
         exception_handlers={
             SimError: _refused,
@@ -69,8 +71,19 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
         ("/metrics", server_info.metrics, get),
         ("/v1/models", server_info.models, get),
     ]
-    if "generate" in options.tasks:
+    routes += [("/tokenize", tokenize, post), ("/detokenize", detokenize, post)]
+    tasks = set(options.tasks)
+    if "generate" in tasks:
         routes.append(("/v1/chat/completions", chat_completions, post))
+    if "embed" in tasks:
+        routes.append(("/v1/embeddings", embeddings, post))
+    if tasks & {"rerank", "classify"}:
+        routes.append(("/classify", classify, post))
+    if tasks & {"embed", "rerank", "classify"}:
+        routes.append(("/pooling", pooling, post))
+    if tasks & {"embed", "rerank"}:
+        routes += [(path, rerank, post) for path in ("/rerank", "/v1/rerank", "/v2/rerank")]
+        routes += [(path, score, post) for path in ("/score", "/v1/score")]
     return routes
 
 
@@ -81,6 +94,7 @@ class Guard:
         self.app, self.options = app, options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
         app: ASGIApp = self.app
         if scope["type"] == "http" and self.options.api_key and scope["path"].startswith(_GUARDED):
             kind, _, key = _header(scope, b"authorization").partition(" ")

@@ -127,7 +127,7 @@ def _number(text: str) -> int | float:
 
 def _spelling(schema: Json, operator: str, words: Sequence[str]) -> str:
     """How a tool wants an operation to be called."""
-    allowed = schema.get("enum") or [words[0]]
+    allowed: list[str] = schema.get("enum") or [words[0]]
     return next((name for name in allowed if name == operator or name in words), allowed[0])
 
 

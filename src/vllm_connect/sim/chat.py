@@ -19,7 +19,7 @@ from .options import Options
 from .prompts import multimodal_tokens
 from .replies import DONE, EventStream, Json, error_event, event, new_id, now, paced, read_json, request_id
 from .turns import Turn, prepare, take
-from .usage import chat_usage, without_nulls
+from .usage import brief_usage, chat_usage, without_nulls
 
 Delta = dict[str, Any]
 
@@ -79,48 +79,47 @@ class Reply:
 
     def events(self, turn: Turn) -> Iterator[bytes]:
         """The answer as a stream."""
-        request, last = self.request, self.options.fingerprint
-        wanted = request.stream_options
+        request, wanted = self.request, self.request.stream_options
         usage = bool(wanted and wanted.include_usage)
-        continuous = usage and bool(wanted and wanted.continuous_usage_stats)
-        told = [0] * len(turn.generations)
-
-        def chunk(choice: dict[str, Any], **more: Any) -> bytes:
-            body = {
-                "id": self.id,
-                "object": "chat.completion.chunk",
-                "created": self.created,
-                "model": self.options.models[0],
-                "choices": [choice] if choice else [],
-            }
-            if continuous and choice:
-                i = choice["index"]
-                body["usage"] = self._running_usage(turn, turn.generations[i].tokens[: told[i]])
-            return event({**body, **more})
-
+        running = RunningUsage(self, turn) if usage and wanted and wanted.continuous_usage_stats else None
         for i in range(len(turn.generations)):
             delta: Delta = {"role": "assistant", "content": ""}
             ids = turn.prompt_tokens if request.return_token_ids else None
             text = turn.prompt_text if request.return_prompt_text else None
-            choice = {"index": i, "delta": delta, "logprobs": None, "finish_reason": None}
-            yield chunk(choice, prompt_token_ids=ids, prompt_text=text)
+            first = {"index": i, "delta": delta, "logprobs": None, "finish_reason": None}
+            told = running.of(i) if running else {}
+            yield self._chunk([first], **told, prompt_token_ids=ids, prompt_text=text)
         if self.echoed:
             for i in range(len(turn.generations)):
-                choice = {"index": i, "delta": {"content": self.echoed}, "logprobs": None}
-                yield chunk({**choice, "finish_reason": None, "token_ids": None})
-        for step in zip_longest(*(self._steps(i, g) for i, g in enumerate(turn.generations))):
-            for found in step:
-                if found is None:
-                    continue
-                choice = found
-                told[choice["index"]] += 1
+                begun = {"index": i, "delta": {"content": self.echoed}, "logprobs": None}
+                yield self._chunk([{**begun, "finish_reason": None, "token_ids": None}])
+        for step in zip_longest(*(self._steps(i, each) for i, each in enumerate(turn.generations))):
+            for token, choice in filter(None, step):
+                if running:
+                    running.count(choice["index"], token)
                 if choice["delta"] is None:
                     continue
-                ended = choice["finish_reason"] is not None
-                yield chunk(choice, **({"system_fingerprint": last} if ended and not usage else {}))
+                last = choice["finish_reason"] is not None and not usage
+                told = running.of(choice["index"]) if running else {}
+                if last:
+                    told["system_fingerprint"] = self.options.fingerprint
+                yield self._chunk([choice], **told)
         if usage:
-            yield chunk({}, usage=without_nulls(self._usage(turn)), system_fingerprint=last)
+            total = without_nulls(self._usage(turn))
+            yield self._chunk([], usage=total, system_fingerprint=self.options.fingerprint)
         yield DONE
+
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        return event(
+            {
+                "id": self.id,
+                "object": "chat.completion.chunk",
+                "created": self.created,
+                "model": self.options.models[0],
+                "choices": choices,
+                **more,
+            }
+        )
 
     def _choice(self, index: int, generation: Generation) -> dict[str, Any]:
         request = self.request
@@ -157,8 +156,8 @@ class Reply:
             "routed_experts": None,
         }
 
-    def _steps(self, index: int, generation: Generation) -> Iterator[dict[str, Any]]:
-        """What each token tells; a `delta` of `None` where it tells nothing."""
+    def _steps(self, index: int, generation: Generation) -> Iterator[tuple[Token, dict[str, Any]]]:
+        """Each token with the choice that tells it; its `delta` is `None` where it tells nothing."""
         request, tokens = self.request, generation.tokens
         count = request.wanted_logprobs
         told_anyway = count is not None or bool(request.return_token_ids)
@@ -174,7 +173,7 @@ class Reply:
             if ended:
                 choice["stop_reason"] = generation.stop_reason
             choice["token_ids"] = [token.id] if request.return_token_ids else None
-            yield choice
+            yield token, choice
 
     def _delta(self, token: Token, following: Token | None, called: list[str]) -> Delta | None:
         if token.channel == "content":
@@ -205,10 +204,27 @@ class Reply:
         media = multimodal_tokens(turn.prompt_tokens)
         return chat_usage(turn, details=details, reasoning=reasoning, media=media)
 
-    def _running_usage(self, turn: Turn, tokens: list[Token]) -> dict[str, Any]:
-        """The usage while a stream runs: of one choice, without the prompt's details."""
-        so_far = Turn(turn.request, "", turn.prompt_tokens, [Generation(tokens, "")])
-        return without_nulls(chat_usage(so_far, details=False, reasoning=self.options.reasoning, media=None))
+
+class RunningUsage:
+    """The usage on every chunk of a stream: of one choice so far, without the prompt's details."""
+
+    def __init__(self, reply: Reply, turn: Turn) -> None:
+        self.prompt = len(turn.prompt_tokens)
+        self.reasoning = reply.options.reasoning
+        self.told = [0] * len(turn.generations)
+        self.thought = [0] * len(turn.generations)
+
+    def count(self, index: int, token: Token) -> None:
+        """Counts one more token of a choice."""
+        self.told[index] += 1
+        self.thought[index] += token.channel == "reasoning"
+
+    def of(self, index: int) -> dict[str, Any]:
+        """The field of a chunk."""
+        usage: dict[str, Any] = {**brief_usage(self.prompt, self.told[index])}
+        if self.reasoning:
+            usage["completion_tokens_details"] = {"reasoning_tokens": self.thought[index]}
+        return {"usage": usage}
 
 
 def _load_metrics(request: Request) -> dict[str, str] | None:
@@ -221,4 +237,3 @@ def _load_metrics(request: Request) -> dict[str, str] | None:
     else:
         return None
     return {"endpoint-load-metrics": told}
-

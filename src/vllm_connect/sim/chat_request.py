@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from .answers import Json
-from .errors import invalid, malformed, missing, refused
+from .errors import malformed, missing, refused, validated
 from .sampling import Sampling, TopLogprobs, check_options
 
 # The kinds of message that vLLM tries, and what each of them must have.
@@ -24,11 +24,11 @@ _MESSAGES = (
     ("Message", "author"),
     ("Message", "role"),
 )
-_PARTS = (
-    ("text", "image_url", "input_audio", "file", "refusal", "thinking", "input_text", "output_text")
-    + ("image_pil", "image_embeds", "audio_url", "audio_embeds", "video_url", "input_image")
-)  # fmt: skip
-_MEDIA = frozenset(_PARTS) - {"text", "refusal", "thinking", "input_text", "output_text"}
+_TEXTS = ("text", "refusal", "thinking", "input_text", "output_text")
+_MEDIA = (
+    *("image_url", "image_pil", "image_embeds", "input_image"),
+    *("input_audio", "audio_url", "audio_embeds", "video_url", "file"),
+)
 
 
 class Function(BaseModel):
@@ -114,10 +114,7 @@ def read_chat(data: Any) -> ChatRequest:
         if data.get("top_logprobs") and isinstance(data["top_logprobs"], int) and not data.get("logprobs"):
             raise refused("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
         check_options(data)
-    try:
-        request = ChatRequest.model_validate(data)
-    except ValidationError as error:
-        raise invalid(error) from None
+    request = validated(ChatRequest, data)
     _check_messages(request)
     if request.max_completion_tokens is not None:
         request.max_tokens = request.max_completion_tokens
@@ -127,7 +124,8 @@ def read_chat(data: Any) -> ChatRequest:
 def _check_tools(data: Json) -> None:
     if data.get("tools") == []:
         raise refused(
-            "`tools` must not be an empty array. Either provide at least one tool or omit the field entirely.",
+            "`tools` must not be an empty array. Either provide at least one tool or omit the field "
+            "entirely.",
             "tools",
         )
     if "tool_choice" not in data and data.get("tools"):
@@ -168,9 +166,7 @@ def _check_tools(data: Json) -> None:
 def _check_messages(request: ChatRequest) -> None:
     for i, message in enumerate(request.messages):
         if not isinstance(message.get("role"), str):
-            raise malformed(
-                [missing(f"messages.{i}.{kind}.{field}", message) for kind, field in _MESSAGES]
-            )
+            raise malformed([missing(f"messages.{i}.{kind}.{field}", message) for kind, field in _MESSAGES])
         if "reasoning_content" in message and message.get("reasoning") is None:
             message["reasoning"] = message.pop("reasoning_content")
 
@@ -192,7 +188,7 @@ def check_conversation(request: ChatRequest, model: str, multimodal: bool) -> No
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
             kind = part.get("type", "image_url") if isinstance(part, dict) else "text"
-            if kind not in _PARTS:
+            if kind not in (*_TEXTS, *_MEDIA):
                 raise refused(f"Unknown part type: {kind}")
             if kind in _MEDIA and not multimodal:
                 raise refused(f"{model} is not a multimodal model")

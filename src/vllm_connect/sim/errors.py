@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _TYPES = {
     400: "BadRequestError",
@@ -71,8 +73,8 @@ def too_long(max_model_len: int) -> SimError:
     """A 400 for a prompt that does not fit; vLLM stops counting one token after the limit."""
     return refused(
         f"This model's maximum context length is {max_model_len} tokens. However, your prompt contains at "
-        f"least {max_model_len + 1} input tokens, which exceeds this limit even without any output tokens. Please "
-        "reduce the length of the input prompt.",
+        f"least {max_model_len + 1} input tokens, which exceeds this limit even without any output tokens. "
+        "Please reduce the length of the input prompt.",
         "input_tokens",
         max_model_len + 1,
     )
@@ -92,10 +94,21 @@ def malformed(errors: Sequence[Mapping[str, Any]]) -> SimError:
     return SimError(400, "\n".join(lines), _place(errors[0]["loc"]), "Bad Request")
 
 
-def invalid(error: ValidationError) -> SimError:
-    """A 400 for what pydantic does not accept in a body."""
-    found = error.errors(include_url=False)
-    return malformed([{**each, "loc": ("body", *each["loc"])} for each in found])
+def validated(model: type[Model], data: Any) -> Model:
+    """Makes a request of a body.
+
+    Raises:
+        SimError: A 400 with everything that is wrong.
+    """
+    try:
+        return model.model_validate(data, from_attributes=True)
+    except ValidationError as error:
+        raise malformed(errors_in(error)) from None
+
+
+def errors_in(error: ValidationError) -> list[dict[str, Any]]:
+    """What pydantic found wrong with a body."""
+    return [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
 
 
 def missing(name: str, body: Any) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .faults import Fault, FaultPlan
+from .faults import Fault, FaultPlan, misbehave
 from .recorder import Recorder, Request
 from .wire import connection_of
 
@@ -18,37 +20,48 @@ class Front:
         self.app, self.recorder, self.plan = app, recorder, plan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         body = await _whole_body(receive)
         if body is None:
             return None
         request = _request(scope, body)
-        faults = Fault.all_of(request.headers.get("x-sim-fault", "")) + self.plan.take(request.path)
+        connection = connection_of(scope)
+        try:
+            faults = Fault.all_of(request.headers.get("x-sim-fault", ""))
+        except ValueError as error:
+            return await Response(str(error), 400)(scope, receive, send)
+        faults += self.plan.take(request.path, connection is not None and connection.answered > 0)
         request.faults = [fault.name for fault in faults]
         self.recorder.add(request)
-        aborted = False
+        replay, aborted = _replay(body), False
         try:
-            aborted = await self._answer(scope, body, receive, send)
+            if faults:
+                answer = misbehave(self.app, faults, connection, scope, replay, send)
+            else:
+                answer = self.app(scope, replay, send)
+            left = await _unless_left(answer, receive)
+            aborted = left and not (connection and connection.ended)
         finally:
             self.recorder.end(request, aborted)
-            if connection := connection_of(scope):
+            if connection:
                 connection.answered += 1
 
-    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:
-        """Answers, unless the client leaves first; tells whether it did, as vLLM drops its work then."""
-        answer = asyncio.ensure_future(self.app(scope, _replay(body), send))
-        left = asyncio.ensure_future(_until_left(receive))
-        try:
-            await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                await answer
-                return False
-            return True
-        finally:
-            for task in (answer, left):
-                task.cancel()
-            await asyncio.gather(answer, left, return_exceptions=True)
+
+async def _unless_left(answer: Awaitable[None], receive: Receive) -> bool:
+    """Answers, unless the client leaves first; tells whether it did. vLLM drops its work then."""
+    answering, leaving = asyncio.ensure_future(answer), asyncio.ensure_future(_until_left(receive))
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if answering.done():
+            await answering
+            return False
+        return True
+    finally:
+        answering.cancel()
+        leaving.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
 def _request(scope: Scope, body: bytes) -> Request:

@@ -81,7 +81,9 @@ def generate(answer: Answer, sampling: Sampling, *, thinking: bool, room: int, f
     tokens = list(_written(answer, thinking, getattr(sampling, "thinking_token_budget", None)))
     limit = min(room, sampling.max_tokens if sampling.max_tokens is not None else room)
     if sampling.ignore_eos or len(tokens) < sampling.min_tokens:
-        tokens = _prolonged(tokens, limit if sampling.ignore_eos else min(limit, sampling.min_tokens), sampling)
+        tokens = _prolonged(
+            tokens, limit if sampling.ignore_eos else min(limit, sampling.min_tokens), sampling
+        )
     generation = Generation([], "tool_calls" if answer.calls and not forced else "stop")
     generation.called = [call.name for call in answer.calls]
     stops, shown = sampling.stops, ""
@@ -150,9 +152,7 @@ def _prolonged(tokens: Sequence[Token], wanted: int, sampling: Sampling) -> list
 
 def _first_stop(text: str, new_from: int, stops: Sequence[str]) -> tuple[int, str] | None:
     """Where the first stop string begins that the newest token completed."""
-    hits = [
-        (at, stop) for stop in stops if (at := text.find(stop, max(0, new_from - len(stop) + 1))) != -1
-    ]
+    hits = [(at, stop) for stop in stops if (at := text.find(stop, max(0, new_from - len(stop) + 1))) != -1]
     return min(hits, key=lambda hit: hit[0]) if hits else None
 
 
@@ -175,4 +175,3 @@ def _ended(generation: Generation, reason: str, stop: int | str | None) -> Gener
 def ids(tokens: Iterable[Token]) -> list[int]:
     """The ids of tokens."""
     return [token.id for token in tokens]
-

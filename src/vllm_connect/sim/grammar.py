@@ -33,17 +33,38 @@ STORY = (
 )
 HAIKU = "A small model sings\none word after another\nuntil the test ends"
 
-_CAPITALS = dict(
-    pair.split(":")
-    for pair in (
-        "France:Paris Germany:Berlin Italy:Rome Spain:Madrid Japan:Tokyo China:Beijing Egypt:Cairo "
-        "Norway:Oslo Sweden:Stockholm Greece:Athens Canada:Ottawa Peru:Lima England:London "
-        "Austria:Vienna Poland:Warsaw Kenya:Nairobi Portugal:Lisbon Ireland:Dublin "
-        "Denmark:Copenhagen Finland:Helsinki Belgium:Brussels Hungary:Budapest Turkey:Ankara "
-        "Russia:Moscow India:Delhi Australia:Canberra Cuba:Havana Chile:Santiago Switzerland:Bern "
-        "Netherlands:Amsterdam"
-    ).split()
-)
+_CAPITALS = {
+    "Australia": "Canberra",
+    "Austria": "Vienna",
+    "Belgium": "Brussels",
+    "Canada": "Ottawa",
+    "Chile": "Santiago",
+    "China": "Beijing",
+    "Cuba": "Havana",
+    "Denmark": "Copenhagen",
+    "Egypt": "Cairo",
+    "England": "London",
+    "Finland": "Helsinki",
+    "France": "Paris",
+    "Germany": "Berlin",
+    "Greece": "Athens",
+    "Hungary": "Budapest",
+    "India": "Delhi",
+    "Ireland": "Dublin",
+    "Italy": "Rome",
+    "Japan": "Tokyo",
+    "Kenya": "Nairobi",
+    "Netherlands": "Amsterdam",
+    "Norway": "Oslo",
+    "Peru": "Lima",
+    "Poland": "Warsaw",
+    "Portugal": "Lisbon",
+    "Russia": "Moscow",
+    "Spain": "Madrid",
+    "Sweden": "Stockholm",
+    "Switzerland": "Bern",
+    "Turkey": "Ankara",
+}
 
 _SAY = re.compile(r"(?:^|\n)(Query: )?Say:[ \n]?(.*)", re.DOTALL)
 _THINK = re.compile(r"(?:^|\n)Think: (.*?)(?=\nSay:|\nCall |$)", re.DOTALL)
@@ -123,9 +144,9 @@ def _call(line: str, tools: Sequence[Json]) -> Call | None:
     if match is None:
         return None
     name, arguments = match.group(1), match.group(2)
-    if arguments is None or not arguments.startswith("{"):
-        if name not in [tool["name"] for tool in tools]:
-            return None
+    is_tool = name in [tool["name"] for tool in tools]
+    if not is_tool and not (arguments or "").startswith("{"):
+        return None
     return Call(name, arguments or "{}")
 
 
@@ -171,7 +192,8 @@ def _known(text: str, messages: Sequence[Json]) -> Answer:
         if country in _CAPITALS:
             city = _CAPITALS[country]
             return Answer(
-                f"The capital of {country} is {city}.", values={"capital": city, "city": city, "country": country}
+                f"The capital of {country} is {city}.",
+                values={"capital": city, "city": city, "country": country},
             )
     if _ASKS_NAME.search(text):
         for message in reversed(messages[:-1]):

@@ -85,4 +85,3 @@ def fit(
 def multimodal_tokens(tokens: Sequence[int]) -> int | None:
     """How many tokens stand for pictures and sounds; `None` where there are none."""
     return tokens.count(IMAGE) or None
-

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 if sys.version_info >= (3, 11):
     from re import _constants, _parser
 else:
     import sre_constants as _constants
     import sre_parse as _parser
+
+Choice = TypeVar("Choice")
 
 _CATEGORIES = {
     _constants.CATEGORY_DIGIT: "0123456789",
@@ -64,7 +66,7 @@ class _Writer:
         self.random, self.generous, self.loose = random, generous, loose
         self.groups: dict[int, str] = {}
 
-    def write(self, tree: Iterable[tuple[Any, Any]]) -> str:
+    def write(self, tree: Any) -> str:
         return "".join(self.one(op, value) for op, value in tree)
 
     def one(self, op: Any, value: Any) -> str:
@@ -77,7 +79,8 @@ class _Writer:
         if op is _constants.IN:
             return self.pick(_members(value))
         if op is _constants.BRANCH:
-            return self.write(self.pick(value[1]))
+            branches: list[Any] = value[1]
+            return self.write(self.pick(branches))
         if op is _constants.SUBPATTERN:
             group, _, _, inner = value
             text = self.write(inner)
@@ -99,7 +102,7 @@ class _Writer:
             return self.write(yes if group in self.groups else no or ())
         return ""  # anchors and look-arounds write nothing
 
-    def pick(self, choices: Any) -> Any:
+    def pick(self, choices: Sequence[Choice]) -> Choice:
         return self.random.choice(choices) if self.loose else choices[0]
 
 

@@ -29,21 +29,28 @@ class Json(JSONResponse):
         return orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
 
 
-class EventStream(Response):
-    """Server-sent events, each sent as it comes."""
+class Parts(Response):
+    """An answer in parts, each sent as it comes: raw bytes, or with `EventStream`, events."""
 
-    media_type = "text/event-stream"
+    media_type = "application/octet-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], headers: dict[str, str] | None = None) -> None:
+    def __init__(self, parts: AsyncIterator[bytes], headers: dict[str, str] | None = None) -> None:
         super().__init__(headers=headers)
         del self.headers["content-length"]
-        self.events = events
+        self.parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the parts."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for event in self.events:
-            await send({"type": "http.response.body", "body": event, "more_body": True})
+        async for part in self.parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class EventStream(Parts):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
 
 
 def event(payload: Any, name: str | None = None) -> bytes:
@@ -58,9 +65,9 @@ def error_event(error: SimError, shape: str) -> bytes:
     return b"data: " + json.dumps(payload, ensure_ascii=False).encode() + b"\n\n"
 
 
-async def paced(events: Iterable[bytes], delay: float) -> AsyncIterator[bytes]:
-    """Hands events over one by one, waiting before each."""
-    for count, each in enumerate(events):
+async def paced(parts: Iterable[bytes], delay: float = 0) -> AsyncIterator[bytes]:
+    """Hands parts over one by one, waiting before each."""
+    for count, each in enumerate(parts):
         if delay:
             await asyncio.sleep(delay)
         elif count % _BREATHE == 0:

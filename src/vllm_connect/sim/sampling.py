@@ -95,9 +95,10 @@ def check_options(data: dict[str, Any]) -> None:
     """
     given = data.get("response_format")
     constraints = data.get("structured_outputs")
-    if isinstance(constraints, dict) and sum(
-        constraints.get(key) is not None for key in ("json", "regex", "choice")
-    ) > 1:
+    if (
+        isinstance(constraints, dict)
+        and sum(constraints.get(key) is not None for key in ("json", "regex", "choice")) > 1
+    ):
         raise refused(
             "You can only use one kind of constraints for structured outputs ('json', 'regex' or 'choice')."
         )
@@ -165,7 +166,9 @@ def check_sampling(request: Sampling) -> None:
     if request.min_tokens < 0:
         raise refused(f"min_tokens must be greater than or equal to 0, got {request.min_tokens}.")
     if most is not None and request.min_tokens > most:
-        raise refused(f"min_tokens must be less than or equal to max_tokens={most}, got {request.min_tokens}.")
+        raise refused(
+            f"min_tokens must be less than or equal to max_tokens={most}, got {request.min_tokens}."
+        )
     if any(not stop for stop in request.stops):
         raise refused("stop cannot contain an empty string.")
     if n > 1 and temperature == 0 and not request.use_beam_search:
@@ -208,4 +211,3 @@ def _is_token(token: Any) -> bool:
         return 0 <= int(token) < VOCABULARY_SIZE
     except ValueError:
         return False
-

@@ -127,7 +127,7 @@ def _fp8_table(dtype: str) -> bytes:
         elif math.isinf(value):
             code = largest
         else:
-            exponent = max(math.frexp(value)[1] - 1, 1 - bias)
+            exponent = max(math.frexp(value)[1] - 1 if value else -bias, 1 - bias)
             mantissa = round(math.ldexp(value, mantissa_bits - exponent))  # half to even
             code = min(((exponent + bias - 1) << mantissa_bits) + mantissa, largest)
         table[upper], table[upper | 0x8000] = code, code | 0x80

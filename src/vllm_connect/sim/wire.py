@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import Any
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _EXTENSION = "vllm_connect.sim"
@@ -21,18 +19,22 @@ class Connection:
 
     Attributes:
         answered: How many requests it has carried to their end.
+        ended: Whether this side ended it.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self.answered = 0
+        self.ended = False
 
     def close(self) -> None:
         """Sends what is waiting and then FIN; an answer in progress stays without its end."""
+        self.ended = True
         self._transport.close()
 
     def reset(self) -> None:
         """Sends RST: whatever the client has not read yet is lost."""
+        self.ended = True
         raw = self._transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -61,6 +63,3 @@ def with_connection(protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
             self.app: ASGIApp = with_extension
 
     return WithConnection
-
-
-__all__: list[Any] = ["Connection", "connection_of", "with_connection"]

@@ -6,16 +6,21 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 NAMES: dict[str, dict[str, Any]] = {}
-"""Every fault and the values it takes, with their defaults; each module of faults adds its own."""
+"""Every fault and the values it takes, with their defaults."""
 
 _UNASKED = frozenset({"/health", "/ping", "/version", "/load", "/metrics"})
+
+
+def declare(name: str, **defaults: Any) -> None:
+    """Makes a fault known; the values it takes are read as the types of their defaults."""
+    NAMES[name] = defaults
 
 
 class Fault:
     """Something that goes wrong with a request.
 
     Args:
-        name: Which fault; see the table in the documentation, or `NAMES`.
+        name: Which fault; see `vllm_connect.sim.faults` for the table.
         path: Only requests whose path matches (`*` stands for anything). By default every path but
             `/health`, `/ping`, `/version`, `/load` and `/metrics`.
         times: How many matching requests it happens to; `None` for all of them.
@@ -47,16 +52,23 @@ class Fault:
         for pair in filter(None, pairs):
             key, _, value = pair.partition("=")
             values[key.strip()] = value.strip()
-        times = values.pop("times", "1")
-        return cls(name, path=values.pop("path", None), times=None if times == "always" else int(times), **values)
+        times, path = values.pop("times", "1"), values.pop("path", None)
+        return cls(name, path=path, times=None if times == "always" else int(times), **values)
 
     @classmethod
     def all_of(cls, text: str) -> list[Fault]:
         """The faults of a header, separated by commas; they all happen to the one request."""
         return [cls.of(part) for part in text.split(",") if part.strip()]
 
-    def matches(self, path: str) -> bool:
-        """Whether it happens to requests for this path."""
+    def matches(self, path: str, reused: bool) -> bool:
+        """Whether it happens to a request.
+
+        Args:
+            path: The request's.
+            reused: Whether its connection has carried another request before.
+        """
+        if self.name == "drop_reused" and not reused:
+            return False
         return fnmatchcase(path, self.path) if self.path else path not in _UNASKED
 
     def __getitem__(self, key: str) -> Any:
@@ -70,7 +82,7 @@ class Fault:
 def _like(default: Any, value: Any) -> Any:
     """A value of the default's type, read from text if it is text."""
     if not isinstance(value, str) or isinstance(default, str):
-        return value
+        return str(value) if isinstance(default, str) else value
     if isinstance(default, bool):
         return value.lower() in ("1", "true", "yes", "on")
     if isinstance(default, int):

@@ -40,12 +40,12 @@ class FaultPlan:
             for fault in self._first:
                 self._add(fault)
 
-    def take(self, path: str) -> list[Fault]:
+    def take(self, path: str, reused: bool = False) -> list[Fault]:
         """The faults of one request; a waiting one has then happened once."""
         with self._lock:
-            taken = [fault for fault in self._always if fault.matches(path)]
+            taken = [fault for fault in self._always if fault.matches(path, reused)]
             for i, (fault, left) in enumerate(self._waiting):
-                if fault.matches(path):
+                if fault.matches(path, reused):
                     self._waiting[i : i + 1] = [(fault, left - 1)] if left > 1 else []
                     taken.append(fault)
                     break

@@ -1,0 +1,227 @@
+"""Faults of how an answer is delivered: late, in pieces, all at once, compressed, or not to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..wire import Connection
+from .bodies import change_body
+from .events import Editor, editor_for, finishes
+from .fault import Fault, declare
+from .replies import reply_instead
+
+declare("ok")
+declare("stall", where="headers", after=1, seconds=1.0)
+declare("cut", where="event", after=1, how="fin")
+declare("drop", how="fin")
+declare("drop_reused", how="fin")
+declare("close_after", seconds=0.0, how="fin")
+declare("bytewise", seconds=0.0)
+declare("burst")
+declare("pace", seconds=0.02)
+declare("gzip")
+
+_PLACES = {"stall": ("headers", "first", "middle"), "cut": ("event", "between", "character", "finish")}
+
+
+class AnswerOver(Exception):
+    """Nothing more of the answer is to be sent."""
+
+
+async def misbehave(
+    app: ASGIApp,
+    faults: Sequence[Fault],
+    connection: Connection | None,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Answers a request with faults.
+
+    Args:
+        app: What would answer it rightly.
+        faults: What goes wrong.
+        connection: The connection it came on; without one, nothing can be cut.
+        scope: The request.
+        receive: Its body.
+        send: Where the answer goes.
+    """
+    for fault in faults:
+        if fault.name in ("drop", "drop_reused"):
+            return _hang_up(connection, fault)
+        if fault.name == "stall" and fault["where"] == "headers":
+            await asyncio.sleep(fault["seconds"])
+        instead = reply_instead(fault, Request(scope))
+        app = instead or app
+    delivery = Delivery(faults, connection, send)
+    try:
+        await app(scope, receive, delivery.take)
+    except AnswerOver:
+        pass
+    for fault in faults:
+        if fault.name == "close_after":
+            await asyncio.sleep(fault["seconds"])
+            _hang_up(connection, fault)
+
+
+def _hang_up(connection: Connection | None, fault: Fault) -> None:
+    if connection is None:
+        return
+    if fault["how"] == "rst":
+        connection.reset()
+    else:
+        connection.close()
+
+
+class Delivery:
+    """Takes the right answer and sends it wrongly."""
+
+    def __init__(self, faults: Sequence[Fault], connection: Connection | None, send: Send) -> None:
+        self.faults, self.connection, self.send = faults, connection, send
+        self.by_name = {fault.name: fault for fault in faults}
+        for name, places in _PLACES.items():
+            if name in self.by_name and self.by_name[name]["where"] not in places:
+                raise ValueError(f"{name} knows these places: {', '.join(places)}")
+        self.editors: list[Editor] = [editor for fault in faults if (editor := editor_for(fault))]
+        self.start: Message = {}
+        self.streams = False
+        self.whole = b""
+        self.sent = 0
+        self.compressor = zlib.compressobj(wbits=31) if "gzip" in self.by_name else None
+
+    async def take(self, message: Message) -> None:
+        """Takes one message of the right answer.
+
+        Raises:
+            AnswerOver: The rest is not wanted.
+        """
+        if message["type"] == "http.response.start":
+            self.start = message
+            self.streams = b"text/event-stream" in dict(message["headers"]).get(b"content-type", b"")
+            return
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if not self.streams:
+            self.whole += body
+            if not more:
+                await self._send_whole()
+            return
+        if body:
+            await self._send_events(self._edited(body))
+        if any(editor.over for editor in self.editors):
+            await self._end()
+            raise AnswerOver
+        if not more:
+            await self._send_events([event for editor in self.editors for event in editor.end()])
+            await self._end()
+
+    def _edited(self, event: bytes) -> list[bytes]:
+        events = [event]
+        for editor in self.editors:
+            events = [changed for each in events for changed in editor.feed(each)]
+        return events
+
+    async def _send_whole(self) -> None:
+        """Sends an answer that is no stream."""
+        body = self.whole
+        if b"application/json" in dict(self.start["headers"]).get(b"content-type", b""):
+            payload: Any = orjson.loads(body)
+            for fault in self.faults:
+                payload = change_body(fault, payload)
+            changed = orjson.dumps(payload)
+            body = body if payload == orjson.loads(body) else changed
+        if self.compressor:
+            body = self.compressor.compress(body) + self.compressor.flush()
+        headers = [(k, v) for k, v in self.start["headers"] if k != b"content-length"]
+        self.start["headers"] = [*headers, (b"content-length", str(len(body)).encode())]
+        await self._begin()
+        cut = self.by_name.get("cut")
+        if cut:
+            await self._write(body[: max(1, len(body) // 2)])
+            self._cut(cut)
+        elif "bytewise" in self.by_name:
+            await self._bytewise(body)
+        else:
+            await self._write(body)
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_events(self, events: Sequence[bytes]) -> None:
+        for event in events:
+            if "burst" in self.by_name:
+                self.whole += event
+                continue
+            if self.start:
+                await self._begin()
+            stall, cut, pace = (self.by_name.get(name) for name in ("stall", "cut", "pace"))
+            if stall and stall["where"] == "middle" and self.sent == stall["after"]:
+                await asyncio.sleep(stall["seconds"])
+            if pace:
+                await asyncio.sleep(pace["seconds"])
+            if cut:
+                await self._until_cut(cut, event)
+            elif "bytewise" in self.by_name:
+                await self._bytewise(self._compressed(event))
+            else:
+                await self._write(self._compressed(event))
+            self.sent += 1
+
+    async def _until_cut(self, cut: Fault, event: bytes) -> None:
+        """Sends an event, or the part of it that comes before the cut."""
+        where, due = cut["where"], self.sent >= cut["after"]
+        if where == "between" and due:
+            self._cut(cut)
+        if where == "event" and due:
+            await self._write(event[: len(event) // 2])
+            self._cut(cut)
+        if where == "character" and due:
+            split = next((i for i, byte in enumerate(event) if byte >= 0xC0), None)
+            if split is not None:
+                await self._write(event[: split + 1])
+                self._cut(cut)
+        await self._write(self._compressed(event))
+        if where == "finish" and finishes(event):
+            self._cut(cut)
+
+    def _cut(self, cut: Fault) -> None:
+        _hang_up(self.connection, cut)
+        raise AnswerOver
+
+    async def _begin(self) -> None:
+        """Sends the headers."""
+        start, self.start = self.start, {}
+        if self.compressor:
+            start["headers"] = [*start["headers"], (b"content-encoding", b"gzip")]
+        await self.send(start)
+        stall = self.by_name.get("stall")
+        if stall and stall["where"] == "first":
+            await self.send({"type": "http.response.body", "body": b"", "more_body": True})
+            await asyncio.sleep(stall["seconds"])
+
+    async def _end(self) -> None:
+        """Ends a stream properly."""
+        if self.start:
+            await self._begin()
+        rest = self._compressed(self.whole) if self.whole else b""
+        if self.compressor:
+            rest += self.compressor.flush()
+        await self.send({"type": "http.response.body", "body": rest, "more_body": False})
+
+    async def _write(self, data: bytes) -> None:
+        await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _bytewise(self, data: bytes) -> None:
+        seconds = self.by_name["bytewise"]["seconds"]
+        for i in range(len(data)):
+            await self._write(data[i : i + 1])
+            await asyncio.sleep(seconds)
+
+    def _compressed(self, data: bytes) -> bytes:
+        if self.compressor is None:
+            return data
+        return self.compressor.compress(data) + self.compressor.flush(zlib.Z_SYNC_FLUSH)
