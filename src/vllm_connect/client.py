@@ -12,7 +12,7 @@ Retries, backoff, timeouts, `with_raw_response` and the rest stay the SDK's.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -20,13 +20,14 @@ import openai
 from openai import AsyncOpenAI, NotGiven, OpenAI, not_given
 from typing_extensions import Self
 
-from ._httpx import httpx
+from ._httpx import httpx, timeout_exceptions
 from .calls import Call, call_of
 from .config import load_keys
 from .errors import ErrorPayload, VLLMError, connection_error
 from .hooks import Hooks, ResponsesAPI, choose_keys, sdk_arguments
 from .keys import Key
 from .replies import FirstEvent, error_in_success, invalid, is_event_stream, mark
+from .replay import async_replayed, replayed
 from .resources import AsyncResources, Resources
 from .transport import default_async_http_client, default_http_client
 
@@ -110,7 +111,7 @@ class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over t
             try:
                 response = self._client.send(request, stream=stream, **kwargs)
                 error = self._look(call, response, stream)
-            except httpx.TimeoutException as cause:
+            except timeout_exceptions() as cause:
                 self._raise_if_sent(call, cause, request)
                 raise
             if error is not None:
@@ -129,7 +130,7 @@ class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over t
         try:
             if stream and is_event_stream(response):
                 first = FirstEvent()
-                response.stream = _Replayed(response.stream, first)
+                response.stream = replayed(response.stream, first)
                 return first.error
             if stream and call.opaque_stream(response):
                 return None
@@ -197,7 +198,7 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
             try:
                 response = await self._client.send(request, stream=stream, **kwargs)
                 error = await self._look(call, response, stream)
-            except httpx.TimeoutException as cause:
+            except timeout_exceptions() as cause:
                 self._raise_if_sent(call, cause, request)
                 raise
             if error is not None:
@@ -216,8 +217,7 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
         try:
             if stream and is_event_stream(response):
                 first = FirstEvent()
-                response.stream = _AsyncReplayed(response.stream)
-                await response.stream.look(first)
+                response.stream = await async_replayed(response.stream, first)
                 return first.error
             if stream and call.opaque_stream(response):
                 return None
@@ -229,47 +229,3 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
         except BaseException:
             await response.aclose()
             raise
-
-
-class _Replayed(httpx.SyncByteStream):
-    """A body of which the first event was looked at."""
-
-    def __init__(self, stream: Any, first: FirstEvent) -> None:
-        self._stream = stream
-        self._rest = iter(stream)
-        self._taken: list[bytes] = []
-        for data in self._rest:
-            self._taken.append(data)
-            if first.feed(data):
-                break
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._taken
-        yield from self._rest
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-class _AsyncReplayed(httpx.AsyncByteStream):
-    """A body of which the first event was looked at."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._rest = aiter(stream)
-        self._taken: list[bytes] = []
-
-    async def look(self, first: FirstEvent) -> None:
-        async for data in self._rest:
-            self._taken.append(data)
-            if first.feed(data):
-                break
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for data in self._taken:
-            yield data
-        async for data in self._rest:
-            yield data
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()

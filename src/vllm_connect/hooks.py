@@ -23,7 +23,7 @@ ResponsesAPI = Literal["chat", "native"]
 
 # 409 and 500 are not worth a retry (vLLM's 500 is a dead engine or a bug), nor is 501.
 _RETRIED = frozenset({408, 429, 502, 503, 504})
-_NOTHING_SENT = (httpx.ConnectTimeout, httpx.PoolTimeout)
+_NOTHING_SENT = frozenset({"ConnectTimeout", "PoolTimeout"})
 _NOWHERE = "http://server.invalid/v1/"  # of a client whose keys have no URL yet; never asked
 
 
@@ -239,7 +239,7 @@ class Hooks:
     def _next_variant(self, call: Call, request: httpx.Request) -> httpx.Request:
         assert call.server is not None
         headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"]
-        return httpx.Request(
+        return type(request)(
             request.method,
             call.server.url(call.variant.path),
             headers=headers,
@@ -261,7 +261,7 @@ class Hooks:
 
     def _raise_if_sent(self, call: Call, cause: Exception, request: httpx.Request) -> None:
         """Raise the timeout of a generation as our own error, which the SDK does not retry."""
-        if call.generates and not isinstance(cause, _NOTHING_SENT):
+        if call.generates and type(cause).__name__ not in _NOTHING_SENT:
             timeout = openai.APITimeoutError(request=request)
             raise connection_error(timeout, call.where) from cause
 
@@ -274,10 +274,10 @@ class Hooks:
     def _make_status_error_from_response(self, response: httpx.Response) -> openai.APIStatusError:
         error = response.extensions.get(ERROR)
         if error is None:
-            try:
-                error = read_error(response.content)
-            except httpx.ResponseNotRead:  # closed by an event hook of the caller's http client
+            if response.is_closed and not response.is_stream_consumed:  # by the caller's own event hook
                 error = ErrorPayload("the reply was closed before it was read", None, None, "text")
+            else:
+                error = read_error(response.content)
         http_status = response.extensions.get(HTTP_STATUS, response.status_code)
         return make_status_error(
             error, response, response.status_code, http_status, call_of(response.request).where

@@ -17,7 +17,7 @@ from openai import AsyncStream, Stream
 from openai._models import construct_type
 from openai.types.responses import ResponseStreamEvent
 
-from ._httpx import httpx
+from ._httpx import httpx, request_exceptions, timeout_exceptions
 from .calls import call_of
 from .errors import (
     ErrorPayload,
@@ -144,9 +144,9 @@ class VLLMStream(Stream[T]):
                     yield from reader.feed(data)
                     if reader.over or reader.error:
                         break
-            except httpx.TimeoutException as cause:
+            except timeout_exceptions() as cause:
                 raise _timeout(response, cause) from cause
-            except httpx.RequestError as cause:
+            except request_exceptions() as cause:
                 reader.cut(cause)
             yield from reader.finish()
             if reader.error:
@@ -179,9 +179,9 @@ class AsyncVLLMStream(AsyncStream[T]):
                         yield chunk
                     if reader.over or reader.error:
                         break
-            except httpx.TimeoutException as cause:
+            except timeout_exceptions() as cause:
                 raise _timeout(response, cause) from cause
-            except httpx.RequestError as cause:
+            except request_exceptions() as cause:
                 reader.cut(cause)
             for chunk in reader.finish():
                 yield chunk
