@@ -26,8 +26,8 @@ from .config import load_keys
 from .errors import ErrorPayload, VLLMError, connection_error
 from .hooks import Hooks, ResponsesAPI, choose_keys, sdk_arguments
 from .keys import Key
-from .replies import FirstEvent, error_in_success, invalid, is_event_stream, mark
 from .replay import async_replayed, replayed
+from .replies import FirstEvent, error_in_success, invalid, is_event_stream, mark
 from .resources import AsyncResources, Resources
 from .transport import default_async_http_client, default_http_client
 

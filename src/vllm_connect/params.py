@@ -143,7 +143,7 @@ def _plain(value: object) -> object:
 def _translate_guided(body: dict[str, Any]) -> None:
     found = [name for name in _GUIDED if name in body]
     warnings.warn(
-        f"{', '.join(found)}: vLLM ignores this since 0.12; it was sent as structured_outputs, use that instead",
+        f"vLLM ignores {', '.join(found)} since 0.12: it was sent as structured_outputs, use that instead",
         DeprecationWarning,
         stacklevel=5,
     )

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from openai.pagination import AsyncPage, SyncPage
 from openai.resources.models import AsyncModels as SDKAsyncModels
 from openai.resources.models import Models as SDKModels
 from typing_extensions import Unpack
@@ -21,23 +20,11 @@ from ..keys import Key, allows
 from ..params import RequestOptions, names, options_of, read_params
 from ..reading import Reader
 from ..replies import reading
-from ..types import KeyStatus, Model
+from ..types import AsyncModelPage, KeyStatus, Model, ModelPage
 from ..unsupported import only
 
 if TYPE_CHECKING:
     from ..client import VLLM, AsyncVLLM
-
-
-class ModelPage(SyncPage[Model]):
-    """The models of all keys, and how each key answered."""
-
-    key_statuses: list[KeyStatus] = []
-
-
-class AsyncModelPage(AsyncPage[Model]):
-    """The models of all keys, and how each key answered."""
-
-    key_statuses: list[KeyStatus] = []
 
 
 _KNOWN = names(RequestOptions)

@@ -126,7 +126,11 @@ class ResponseEvents:
             `response.failed`, with what had come so far; what was open is not ended but "incomplete".
         """
         status = getattr(error, "status_code", None)
-        codes: dict[int | None, Any] = {400: "invalid_prompt", 422: "invalid_prompt", 429: "rate_limit_exceeded"}
+        codes: dict[int | None, Any] = {
+            400: "invalid_prompt",
+            422: "invalid_prompt",
+            429: "rate_limit_exceeded",
+        }
         message = str(error) or type(error).__name__
         failure = ResponseError(code=codes.get(status, "server_error"), message=message)
         return self._fail(Ending("failed", error=failure))
@@ -200,7 +204,12 @@ class ResponseEvents:
         writer.end(self, status)
         writer.status = status
         item = writer.item(status)
-        self.emit(ResponseOutputItemDoneEvent, item=item, output_index=writer.index, type="response.output_item.done")
+        self.emit(
+            ResponseOutputItemDoneEvent,
+            item=item,
+            output_index=writer.index,
+            type="response.output_item.done",
+        )
 
     def _begin(self, base: dict[str, Any]) -> None:
         self._base = base

@@ -18,7 +18,16 @@ _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "develop
 
 # What vLLM's chat completions understand beyond the Responses API: passed on as it is.
 _CHAT_PARTS = frozenset(
-    {"audio_embeds", "audio_url", "image_embeds", "image_url", "prompt_embeds", "text", "video_embeds", "video_url"}
+    {
+        "audio_embeds",
+        "audio_url",
+        "image_embeds",
+        "image_url",
+        "prompt_embeds",
+        "text",
+        "video_embeds",
+        "video_url",
+    }
 )
 
 
@@ -159,15 +168,21 @@ _ITEMS: dict[str, Callable[[_Conversation, Mapping[str, Any], str], None]] = {
 def _unknown_item(kind: object, where: str) -> ValueError:
     known = ", ".join(kind for kind in _ITEMS if kind != "item_reference")
     if kind is None:
-        return ValueError(f"{where} has neither `type` nor `role`: a message has a role; other types are {known}")
-    return ValueError(f"{where} is of type {kind!r}, which a chat completion cannot carry; it can carry: {known}")
+        return ValueError(
+            f"{where} has neither `type` nor `role`: a message has a role; other types are {known}"
+        )
+    return ValueError(
+        f"{where} is of type {kind!r}, which a chat completion cannot carry; it can carry: {known}"
+    )
 
 
 def _content(content: Any, where: str) -> str | list[dict[str, Any]]:
     """The content of a chat message: a string where one will do."""
     if isinstance(content, str):
         return content
-    parts = [_part(mapping(part, f"{where}[{i}]"), f"{where}[{i}]") for i, part in enumerate(_list(content, where))]
+    parts = [
+        _part(mapping(part, f"{where}[{i}]"), f"{where}[{i}]") for i, part in enumerate(_list(content, where))
+    ]
     if not parts:
         return ""
     return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
@@ -199,7 +214,10 @@ def _part(part: Mapping[str, Any], where: str) -> dict[str, Any]:
     if kind == "refusal":
         return {"type": "refusal", "refusal": _text_of(part, "refusal", where)}
     if kind == "input_audio":
-        return {"type": "input_audio", "input_audio": mapping(part.get("input_audio"), f"{where}.input_audio")}
+        return {
+            "type": "input_audio",
+            "input_audio": mapping(part.get("input_audio"), f"{where}.input_audio"),
+        }
     if kind == "input_image":
         return _image(part, where)
     if kind == "input_file":
@@ -227,7 +245,10 @@ def _image(part: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _file(part: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not part.get("file_data"):
         raise ValueError(f"{where} needs `file_data`: vLLM neither stores files nor fetches them")
-    return {"type": "file", "file": {k: part[k] for k in ("filename", "file_data") if part.get(k) is not None}}
+    return {
+        "type": "file",
+        "file": {k: part[k] for k in ("filename", "file_data") if part.get(k) is not None},
+    }
 
 
 def _texts(parts: Any, where: str) -> list[str]:

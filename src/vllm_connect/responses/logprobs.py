@@ -33,11 +33,15 @@ def logprobs_of(text: str, tokens: TokenLogprobs) -> TokenLogprobs:
     starts = [0, *accumulate(len(piece) for piece in spelled)]
     whole = b"".join(spelled)
     # The last place that begins with a token: the tag that ends the reasoning comes before the text.
-    begin = next((start for start in reversed(starts) if whole.startswith(wanted, start)), whole.rfind(wanted))
+    begin = next(
+        (start for start in reversed(starts) if whole.startswith(wanted, start)), whole.rfind(wanted)
+    )
     if begin < 0:
         return tokens
     end = begin + len(wanted)
-    return [t for t, start, stop in zip(tokens, starts, starts[1:], strict=False) if start < end and stop > begin]
+    return [
+        t for t, start, stop in zip(tokens, starts, starts[1:], strict=False) if start < end and stop > begin
+    ]
 
 
 def of_part(tokens: TokenLogprobs) -> list[response_output_text.Logprob]:
@@ -48,7 +52,9 @@ def of_part(tokens: TokenLogprobs) -> list[response_output_text.Logprob]:
             bytes=list(_bytes(token)),
             logprob=token.logprob,
             top_logprobs=[
-                response_output_text.LogprobTopLogprob(token=top.token, bytes=list(_bytes(top)), logprob=top.logprob)
+                response_output_text.LogprobTopLogprob(
+                    token=top.token, bytes=list(_bytes(top)), logprob=top.logprob
+                )
                 for top in token.top_logprobs
             ],
         )
@@ -63,7 +69,9 @@ def of_delta(tokens: TokenLogprobs) -> list[response_text_delta_event.Logprob]:
         delta.Logprob(
             token=token.token,
             logprob=token.logprob,
-            top_logprobs=[delta.LogprobTopLogprob(token=t.token, logprob=t.logprob) for t in token.top_logprobs],
+            top_logprobs=[
+                delta.LogprobTopLogprob(token=t.token, logprob=t.logprob) for t in token.top_logprobs
+            ],
         )
         for token in tokens
     ]
@@ -76,7 +84,9 @@ def of_done(part: Sequence[response_output_text.Logprob]) -> list[response_text_
         done.Logprob(
             token=token.token,
             logprob=token.logprob,
-            top_logprobs=[done.LogprobTopLogprob(token=t.token, logprob=t.logprob) for t in token.top_logprobs],
+            top_logprobs=[
+                done.LogprobTopLogprob(token=t.token, logprob=t.logprob) for t in token.top_logprobs
+            ],
         )
         for token in part
     ]

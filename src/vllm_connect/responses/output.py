@@ -55,7 +55,9 @@ def message_item(id: str, parts: Sequence[Part], status: ItemStatus) -> Response
     return ResponseOutputMessage(type="message", id=id, role="assistant", content=list(parts), status=status)
 
 
-def call_item(id: str, call_id: str, name: str, arguments: str, status: ItemStatus) -> ResponseFunctionToolCall:
+def call_item(
+    id: str, call_id: str, name: str, arguments: str, status: ItemStatus
+) -> ResponseFunctionToolCall:
     """A function that the model wants called."""
     return ResponseFunctionToolCall(
         type="function_call", id=id, call_id=call_id, name=name, arguments=arguments, status=status

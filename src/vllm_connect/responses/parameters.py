@@ -112,7 +112,9 @@ REFUSED: dict[str, Refusal] = {
     "background_options": Refusal(_BACKGROUND),
     "context_management": Refusal("vLLM compacts nothing: shorten `input` yourself", lambda value: not value),
     "conversation": Refusal(_STATELESS),
-    "enable_response_messages": Refusal(f"only vLLM's own /v1/responses has it: {NATIVE}", lambda value: not value),
+    "enable_response_messages": Refusal(
+        f"only vLLM's own /v1/responses has it: {NATIVE}", lambda value: not value
+    ),
     "image": Refusal(
         "vLLM compresses no images; mm_processor_kwargs may set their resolution",
         lambda value: isinstance(value, Mapping) and value.get("context_compression") != "enabled",
@@ -126,16 +128,18 @@ REFUSED: dict[str, Refusal] = {
     "previous_response_id": Refusal(_STATELESS),
     "prompt": Refusal("vLLM stores no prompt templates: send the text in `instructions` and `input`"),
     "store": Refusal(
-        f"the reply is made from a chat completion and cannot be retrieved later: leave `store` out, or {NATIVE}"
-        " on a server with VLLM_ENABLE_RESPONSES_API_STORE=1",
+        "the reply is made from a chat completion and cannot be retrieved later: leave `store` out, or "
+        f"{NATIVE} on a server with VLLM_ENABLE_RESPONSES_API_STORE=1",
         lambda value: value is False,
     ),
     "stream_options": Refusal(
         "nothing is obfuscated, and usage always comes with the last event: leave it out",
-        lambda value: isinstance(value, Mapping) and set(value) <= {"include_obfuscation"} and not any(value.values()),
+        lambda value: (
+            isinstance(value, Mapping) and set(value) <= {"include_obfuscation"} and not any(value.values())
+        ),
     ),
     "truncation": Refusal(
-        "vLLM drops no items of a conversation: shorten `input`, or let truncate_prompt_tokens cut off tokens",
+        "vLLM drops no items of a conversation: shorten `input`, or let truncate_prompt_tokens cut tokens",
         lambda value: value == "disabled",
     ),
 }
@@ -174,11 +178,13 @@ def check(params: Mapping[str, Any]) -> None:
             hint = _HINTS.get(name) or "if your server knows it, put it into extra_body"
             raise refuse(name, hint)
     extra_body = params.get("extra_body")
-    for name in extra_body if isinstance(extra_body, Mapping) else ():
+    for name, value in extra_body.items() if isinstance(extra_body, Mapping) else ():
         if name in REFUSED:
-            _check_refused(name, extra_body[name])
+            _check_refused(name, value)
         elif name in _RESPONSES_ONLY:
-            raise refuse(f"extra_body.{name}", "pass it as a keyword argument, extra_body is sent unconverted")
+            raise refuse(
+                f"extra_body.{name}", "pass it as a keyword argument, extra_body is sent unconverted"
+            )
 
 
 def _check_refused(name: str, value: Any) -> None:

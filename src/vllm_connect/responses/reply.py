@@ -119,7 +119,9 @@ def response_from_chat(completion: ChatCompletion, params: Mapping[str, Any]) ->
         ValueError: there is no choice, or more than one.
     """
     if len(completion.choices) != 1:
-        raise ValueError(f"a response is made from one choice; the chat completion has {len(completion.choices)}")
+        raise ValueError(
+            f"a response is made from one choice; the chat completion has {len(completion.choices)}"
+        )
     choice = completion.choices[0]
     ending = ending_of(choice.finish_reason)
     return make_response(

@@ -76,7 +76,9 @@ def replayable(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settled(value: Any) -> Any:
-    again = not isinstance(value, Iterable) or isinstance(value, (str, bytes, list, tuple, Mapping, BaseModel))
+    again = not isinstance(value, Iterable) or isinstance(
+        value, (str, bytes, list, tuple, Mapping, BaseModel)
+    )
     return value if again else list(value)
 
 
@@ -84,7 +86,9 @@ def _messages(params: Mapping[str, Any]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     instructions = params.get("instructions")
     if instructions is not None and not isinstance(instructions, str):
-        raise TypeError(f"instructions must be a string, not {type(instructions).__name__}; items go into `input`")
+        raise TypeError(
+            f"instructions must be a string, not {type(instructions).__name__}; items go into `input`"
+        )
     if instructions:
         messages.append({"role": "system", "content": instructions})
     if params.get("input") is not None:
@@ -103,7 +107,9 @@ def _convert_reasoning(reasoning: Any, chat: dict[str, Any]) -> None:
         if name == "effort":
             chat["reasoning_effort"] = value
         elif name == "context" and value != "auto":
-            raise refuse(f"reasoning.{name}", "which turns' reasoning the model sees is up to its chat template")
+            raise refuse(
+                f"reasoning.{name}", "which turns' reasoning the model sees is up to its chat template"
+            )
         elif name == "mode" and value != "standard":
             raise refuse(f"reasoning.{name}", "vLLM runs the model in one way only")
         elif name not in ("summary", "generate_summary", "context", "mode"):
@@ -139,7 +145,9 @@ def _convert_format(wanted: Mapping[str, Any], chat: dict[str, Any]) -> None:
         schema = {name: wanted[name] for name in fields if wanted.get(name) is not None}
         chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "response"} | schema}
     else:
-        raise refuse("text.format", f"there is no type {kind!r}; structured_outputs takes what vLLM has beyond JSON")
+        raise refuse(
+            "text.format", f"there is no type {kind!r}; structured_outputs takes what vLLM has beyond JSON"
+        )
 
 
 def _convert_logprobs(include: Any, top_logprobs: Any, chat: dict[str, Any]) -> None:
@@ -157,7 +165,9 @@ def _convert_logprobs(include: Any, top_logprobs: Any, chat: dict[str, Any]) -> 
 def _convert_cache_options(options: Any, chat: dict[str, Any]) -> None:
     if options is None:
         return
-    given = {name: value for name, value in mapping(options, "prompt_cache_options").items() if value is not None}
+    given = {
+        name: value for name, value in mapping(options, "prompt_cache_options").items() if value is not None
+    }
     if given.get("prewarm"):
         raise refuse("prompt_cache_options.prewarm", "to fill vLLM's cache, ask for max_output_tokens=1")
     if "comparison_response_id" in given:

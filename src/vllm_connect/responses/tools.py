@@ -43,7 +43,8 @@ def chat_tools(tools: Any, choice: Any) -> dict[str, Any]:
         return {}
     chat: dict[str, Any] = {
         "tools": [
-            {"type": "function", "function": {k: f[k] for k in _PASSED_ON if f.get(k) is not None}} for f in functions
+            {"type": "function", "function": {k: f[k] for k in _PASSED_ON if f.get(k) is not None}}
+            for f in functions
         ]
     }
     if wanted is not None:
@@ -69,7 +70,9 @@ def function_tool(tool: Any, where: str) -> dict[str, Any]:
     kind = given.get("type")
     if kind != "function":
         native = f", or {NATIVE}" if kind in ("custom", "namespace", "mcp", "code_interpreter") else ""
-        raise refuse(where, f"tools of type {kind!r} run elsewhere; a chat completion has functions only{native}")
+        raise refuse(
+            where, f"tools of type {kind!r} run elsewhere; a chat completion has functions only{native}"
+        )
     if isinstance(given.get("function"), Mapping):
         given = {"type": "function", **given["function"]}
     name = given.get("name")
@@ -80,7 +83,9 @@ def function_tool(tool: Any, where: str) -> dict[str, Any]:
             continue
         if key == "allowed_callers" and "direct" in value:
             continue
-        raise refuse(f"{where}.{key}", "vLLM calls functions in one way only: directly, and with all of them loaded")
+        raise refuse(
+            f"{where}.{key}", "vLLM calls functions in one way only: directly, and with all of them loaded"
+        )
     return dict(given)
 
 
@@ -110,5 +115,7 @@ def _chosen_name(choice: Mapping[str, Any], names: list[str], where: str) -> str
     if name is None and isinstance(choice.get("function"), Mapping):
         name = choice["function"].get("name")
     if not isinstance(name, str) or name not in names:
-        raise ValueError(f"{where} chooses {name!r}, which is not among the tools ({', '.join(names) or 'none'})")
+        raise ValueError(
+            f"{where} chooses {name!r}, which is not among the tools ({', '.join(names) or 'none'})"
+        )
     return name

@@ -189,7 +189,13 @@ class MessageWriter(Writer):
             out.emit(ResponseRefusalDoneEvent, refusal=made.refusal, **place, type="response.refusal.done")
         else:
             done = logprobs.of_done(part.logprobs)
-            out.emit(ResponseTextDoneEvent, text=made.text, logprobs=done, **place, type="response.output_text.done")
+            out.emit(
+                ResponseTextDoneEvent,
+                text=made.text,
+                logprobs=done,
+                **place,
+                type="response.output_text.done",
+            )
         out.emit(ResponseContentPartDoneEvent, part=made, **place, type="response.content_part.done")
 
     def item(self, status: ItemStatus) -> Item:

@@ -3,13 +3,14 @@
 from .chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, Choice, ChoiceDelta, ChunkChoice
 from .completion import Completion, CompletionChoice
 from .embedding import EmbeddingResponse
-from .model import KeyStatus, Model
+from .model import AsyncModelPage, KeyStatus, Model, ModelPage
 from .rerank import RerankResponse, RerankResult
 from .scoring import Classification, ClassificationResponse, Pooling, PoolingResponse, Score, ScoreResponse
 from .tokens import DetokenizeResponse, TokenizeResponse
 from .usage import CompletionUsage, PromptTokensDetails
 
 __all__ = [
+    "AsyncModelPage",
     "ChatCompletion",
     "ChatCompletionChunk",
     "ChatCompletionMessage",
@@ -25,6 +26,7 @@ __all__ = [
     "EmbeddingResponse",
     "KeyStatus",
     "Model",
+    "ModelPage",
     "Pooling",
     "PoolingResponse",
     "PromptTokensDetails",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import openai.types
 from openai import BaseModel
+from openai.pagination import AsyncPage, SyncPage
 
 
 class Model(openai.types.Model):
@@ -36,3 +37,15 @@ class KeyStatus(BaseModel):
     key_name: str
     status: str
     error: str | None = None
+
+
+class ModelPage(SyncPage[Model]):
+    """The models of all keys, and how each key answered."""
+
+    key_statuses: list[KeyStatus] = []
+
+
+class AsyncModelPage(AsyncPage[Model]):
+    """The models of all keys, and how each key answered."""
+
+    key_statuses: list[KeyStatus] = []
