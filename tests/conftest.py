@@ -19,9 +19,10 @@ class Both:
     stream into `client.seen`, where what arrived before an error stays visible.
     """
 
-    def __init__(self, kind: str, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, kind: str, *args: Any, from_config: Any = None, **kwargs: Any) -> None:
         self.kind = kind
-        self.client: Any = (VLLM if kind == "sync" else AsyncVLLM)(*args, **kwargs)
+        cls: Any = VLLM if kind == "sync" else AsyncVLLM
+        self.client: Any = cls.from_config(from_config, **kwargs) if from_config else cls(*args, **kwargs)
         self.seen: list[Any] = []
 
     async def __call__(self, operation: str, /, **params: Any) -> Any:

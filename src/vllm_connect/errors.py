@@ -299,6 +299,8 @@ def make_status_error(
     raised = cls(text + _describe(where), response=response, body=error.body)
     raised.status_code = status
     raised.http_status = http_status
+    if raised.code is not None:
+        raised.code = str(raised.code)  # as it is declared; openai 2.x leaves vLLM's number
     return locate(raised, where)
 
 
@@ -343,7 +345,7 @@ def _payload(message: str, body: object, shape: str, *sources: dict[str, Any]) -
 def _status(source: dict[str, Any]) -> int | None:
     for name in ("code", "status", "status_code"):
         code = source.get(name)
-        if isinstance(code, str) and code.isdigit():
+        if isinstance(code, str) and len(code) == 3 and code.isdecimal():
             code = int(code)
         if isinstance(code, int) and 400 <= code <= 599:
             return code
@@ -358,13 +360,15 @@ def _message(source: dict[str, Any]) -> str:
 def _detail(detail: object) -> str:
     """FastAPI's detail: a phrase, or a list of {"loc", "msg", "type"}."""
     if isinstance(detail, list):
-        return "; ".join(
-            f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg')}"
-            if isinstance(item, dict)
-            else str(item)
-            for item in detail
-        )
+        return "; ".join(map(_complaint, detail))
     return str(detail)
+
+
+def _complaint(item: object) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    loc = item.get("loc")
+    return f"{'.'.join(map(str, loc)) if isinstance(loc, list) else loc}: {item.get('msg')}"
 
 
 def _summary(text: str) -> str:

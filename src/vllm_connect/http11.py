@@ -69,20 +69,6 @@ class ResponseReader:
     part of the body that was in it. `status` is 0 until the whole head has been seen.
     """
 
-    __slots__ = (
-        "_left",
-        "_method",
-        "_pending",
-        "_read",
-        "complete",
-        "headers",
-        "reason",
-        "reusable",
-        "started",
-        "status",
-        "version",
-    )
-
     def __init__(self, method: str) -> None:
         self.status = 0
         self.version = self.reason = b""
@@ -105,11 +91,6 @@ class ResponseReader:
             httpx.RemoteProtocolError: This is not HTTP, or the connection ended too early.
         """
         return self._read(self, data)
-
-    @property
-    def appetite(self) -> int:
-        """How many bytes to ask the socket for: more where a large body is announced."""
-        return min(max(self._left, 1 << 16), 1 << 18)
 
     def _read_head(self, data: bytes) -> bytes:
         if not data:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import difflib
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 from openai import NotGiven, Omit
+from openai.types.chat import ParsedChatCompletionMessage, ParsedFunctionToolCall
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
@@ -31,6 +32,14 @@ class RequestOptions(TypedDict, total=False):
 
 
 _OPTIONS = frozenset(RequestOptions.__annotations__)
+
+# What the SDK's parse() adds to a message, and the server must not get back.
+_PARSED_TYPES = (ParsedChatCompletionMessage, ParsedFunctionToolCall)
+_PARSED: dict[str, Any] = {
+    "parsed": True,
+    "function": {"parsed_arguments"},
+    "tool_calls": {"__all__": {"function": {"parsed_arguments"}}},
+}
 
 # Removed in vLLM 0.12 (#29326) and silently ignored since (#53975).
 _GUIDED = {
@@ -104,14 +113,22 @@ def encode(body: Mapping[str, Any]) -> bytes:
     Raises:
         TypeError: a value that JSON cannot carry.
     """
-    try:
-        return orjson.dumps(body, default=_plain)
-    except orjson.JSONEncodeError as error:
-        if "key must be str" in str(error):  # logit_bias={15339: 1}, which OpenAI's client accepts
-            return orjson.dumps(body, default=_plain, option=orjson.OPT_NON_STR_KEYS)
-        if "64-bit" in str(error):
-            return json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":")).encode()
-        raise
+    listed: dict[int, list[object]] = {}
+
+    def plain(value: object) -> object:
+        if not isinstance(value, Iterator):
+            return _plain(value)
+        if id(value) not in listed:  # it can be read once, and a second attempt may be needed
+            listed[id(value)] = list(value)
+        return listed[id(value)]
+
+    for option in (None, orjson.OPT_NON_STR_KEYS):  # logit_bias={15339: 1}, which OpenAI's client accepts
+        try:
+            return orjson.dumps(body, default=plain, option=option)
+        except orjson.JSONEncodeError as error:
+            if "key must be str" not in str(error) and "64-bit" not in str(error):
+                raise
+    return json.dumps(body, default=plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,15 +144,17 @@ def _plain(value: object) -> object:
             by_alias=True,
             exclude_unset=True,
             exclude_none=True,
-            exclude=getattr(value, "__api_exclude__", None),
+            exclude=_PARSED if isinstance(value, _PARSED_TYPES) else getattr(value, "__api_exclude__", None),
             warnings=False,
         )
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
     if hasattr(value, "tolist"):  # numpy arrays and numbers, without importing numpy
         tolist: Callable[[], object] = value.tolist
         return tolist()
-    if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, Iterable):
         return list(value)
     raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
 
@@ -155,7 +174,8 @@ def _translate_guided(body: dict[str, Any]) -> None:
             value = value.model_json_schema()
         if value is not None:
             structured[_GUIDED[name]] = value
-    body["structured_outputs"] = structured
+    if structured:  # vLLM refuses an empty one
+        body["structured_outputs"] = structured
 
 
 def _unknown(operation: str, name: str, known: frozenset[str]) -> str:

@@ -22,6 +22,9 @@ from ._httpx import httpx
 
 T = TypeVar("T")
 
+READ_SIZE = 1 << 16
+"""How much to read at most at once. More is slower: the C library returns larger blocks to the kernel."""
+
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine whose every `await` blocks instead of suspending."""
@@ -34,7 +37,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class Connection(ABC):
-    """A TCP connection to one server."""
+    """A TCP connection to one server. What goes wrong with it is an `OSError`, late is a `TimeoutError`."""
 
     def __init__(self, sock: socket.socket, origin: bytes) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -43,28 +46,18 @@ class Connection(ABC):
         self._sock = sock
         self._pid = os.getpid()
 
+    @abstractmethod
     async def send(self, data: bytes, timeout: float | None) -> None:
         """Send all of `data`; the timeout is for each step forward, as in httpx."""
-        try:
-            await self._send(data, timeout)
-        except TimeoutError as exc:
-            raise httpx.WriteTimeout(f"the server took no data for {timeout} s") from exc
-        except OSError as exc:
-            raise httpx.WriteError(str(exc)) from exc
 
-    async def receive(self, size: int, timeout: float | None) -> bytes:
-        """Return all that has arrived, up to `size` bytes; `b""` is the end of the connection."""
-        try:
-            return await self._receive(size, timeout)
-        except TimeoutError as exc:
-            raise httpx.ReadTimeout(f"the server sent no data for {timeout} s") from exc
-        except OSError as exc:
-            raise httpx.ReadError(str(exc)) from exc
+    @abstractmethod
+    async def receive(self, timeout: float | None) -> bytes:
+        """Return what has arrived; `b""` is the end of the connection."""
 
     def is_stale(self) -> bool:
         """Whether an idle connection has ended, or has received bytes that nobody asked for."""
         try:
-            self._peek()
+            self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
         except OSError:
@@ -80,36 +73,28 @@ class Connection(ABC):
                 self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
 
-    def _peek(self) -> None:
-        self._sock.recv(1, socket.MSG_PEEK)
-
-    @abstractmethod
-    async def _send(self, data: bytes, timeout: float | None) -> None: ...
-
-    @abstractmethod
-    async def _receive(self, size: int, timeout: float | None) -> bytes: ...
-
 
 class BlockingConnection(Connection):
     """A connection whose coroutines block and never suspend."""
 
-    def __init__(self, sock: socket.socket, origin: bytes) -> None:
-        super().__init__(sock, origin)
-        self._timeout = sock.gettimeout()
+    _timeout: float | None = -1
 
-    async def _send(self, data: bytes, timeout: float | None) -> None:
+    async def send(self, data: bytes, timeout: float | None) -> None:
+        """See `Connection`."""
         self._set_timeout(timeout)
         view = memoryview(data)
         while view:
             view = view[self._sock.send(view) :]
 
-    async def _receive(self, size: int, timeout: float | None) -> bytes:
+    async def receive(self, timeout: float | None) -> bytes:
+        """See `Connection`."""
         self._set_timeout(timeout)
-        return self._sock.recv(size)
+        return self._sock.recv(READ_SIZE)
 
-    def _peek(self) -> None:
+    def is_stale(self) -> bool:
+        """See `Connection`."""
         self._set_timeout(0)
-        super()._peek()
+        return super().is_stale()
 
     def _set_timeout(self, timeout: float | None) -> None:
         if timeout != self._timeout:  # each change is a system call
@@ -129,12 +114,12 @@ class LoopConnection(Connection):
         super().__init__(sock, origin)
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[bytes] | None = None
-        self._size = 0
         self._watched = False
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
 
-    async def _send(self, data: bytes, timeout: float | None) -> None:
+    async def send(self, data: bytes, timeout: float | None) -> None:
+        """See `Connection`."""
         view = memoryview(data)
         while view:
             try:
@@ -147,8 +132,8 @@ class LoopConnection(Connection):
                 finally:
                     self._loop.remove_writer(self._sock)
 
-    async def _receive(self, size: int, timeout: float | None) -> bytes:
-        self._size = size
+    async def receive(self, timeout: float | None) -> bytes:
+        """See `Connection`."""
         if not self._watched:
             self._loop.add_reader(self._sock, self._on_readable)
             self._watched = True
@@ -185,7 +170,7 @@ class LoopConnection(Connection):
             self._unwatch()
             return
         try:
-            self._waiter.set_result(self._sock.recv(self._size))
+            self._waiter.set_result(self._sock.recv(READ_SIZE))
         except BlockingIOError:
             pass
         except OSError as exc:
@@ -221,6 +206,7 @@ class Pool(ABC):
 
     def __init__(self, limits: httpx.Limits) -> None:
         idle, expiry = limits.max_keepalive_connections, limits.keepalive_expiry
+        self._is_limited = limits.max_connections is not None
         self._max_idle = math.inf if idle is None else idle
         self._expiry = math.inf if expiry is None else expiry
         self._idle: list[Connection] = []  # by when they were last used
@@ -231,7 +217,8 @@ class Pool(ABC):
 
         `release` or `abandon` gives the leave back.
         """
-        await self._enter(timeout)
+        if self._is_limited:
+            await self._enter(timeout)
         now = time.monotonic()
         while True:
             with self._lock:
@@ -245,23 +232,19 @@ class Pool(ABC):
                 return connection
             connection.close()
 
+    @abstractmethod
     async def connect(self, url: httpx.URL, timeout: float | None) -> Connection:
         """Open a new connection."""
-        try:
-            return await self._connect(url.netloc, url.raw_host.decode(), url.port or 80, timeout)
-        except (TimeoutError, asyncio.TimeoutError) as exc:
-            raise httpx.ConnectTimeout(f"no connection within {timeout} s") from exc
-        except (OSError, UnicodeError) as exc:
-            raise httpx.ConnectError(str(exc)) from exc
 
     def release(self, connection: Connection) -> None:
         """Keep a connection for another request."""
         connection.idle_since = now = time.monotonic()
         surplus = []
         with self._lock:
-            self._idle.append(connection)
-            while len(self._idle) > self._max_idle or self._idle[0].idle_since + self._expiry < now:
-                surplus.append(self._idle.pop(0))
+            idle = self._idle
+            idle.append(connection)
+            while idle and (len(idle) > self._max_idle or idle[0].idle_since + self._expiry < now):
+                surplus.append(idle.pop(0))
         for connection in surplus:
             connection.close()
         self._leave()
@@ -287,38 +270,31 @@ class Pool(ABC):
     @abstractmethod
     def _leave(self) -> None: ...
 
-    @abstractmethod
-    async def _connect(self, origin: bytes, host: str, port: int, timeout: float | None) -> Connection: ...
-
 
 class BlockingPool(Pool):
     """The connections of one process, for all of its threads."""
 
     def __init__(self, limits: httpx.Limits) -> None:
         super().__init__(limits)
-        # Not a semaphore: a garbage collection may `_leave` in the middle of anything, `_leave` included,
-        # and only this queue is safe then.
-        self._places: queue.SimpleQueue[None] | None = None
-        if limits.max_connections is not None:
-            self._places = queue.SimpleQueue()
-            for _ in range(limits.max_connections):
-                self._places.put(None)
-
-    async def _enter(self, timeout: float | None) -> None:
-        if self._places is not None:
-            try:
-                self._places.get(timeout=timeout)
-            except queue.Empty as exc:
-                raise httpx.PoolTimeout(f"all connections in use for {timeout} s") from exc
-
-    def _leave(self) -> None:
-        if self._places is not None:
+        # Not a semaphore: a garbage collection may `_leave` at any moment, in the middle of a `_leave` too,
+        # and only this kind of queue is safe then.
+        self._places = queue.SimpleQueue[None]()
+        for _ in range(limits.max_connections or 0):
             self._places.put(None)
 
-    async def _connect(
-        self, origin: bytes, host: str, port: int, timeout: float | None
-    ) -> BlockingConnection:
-        return BlockingConnection(socket.create_connection((host, port), timeout), origin)
+    async def _enter(self, timeout: float | None) -> None:
+        try:
+            self._places.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError from None
+
+    def _leave(self) -> None:
+        if self._is_limited:
+            self._places.put(None)
+
+    async def connect(self, url: httpx.URL, timeout: float | None) -> Connection:
+        """See `Pool`."""
+        return BlockingConnection(socket.create_connection(_address(url), timeout), url.netloc)
 
 
 class LoopPool(Pool):
@@ -327,24 +303,24 @@ class LoopPool(Pool):
     def __init__(self, limits: httpx.Limits) -> None:
         super().__init__(limits)
         self._loop = asyncio.get_running_loop()
-        self._places = None if limits.max_connections is None else asyncio.Semaphore(limits.max_connections)
+        self._places = asyncio.Semaphore(limits.max_connections or 0)
 
     async def _enter(self, timeout: float | None) -> None:
-        if self._places is not None:
-            try:
-                if self._places.locked():
-                    await asyncio.wait_for(self._places.acquire(), timeout)
-                else:
-                    await self._places.acquire()
-            except asyncio.TimeoutError as exc:
-                raise httpx.PoolTimeout(f"all connections in use for {timeout} s") from exc
+        if self._places.locked():
+            await asyncio.wait_for(self._places.acquire(), timeout)
+        else:
+            await self._places.acquire()
 
     def _leave(self) -> None:
-        if self._places is not None:
-            _call_in(self._loop, self._places.release)
+        _call_in(self._loop, self._places.release)
 
-    async def _connect(self, origin: bytes, host: str, port: int, timeout: float | None) -> Connection:
-        return LoopConnection(await asyncio.wait_for(_open_socket(host, port), timeout), origin)
+    async def connect(self, url: httpx.URL, timeout: float | None) -> Connection:
+        """See `Pool`."""
+        return LoopConnection(await asyncio.wait_for(_open_socket(*_address(url)), timeout), url.netloc)
+
+
+def _address(url: httpx.URL) -> tuple[str, int]:
+    return url.raw_host.decode(), url.port or 80
 
 
 async def _open_socket(host: str, port: int) -> socket.socket:

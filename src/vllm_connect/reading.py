@@ -29,6 +29,27 @@ class NotAReply(ValueError):
     """The JSON is neither a reply of the expected type nor an error payload."""
 
 
+def read_object(data: bytes) -> dict[str, Any]:
+    """Decode a JSON object.
+
+    Raises:
+        ErrorInReply: it is an error payload.
+        NotAReply: it is something else.
+    """
+    try:
+        payload = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise NotAReply(f"not JSON: {data[:200]!r}") from error
+    if (error_payload := find_error(payload)) is not None:
+        raise ErrorInReply(error_payload)
+    if not isinstance(payload, dict):
+        raise NotAReply(f"no JSON object: {data[:200]!r}")
+    return payload
+
+
+_TEXTS = ("text", "prompt")  # required fields that are no lists
+
+
 class Reader(Generic[T]):
     """Reads one type.
 
@@ -52,7 +73,7 @@ class Reader(Generic[T]):
         if self._validator is None:  # the SDK defers building its schemas
             self.cls.model_rebuild()
             self._validator = self.cls.__pydantic_validator__
-        if b'"reasoning_content"' not in data:
+        if b'"reasoning_content"' not in data and b'"error"' not in data:
             try:
                 read: T = self._validator.validate_json(data)
                 return read
@@ -61,13 +82,8 @@ class Reader(Generic[T]):
         return self._leniently(data)
 
     def _leniently(self, data: bytes) -> T:
-        try:
-            payload = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise NotAReply(f"not JSON: {data[:200]!r}") from error
-        if (error_payload := find_error(payload)) is not None:
-            raise ErrorInReply(error_payload)
-        if not isinstance(payload, dict) or not isinstance(payload.get(self.required), (list, str)):
+        payload = read_object(data)
+        if not isinstance(payload.get(self.required), str if self.required in _TEXTS else list):
             raise NotAReply(f"no {self.required!r} in the reply: {data[:200]!r}")
         for choice in payload["choices"] if self.required == "choices" else ():
             if isinstance(choice, dict):

@@ -113,9 +113,10 @@ def reading(call: Call, read: Callable[[bytes], T]) -> Callable[[Any], Any]:
         read: makes the result of the body.
     """
 
-    def result(content: Any) -> Any:
+    def result(reply: Any) -> Any:
+        content = reply if isinstance(reply, bytes) else getattr(reply, "content", None)
         if not isinstance(content, bytes):  # the caller chose a type: with_raw_response….parse(to=…)
-            return content
+            return reply
         try:
             return read(content)
         except ErrorInReply as found:

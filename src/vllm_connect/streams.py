@@ -134,66 +134,72 @@ _DRAIN_SECONDS = 0.05
 class VLLMStream(Stream[T]):
     """A stream of chunks; iterate it, or close it to make the server stop generating."""
 
-    def __stream__(self) -> Iterator[T]:
-        response = self.response
-        reader = _reader(self._cast_to, response)
-        try:
-            body = response.iter_bytes() if "content-encoding" in response.headers else response.iter_raw()
-            try:
-                for data in body:
-                    yield from reader.feed(data)
-                    if reader.over or reader.error:
-                        break
-            except timeout_exceptions() as cause:
-                raise _timeout(response, cause) from cause
-            except request_exceptions() as cause:
-                reader.cut(cause)
-            yield from reader.finish()
-            if reader.error:
-                raise reader.error
-            if (drain := response.extensions.get("drain")) is not None:
-                drain(_DRAIN_SECONDS)
-        finally:
-            response.close()
+    def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
+        self.response = response
+        # A generator that does not know this object: dropping the one ends the other, and the connection.
+        self._iterator = _chunks(response, _reader(cast_to, response))
 
     def __iter__(self) -> Iterator[T]:
         return self._iterator
 
     def __del__(self) -> None:
-        # A stream that was never iterated; one that was is closed by its generator.
         if (response := getattr(self, "response", None)) is not None and not response.is_closed:
-            response.close()
+            response.close()  # it was never iterated
 
 
 class AsyncVLLMStream(AsyncStream[T]):
     """A stream of chunks; iterate it, or close it to make the server stop generating."""
 
-    async def __stream__(self) -> AsyncIterator[T]:
-        response = self.response
-        reader = _reader(self._cast_to, response)
-        try:
-            body = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
-            try:
-                async for data in body:
-                    for chunk in reader.feed(data):
-                        yield chunk
-                    if reader.over or reader.error:
-                        break
-            except timeout_exceptions() as cause:
-                raise _timeout(response, cause) from cause
-            except request_exceptions() as cause:
-                reader.cut(cause)
-            for chunk in reader.finish():
-                yield chunk
-            if reader.error:
-                raise reader.error
-            if (drain := response.extensions.get("drain")) is not None:
-                await drain(_DRAIN_SECONDS)
-        finally:
-            await response.aclose()
+    def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
+        self.response = response
+        self._iterator = _async_chunks(response, _reader(cast_to, response))
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._iterator
+
+
+def _chunks(response: Any, reader: ChunkReader[T]) -> Iterator[T]:
+    try:
+        body = response.iter_bytes() if "content-encoding" in response.headers else response.iter_raw()
+        try:
+            for data in body:
+                yield from reader.feed(data)
+                if reader.over or reader.error:
+                    break
+        except timeout_exceptions() as cause:
+            raise _timeout(response, cause) from cause
+        except request_exceptions() as cause:
+            reader.cut(cause)
+        yield from reader.finish()
+        if reader.error:
+            raise reader.error
+        if (drain := response.extensions.get("drain")) is not None:
+            drain(_DRAIN_SECONDS)
+    finally:
+        response.close()
+
+
+async def _async_chunks(response: Any, reader: ChunkReader[T]) -> AsyncIterator[T]:
+    try:
+        body = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
+        try:
+            async for data in body:
+                for chunk in reader.feed(data):
+                    yield chunk
+                if reader.over or reader.error:
+                    break
+        except timeout_exceptions() as cause:
+            raise _timeout(response, cause) from cause
+        except request_exceptions() as cause:
+            reader.cut(cause)
+        for chunk in reader.finish():
+            yield chunk
+        if reader.error:
+            raise reader.error
+        if (drain := response.extensions.get("drain")) is not None:
+            await drain(_DRAIN_SECONDS)
+    finally:
+        await response.aclose()
 
 
 class Conversion(Protocol):
@@ -219,21 +225,7 @@ class ConvertedStream(Stream[T]):
 
     def __init__(self, source: Stream[Any], conversion: Conversion) -> None:
         self.response = source.response
-        self._source = source
-        self._conversion = conversion
-        self._iterator = self.__stream__()
-
-    def __stream__(self) -> Iterator[T]:
-        conversion = self._conversion
-        try:
-            for item in self._source:
-                yield from conversion.feed(item)
-            yield from conversion.finish()
-        except openai.OpenAIError as error:
-            yield from conversion.fail(error)
-            raise
-        finally:
-            self._source.close()
+        self._iterator = _converted(source, conversion)
 
     def __iter__(self) -> Iterator[T]:
         return self._iterator
@@ -244,27 +236,37 @@ class AsyncConvertedStream(AsyncStream[T]):
 
     def __init__(self, source: AsyncStream[Any], conversion: Conversion) -> None:
         self.response = source.response
-        self._source = source
-        self._conversion = conversion
-        self._iterator = self.__stream__()
-
-    async def __stream__(self) -> AsyncIterator[T]:
-        conversion = self._conversion
-        try:
-            async for item in self._source:
-                for made in conversion.feed(item):
-                    yield made
-            for made in conversion.finish():
-                yield made
-        except openai.OpenAIError as error:
-            for made in conversion.fail(error):
-                yield made
-            raise
-        finally:
-            await self._source.close()
+        self._iterator = _async_converted(source, conversion)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._iterator
+
+
+def _converted(source: Stream[Any], conversion: Conversion) -> Iterator[Any]:
+    try:
+        for item in source:
+            yield from conversion.feed(item)
+        yield from conversion.finish()
+    except openai.OpenAIError as error:
+        yield from conversion.fail(error)
+        raise
+    finally:
+        source.close()
+
+
+async def _async_converted(source: AsyncStream[Any], conversion: Conversion) -> AsyncIterator[Any]:
+    try:
+        async for item in source:
+            for made in conversion.feed(item):
+                yield made
+        for made in conversion.finish():
+            yield made
+    except openai.OpenAIError as error:
+        for made in conversion.fail(error):
+            yield made
+        raise
+    finally:
+        await source.close()
 
 
 def _timeout(response: httpx.Response, cause: Exception) -> Exception:

@@ -12,21 +12,20 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import orjson
 import pydantic
 from openai.types.create_embedding_response import Usage
 from openai.types.embedding import Embedding
 
-from .reading import NotAReply
+from .reading import NotAReply, read_object
 from .types import EmbeddingResponse
 
+_NAN = float("nan")
 _ITEM_SIZE = {"float32": 4, "float16": 2, "bfloat16": 2, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
 
@@ -64,19 +63,15 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
         The embeddings in the order of the input.
 
     Raises:
+        ErrorInReply: the reply is an error payload.
         NotAReply: vectors are missing or make no sense.
     """
-    if content[:1] == b"{" and not headers.get("content-type", "").startswith("application/octet-stream"):
-        about = orjson.loads(content)
-        items = about.get("data")
-        if not isinstance(items, list):
-            raise NotAReply(f"no 'data' in the reply: {content[:200]!r}")
-        items.sort(key=lambda item: item["index"])
-        vectors = [item.get("embedding") for item in items]
+    if not headers.get("content-type", "").startswith("application/octet-stream"):
+        about = read_object(content)
+        vectors = [item.get("embedding") for item in _in_order(about.get("data"))]
     elif metadata := headers.get("metadata"):
-        about = orjson.loads(metadata)
-        items = sorted(about["data"], key=lambda item: item["index"])
-        vectors = [memoryview(content)[item["start"] : item["end"]] for item in items]
+        about = read_object(metadata.encode())
+        vectors = [_part(content, item) for item in _in_order(about.get("data"))]
     else:
         about = {}
         vectors = _equal_parts(content, layout)
@@ -84,7 +79,8 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
         raise NotAReply(f"{len(vectors)} embeddings for {layout.count} inputs")
     matrix = _matrix(vectors, layout) if layout.as_numpy else None
     rows = list(matrix) if matrix is not None else [_floats(vector, layout) for vector in vectors]
-    usage = about.get("usage") or {}
+    usage = about.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
     response: EmbeddingResponse = _construct(
         EmbeddingResponse,
         id=about.get("id"),
@@ -94,7 +90,7 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
         data=[
             _construct(Embedding, object="embedding", index=i, embedding=row) for i, row in enumerate(rows)
         ],
-        usage=Usage.construct(**{"prompt_tokens": 0, "total_tokens": 0, **usage}),
+        usage=Usage.construct(**{"prompt_tokens": 0, "total_tokens": 0, **counts}),
     )
     response._array = matrix
     return response
@@ -102,6 +98,27 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
 
 # The SDK's `construct` walks into every float of every vector; pydantic's own does not.
 _construct: Callable[..., Any] = pydantic.BaseModel.model_construct.__func__  # type: ignore[attr-defined]
+
+
+def _in_order(items: Any) -> list[dict[str, Any]]:
+    """The descriptions of the vectors, in the order of the input."""
+    if not isinstance(items, list):
+        raise NotAReply("the reply holds no embeddings")
+    by_index = {
+        item["index"]: item
+        for item in items
+        if isinstance(item, dict) and isinstance(item.get("index"), int)
+    }
+    if by_index.keys() != set(range(len(items))):
+        raise NotAReply(f"{len(items)} embeddings whose indices are not 0 to {len(items) - 1}")
+    return [by_index[index] for index in range(len(items))]
+
+
+def _part(content: bytes, item: Mapping[str, Any]) -> memoryview:
+    start, end = item.get("start"), item.get("end")
+    if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(content)):
+        raise NotAReply(f"an embedding is bytes {start} to {end} of {len(content)}")
+    return memoryview(content)[start:end]
 
 
 def _equal_parts(content: bytes, layout: Layout) -> list[Any]:
@@ -117,7 +134,7 @@ def _raw(vector: Any) -> Any:
     if isinstance(vector, str):
         try:
             return a2b_base64(vector)
-        except Base64Error as error:
+        except ValueError as error:
             raise NotAReply(f"an embedding is no base64: {error}") from None
     if isinstance(vector, memoryview):
         return vector
@@ -125,8 +142,8 @@ def _raw(vector: Any) -> Any:
 
 
 def _floats(vector: Any, layout: Layout) -> list[float]:
-    if isinstance(vector, list):
-        return vector
+    if isinstance(vector, list):  # JSON has no NaN: vLLM sends null
+        return [_NAN if number is None else number for number in vector] if None in vector else vector
     raw = _raw(vector)
     if len(raw) % _ITEM_SIZE[layout.dtype]:
         raise NotAReply(f"{len(raw)} bytes are no vector of {layout.dtype}")
@@ -151,9 +168,22 @@ def _matrix(vectors: list[Any], layout: Layout) -> Any:
         import numpy as np
     except ImportError:
         raise ImportError("as_numpy=True needs numpy: pip install 'vllm-connect[numpy]'") from None
-    if not vectors or isinstance(vectors[0], list):
-        return np.array(vectors, dtype=np.float32)
-    raw = b"".join([_raw(vector) for vector in vectors])
+    if not vectors:
+        return np.empty((0, 0), dtype=np.float32)
+    if isinstance(vectors[0], list):
+        try:
+            matrix = np.array(vectors, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise NotAReply(f"the embeddings are no matrix: {error}") from None
+        if matrix.ndim != 2:
+            raise NotAReply(f"the embeddings have {matrix.ndim} dimensions, not 2")
+        return matrix
+    parts = [_raw(vector) for vector in vectors]
+    if len({len(part) for part in parts}) > 1:
+        raise NotAReply("the embeddings differ in length")
+    if len(parts[0]) % _ITEM_SIZE[layout.dtype]:
+        raise NotAReply(f"{len(parts[0])} bytes are no vector of {layout.dtype}")
+    raw = bytearray().join(parts)  # not bytes, of which numpy makes an array that cannot be written to
     order = ">" if layout.big else "<"
     if layout.dtype == "float32":
         flat: Any = np.frombuffer(raw, dtype=order + "f4")
@@ -163,8 +193,6 @@ def _matrix(vectors: list[Any], layout: Layout) -> Any:
         flat = (np.frombuffer(raw, dtype=order + "u2").astype(np.uint32) << 16).view(np.float32)
     else:
         flat = np.array(_fp8(layout.dtype), dtype=np.float32)[np.frombuffer(raw, dtype=np.uint8)]
-    if flat.size % len(vectors):
-        raise NotAReply("the embeddings differ in length")
     return flat.reshape(len(vectors), -1).astype(np.float32, copy=False)
 
 

@@ -8,16 +8,15 @@ whose payload says 404 is an error. Which path a server has is remembered.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from typing_extensions import Unpack
 
 from ..calls import Call, Variant
 from ..errors import ErrorPayload
 from ..params import RequestOptions, encode, names, options_of, read_params
-from ..reading import NotAReply
+from ..reading import NotAReply, read_object
 from ..replies import reading
 from ..types import CompletionUsage, RerankResponse, RerankResult
 from .own import AsyncOwnResource, OwnResource
@@ -138,8 +137,8 @@ def read_rerank(
     Raises:
         NotAReply: an index is missing, out of range or there twice, or a score is missing.
     """
-    payload = orjson.loads(content)
-    results = payload.get("results") if isinstance(payload, dict) else None
+    payload = read_object(content)
+    results = payload.get("results")
     if not isinstance(results, list):
         raise NotAReply(
             "rerank results must be an array" if results is not None else "rerank results are missing"
@@ -243,4 +242,6 @@ class AsyncRerank(AsyncOwnResource):
 
 def _listed(documents: Sequence[Document]) -> Sequence[Document]:
     """Any iterable of documents as a sequence, which is looked at twice."""
+    if not isinstance(documents, Iterable):
+        raise TypeError(f"rerank.create: documents must be a list, not {type(documents).__name__}")
     return documents if isinstance(documents, (str, bytes, Mapping, list, tuple)) else list(documents)

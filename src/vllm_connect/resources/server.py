@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import openai
-import orjson
 from typing_extensions import Unpack
 
 from ..calls import Call, Variant
 from ..params import RequestOptions, names, options_of, read_params
-from ..reading import NotAReply
+from ..reading import NotAReply, read_object
 from ..replies import reading
 from .own import AsyncOwnResource, OwnResource
 
@@ -43,8 +42,8 @@ def _call(operation: str, given: Any, *, json: bool = True) -> tuple[Call, dict[
 
 def _field(name: str) -> Any:
     def read(content: bytes) -> Any:
-        payload = orjson.loads(content)
-        if not isinstance(payload, dict) or name not in payload:
+        payload = read_object(content)
+        if name not in payload:
             raise NotAReply(f"no {name!r} in the reply: {content[:200]!r}")
         return payload[name]
 

@@ -8,6 +8,7 @@
       output.py        its output items
       logprobs.py      which tokens are the text's
     events.py      the chunks of a chat stream -> the events of a Responses stream
+      writing.py       the items of a response while they are written
 
 What chat completions cannot do is refused with `UnsupportedOperationError`, never dropped.
 """

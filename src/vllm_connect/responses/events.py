@@ -62,7 +62,7 @@ class ResponseEvents:
         self._extras: dict[str, Any] = {}  # what vLLM tells beyond OpenAI's fields
         self._usage: CompletionUsage | None = None
         self._finish_reason: str | None = None
-        self._token_ids: list[int] | None = [] if params.get("return_token_ids") else None
+        self._token_ids: list[int] = []
         self._writers: list[Writer] = []  # of every item, by output_index
         self._current: Writer | None = None  # of the item that began last
         self._calls: dict[int | None, CallWriter] = {}  # by the index that chunks name them with
@@ -89,8 +89,8 @@ class ResponseEvents:
             self._extras |= extras(chunk, EXTRA)
         for choice in chunk.choices or ():
             self._feed_delta(choice.delta, choice.logprobs.content if choice.logprobs else None)
-            if self._token_ids is not None:
-                self._token_ids += getattr(choice, "token_ids", None) or ()
+            if token_ids := getattr(choice, "token_ids", None):
+                self._token_ids += token_ids
             if choice.finish_reason is not None:
                 self._finish_reason = choice.finish_reason
                 self._extras |= extras(chunk, EXTRA) | extras(choice, CHOICE_EXTRA)

@@ -225,8 +225,8 @@ def _part(part: Mapping[str, Any], where: str) -> dict[str, Any]:
     if kind in _CHAT_PARTS:
         return dict(part)
     raise ValueError(
-        f"{where} is of type {kind!r}; a chat completion can carry input_text, input_image, input_audio, input_file,"
-        f" output_text, refusal, and vLLM's {', '.join(sorted(_CHAT_PARTS))}"
+        f"{where} is of type {kind!r}; a chat completion can carry input_text, input_image, input_audio,"
+        f" input_file, output_text, refusal, and vLLM's {', '.join(sorted(_CHAT_PARTS))}"
     )
 
 

@@ -28,10 +28,10 @@ CONVERTED = frozenset(
     }
 )
 
-#: The same in a chat completion. All of them except `model` are echoed in the Response.
+#: The same in a chat completion. Echoed in the Response, but for `model`: the reply tells it.
 SAME = frozenset({"model", "parallel_tool_calls", "temperature", "top_p"})
 
-#: The same in a chat completion, advisory. Echoed in the Response.
+#: The same, but advisory. Echoed in the Response, but for `service_tier`: the reply tells it.
 ADVISORY = frozenset(
     {"metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "user"}
 )
@@ -50,6 +50,7 @@ VLLM = frozenset(
         "continue_final_message",
         "documents",
         "ec_transfer_params",
+        "echo",
         "frequency_penalty",
         "ignore_eos",
         "include_reasoning",

@@ -148,7 +148,7 @@ class MessageWriter(Writer):
 
     def write(
         self, out: Emitter, kind: str, text: str, tokens: Sequence[ChatCompletionTokenLogprob] = ()
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Add text.
 
         Args:
@@ -244,7 +244,7 @@ class CallWriter(Writer):
         """Whether a piece with this id and name belongs to another call, though it has the same index."""
         if server_id and self._server_id:
             return server_id != self._server_id
-        return bool(not server_id and self._pieces and name and name != self._name)
+        return bool(not server_id and self._pieces and name and self._name and name != self._name)
 
     def hear(self, server_id: str | None, name: str) -> None:
         """Take what a piece says of the call itself: some servers repeat it, or say it bit by bit."""

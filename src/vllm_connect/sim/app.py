@@ -14,7 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import Unpack
 
 from . import server_info
+from .audio import transcriptions, translations
 from .chat import chat_completions
+from .completions import completions
 from .embeddings import embeddings
 from .errors import DetailError, SimError
 from .faults import FaultPlan
@@ -24,6 +26,7 @@ from .pooling import classify, pooling
 from .recorder import Recorder
 from .replies import Json, refuse
 from .rerank import rerank, score
+from .responses import responses, stored_response
 from .tokenizing import detokenize, tokenize
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -74,7 +77,13 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
     routes += [("/tokenize", tokenize, post), ("/detokenize", detokenize, post)]
     tasks = set(options.tasks)
     if "generate" in tasks:
-        routes.append(("/v1/chat/completions", chat_completions, post))
+        routes += [
+            ("/v1/chat/completions", chat_completions, post),
+            ("/v1/completions", completions, post),
+            ("/v1/responses", responses, post),
+            ("/v1/responses/{id}", stored_response, get),
+            ("/v1/responses/{id}/cancel", stored_response, post),
+        ]
     if "embed" in tasks:
         routes.append(("/v1/embeddings", embeddings, post))
     if tasks & {"rerank", "classify"}:
@@ -84,6 +93,11 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
     if tasks & {"embed", "rerank"}:
         routes += [(path, rerank, post) for path in ("/rerank", "/v1/rerank", "/v2/rerank")]
         routes += [(path, score, post) for path in ("/score", "/v1/score")]
+    if "transcription" in tasks:
+        routes += [
+            ("/v1/audio/transcriptions", transcriptions, post),
+            ("/v1/audio/translations", translations, post),
+        ]
     return routes
 
 

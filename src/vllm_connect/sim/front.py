@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .faults import Fault, FaultPlan, misbehave
+from .faults import Fault, FaultPlan, Misbehaving
 from .recorder import Recorder, Request
 from .wire import connection_of
 
@@ -28,20 +28,18 @@ class Front:
             return None
         request = _request(scope, body)
         connection = connection_of(scope)
+        reused = connection is not None and connection.answered > 0
         try:
-            faults = Fault.all_of(request.headers.get("x-sim-fault", ""))
+            asked = Fault.all_of(request.headers.get("x-sim-fault", ""))
         except ValueError as error:
             return await Response(str(error), 400)(scope, receive, send)
-        faults += self.plan.take(request.path, connection is not None and connection.answered > 0)
+        faults = [fault for fault in asked if fault.possible(reused)] + self.plan.take(request.path, reused)
         request.faults = [fault.name for fault in faults]
         self.recorder.add(request)
         replay, aborted = _replay(body), False
         try:
-            if faults:
-                answer = misbehave(self.app, faults, connection, scope, replay, send)
-            else:
-                answer = self.app(scope, replay, send)
-            left = await _unless_left(answer, receive)
+            app = Misbehaving(self.app, faults, connection) if faults else self.app
+            left = await _unless_left(app(scope, replay, send), receive)
             aborted = left and not (connection and connection.ended)
         finally:
             self.recorder.end(request, aborted)

@@ -114,6 +114,8 @@ def read_form(content_type: str, body: bytes) -> dict[str, list[str | Upload]]:
         Every field with all its values; nothing if it is no form.
     """
     form: dict[str, list[str | Upload]] = {}
+    if not content_type.startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
+        return form
 
     def on_field(each: Any) -> None:
         form.setdefault(_text(each.field_name), []).append(_text(each.value))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _EXTENSION = "vllm_connect.sim"

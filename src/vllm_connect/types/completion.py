@@ -32,6 +32,7 @@ class Completion(openai.types.Completion):
 
     choices: list[CompletionChoice]  # type: ignore[assignment]
     usage: CompletionUsage | None = None
+    service_tier: str | None = None
     kv_transfer_params: dict[str, object] | None = None
     ec_transfer_params: dict[str, object] | None = None
     metrics: dict[str, object] | None = None

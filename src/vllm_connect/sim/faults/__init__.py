@@ -39,7 +39,7 @@ Other events in a stream:
 
 | fault | values (defaults) | what happens |
 |---|---|---|
-| `error_chunk` | `after=0`, `shape=nested`, `code=500`, `message`, `done=true` | an error after so many events |
+| `error_chunk` | `after=0`, `shape=nested`, `code=500`, `message`, `done=true` | an error event |
 | `done_only` | | `[DONE]` alone |
 | `no_done` | | no `[DONE]` |
 | `unfinished` | `after=-1`, `done=false` | no `finish_reason`; a clean end, or `[DONE]` |
@@ -55,19 +55,24 @@ Another delivery:
 | fault | values (defaults) | what happens |
 |---|---|---|
 | `ok` | | nothing goes wrong: a gap in a queue of faults |
-| `stall` | `where=headers\\|first\\|middle`, `after=1`, `seconds=1.0` | silence before the headers, before the first byte of the body, or after so many events |
-| `cut` | `where=event\\|between\\|character\\|finish`, `after=1`, `how=fin\\|rst` | the connection ends after so many events: within the next, before it, within a character of UTF-8; or after the finish |
-| `drop` | `how=fin\\|rst` | the connection is closed without a byte |
-| `drop_reused` | `how=fin\\|rst` | the same, but only where the connection has carried a request before |
-| `close_after` | `seconds=0.0`, `how=fin\\|rst` | after the answer the connection is closed, unannounced |
+| `stall` | `where=headers`, `after=1`, `seconds=1.0` | silence in the middle of it |
+| `cut` | `where=event`, `after=1`, `how=fin` | the connection ends too soon |
+| `drop` | `how=fin` | the connection is closed without a byte |
+| `drop_reused` | `how=fin` | the same, but only on a connection that carried a request before |
+| `close_after` | `seconds=0.0`, `how=fin` | after the answer the connection is closed, unannounced |
 | `bytewise` | `seconds=0.0` | every byte is a write of its own |
 | `burst` | | the whole stream is one write |
 | `pace` | `seconds=0.02` | a pause before every event |
 | `gzip` | | compressed, asked for or not |
+
+`after` counts events. A stall is before the `headers`, before the `first` byte of the body, or in the
+`middle`. A cut is within an `event`, `between` events, within a `character` of UTF-8 (in the next event that
+has one of several bytes), or after the `finish`; an answer that is no stream is cut in its middle. The
+connection ends as `how` says: `fin` closes it, `rst` resets it.
 """
 
-from .delivery import misbehave
+from .delivery import Misbehaving
 from .fault import NAMES, Fault
 from .plan import FaultPlan
 
-__all__ = ["NAMES", "Fault", "FaultPlan", "misbehave"]
+__all__ = ["NAMES", "Fault", "FaultPlan", "Misbehaving"]

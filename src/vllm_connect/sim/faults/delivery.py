@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -17,58 +18,51 @@ from .events import Editor, editor_for, finishes
 from .fault import Fault, declare
 from .replies import reply_instead
 
+_HOW = ("fin", "rst")
+
 declare("ok")
-declare("stall", where="headers", after=1, seconds=1.0)
-declare("cut", where="event", after=1, how="fin")
-declare("drop", how="fin")
-declare("drop_reused", how="fin")
-declare("close_after", seconds=0.0, how="fin")
+declare("stall", where=("headers", "first", "middle"), after=1, seconds=1.0)
+declare("cut", where=("event", "between", "character", "finish"), after=1, how=_HOW)
+declare("drop", how=_HOW)
+declare("drop_reused", how=_HOW)
+declare("close_after", seconds=0.0, how=_HOW)
 declare("bytewise", seconds=0.0)
 declare("burst")
 declare("pace", seconds=0.02)
 declare("gzip")
-
-_PLACES = {"stall": ("headers", "first", "middle"), "cut": ("event", "between", "character", "finish")}
 
 
 class AnswerOver(Exception):
     """Nothing more of the answer is to be sent."""
 
 
-async def misbehave(
-    app: ASGIApp,
-    faults: Sequence[Fault],
-    connection: Connection | None,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-) -> None:
-    """Answers a request with faults.
+class Misbehaving:
+    """An application that answers a request with faults.
 
     Args:
         app: What would answer it rightly.
         faults: What goes wrong.
         connection: The connection it came on; without one, nothing can be cut.
-        scope: The request.
-        receive: Its body.
-        send: Where the answer goes.
     """
-    for fault in faults:
-        if fault.name in ("drop", "drop_reused"):
-            return _hang_up(connection, fault)
-        if fault.name == "stall" and fault["where"] == "headers":
-            await asyncio.sleep(fault["seconds"])
-        instead = reply_instead(fault, Request(scope))
-        app = instead or app
-    delivery = Delivery(faults, connection, send)
-    try:
-        await app(scope, receive, delivery.take)
-    except AnswerOver:
-        pass
-    for fault in faults:
-        if fault.name == "close_after":
-            await asyncio.sleep(fault["seconds"])
-            _hang_up(connection, fault)
+
+    def __init__(self, app: ASGIApp, faults: Sequence[Fault], connection: Connection | None) -> None:
+        self.app, self.faults, self.connection = app, faults, connection
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        app = self.app
+        for fault in self.faults:
+            if fault.name in ("drop", "drop_reused"):
+                return _hang_up(self.connection, fault)
+            if fault.name == "stall" and fault["where"] == "headers":
+                await asyncio.sleep(fault["seconds"])
+            app = reply_instead(fault, Request(scope)) or app
+        with contextlib.suppress(AnswerOver):
+            await app(scope, receive, Delivery(self.faults, self.connection, send).take)
+        for fault in self.faults:
+            if fault.name == "close_after":
+                await asyncio.sleep(fault["seconds"])
+                _hang_up(self.connection, fault)
 
 
 def _hang_up(connection: Connection | None, fault: Fault) -> None:
@@ -86,9 +80,6 @@ class Delivery:
     def __init__(self, faults: Sequence[Fault], connection: Connection | None, send: Send) -> None:
         self.faults, self.connection, self.send = faults, connection, send
         self.by_name = {fault.name: fault for fault in faults}
-        for name, places in _PLACES.items():
-            if name in self.by_name and self.by_name[name]["where"] not in places:
-                raise ValueError(f"{name} knows these places: {', '.join(places)}")
         self.editors: list[Editor] = [editor for fault in faults if (editor := editor_for(fault))]
         self.start: Message = {}
         self.streams = False
@@ -141,10 +132,14 @@ class Delivery:
         headers = [(k, v) for k, v in self.start["headers"] if k != b"content-length"]
         self.start["headers"] = [*headers, (b"content-length", str(len(body)).encode())]
         await self._begin()
-        cut = self.by_name.get("cut")
+        stall, cut, middle = self.by_name.get("stall"), self.by_name.get("cut"), (len(body) + 1) // 2
         if cut:
-            await self._write(body[: max(1, len(body) // 2)])
+            await self._write(body[:middle])
             self._cut(cut)
+        elif stall and stall["where"] == "middle":
+            await self._write(body[:middle])
+            await asyncio.sleep(stall["seconds"])
+            await self._write(body[middle:])
         elif "bytewise" in self.by_name:
             await self._bytewise(body)
         else:
@@ -200,7 +195,6 @@ class Delivery:
         await self.send(start)
         stall = self.by_name.get("stall")
         if stall and stall["where"] == "first":
-            await self.send({"type": "http.response.body", "body": b"", "more_body": True})
             await asyncio.sleep(stall["seconds"])
 
     async def _end(self) -> None:

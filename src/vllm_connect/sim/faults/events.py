@@ -10,9 +10,9 @@ import orjson
 
 from .bodies import change_body
 from .fault import Fault, declare
-from .replies import payload_of
+from .replies import SHAPES, payload_of
 
-declare("error_chunk", after=0, shape="nested", code=500, message="", done=True)
+declare("error_chunk", after=0, shape=SHAPES, code=500, message="", done=True)
 declare("done_only")
 declare("no_done")
 declare("unfinished", after=-1, done=False)

@@ -11,9 +11,23 @@ NAMES: dict[str, dict[str, Any]] = {}
 _UNASKED = frozenset({"/health", "/ping", "/version", "/load", "/metrics"})
 
 
+_CHOICES: dict[tuple[str, str], tuple[str, ...]] = {}
+
+
 def declare(name: str, **defaults: Any) -> None:
-    """Makes a fault known; the values it takes are read as the types of their defaults."""
-    NAMES[name] = defaults
+    """Makes a fault known.
+
+    Args:
+        name: Its name.
+        **defaults: Its values. Those given are read as the types of their defaults; where the default is
+            a tuple, they must be in it, and the first is the default.
+    """
+    NAMES[name] = {}
+    for key, default in defaults.items():
+        if isinstance(default, tuple):
+            _CHOICES[name, key] = default
+            default = default[0]
+        NAMES[name][key] = default
 
 
 class Fault:
@@ -27,7 +41,7 @@ class Fault:
         **values: The fault's own values.
 
     Raises:
-        ValueError: There is no such fault, or it has no such value.
+        ValueError: There is no such fault, it has no such value, or the value cannot be that.
     """
 
     def __init__(self, name: str, *, path: str | None = None, times: int | None = 1, **values: Any) -> None:
@@ -41,6 +55,9 @@ class Fault:
                 known = ", ".join(defaults) or "none"
                 raise ValueError(f"fault {name!r} has no value {key!r}; it has: {known}")
             self.values[key] = _like(defaults[key], value)
+            choices = _CHOICES.get((name, key))
+            if choices and self.values[key] not in choices:
+                raise ValueError(f"{key} of fault {name!r} is one of {', '.join(filter(None, choices))}")
 
     @classmethod
     def of(cls, fault: Fault | str) -> Fault:
@@ -60,15 +77,12 @@ class Fault:
         """The faults of a header, separated by commas; they all happen to the one request."""
         return [cls.of(part) for part in text.split(",") if part.strip()]
 
-    def matches(self, path: str, reused: bool) -> bool:
-        """Whether it happens to a request.
+    def possible(self, reused: bool) -> bool:
+        """Whether it can happen on a connection that is reused, or on one that is not."""
+        return reused or self.name != "drop_reused"
 
-        Args:
-            path: The request's.
-            reused: Whether its connection has carried another request before.
-        """
-        if self.name == "drop_reused" and not reused:
-            return False
+    def matches(self, path: str) -> bool:
+        """Whether it happens to requests for this path."""
         return fnmatchcase(path, self.path) if self.path else path not in _UNASKED
 
     def __getitem__(self, key: str) -> Any:

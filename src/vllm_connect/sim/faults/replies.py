@@ -32,10 +32,12 @@ _MESSAGES = {
 # In what shape an answer with this status usually comes, where it is not vLLM's own.
 _USUAL = {401: "string", 404: "detail", 405: "detail", 502: "html", 504: "html"}
 
+_FORMS = (*SHAPES, "html", "text", "empty")
+
 for _code in _MESSAGES:
-    declare(str(_code), shape="", message="", retry_after="")
-declare("status", code=503, shape="nested", message="", retry_after="")
-declare("error_200", code=503, shape="nested", message="")
+    declare(str(_code), shape=(_USUAL.get(_code, "nested"), *_FORMS), message="", retry_after="")
+declare("status", code=503, shape=_FORMS, message="", retry_after="")
+declare("error_200", code=503, shape=SHAPES, message="")
 declare("html", status=502)
 declare("empty", status=200)
 declare("text", status=200, text="upstream connect error or disconnect/reset before headers")
@@ -47,8 +49,7 @@ def reply_instead(fault: Fault, request: Request) -> Response | None:
     """The answer that a fault puts in place of the right one; `None` if it is not that kind of fault."""
     name = fault.name
     if name.isdigit():
-        shape = fault["shape"] or _USUAL.get(int(name), "nested")
-        return _failed(int(name), shape, fault["message"], fault["retry_after"])
+        return _failed(int(name), fault["shape"], fault["message"], fault["retry_after"])
     if name == "status":
         return _failed(fault["code"], fault["shape"], fault["message"], fault["retry_after"])
     if name == "error_200":
@@ -84,8 +85,6 @@ def payload_of(shape: str, code: int, message: str = "") -> Any:
         "null": None,
         "code_only": {"code": code, "object": "error"},
     }
-    if shape not in others:
-        raise ValueError(f"no such shape of an error: {shape!r}; there are {', '.join(SHAPES)}")
     return others[shape]
 
 

@@ -1,0 +1,161 @@
+"""The arguments of `vllm-connect`, and its exit codes.
+
+Each command imports what it needs when it runs, so that `--help` is there at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="Look at vLLM servers, show what the client does with them, or simulate one.",
+    no_args_is_help=True,
+    add_completion=False,
+    # They would show local variables, and with them API keys.
+    pretty_exceptions_enable=False,
+)
+
+_USAGE = 2
+_URL = "The server, e.g. http://localhost:8000; by default VLLM_BASE_URL, with VLLM_API_KEY."
+_API_KEY = "The server's API key, or env.NAME to read it from the environment."
+
+ApiKey = Annotated[str | None, typer.Option("--api-key", metavar="KEY|env.NAME", help=_API_KEY)]
+Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Ask this model.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.01, metavar="S", help="Seconds, of each request.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import platform
+
+        import openai
+
+        from .. import __version__
+
+        print(f"vllm-connect {__version__} (openai {openai.__version__}, Python {platform.python_version()})")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="Exit codes: 0 everything that the server serves works; 1 something that it serves fails, or it "
+    "wants another API key; 2 wrong usage; 3 there is no vLLM server."
+)
+def check(
+    url: Annotated[
+        str | None,
+        typer.Argument(metavar="URL", help=_URL),
+    ] = None,
+    api_key: ApiKey = None,
+    model: Model = None,
+    timeout: Timeout = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a server for every operation: which it serves, which fail, how fast; its version and models."""
+    from ..errors import ConfigError
+    from .check import check as run
+    from .check_page import show
+    from .console import make_console, print_json
+
+    console = make_console()
+    try:
+        if as_json or not console.is_terminal:
+            report = run(url, api_key=api_key, model=model, timeout=timeout)
+        else:
+            with console.status("asking …") as status:
+                report = run(
+                    url, api_key=api_key, model=model, timeout=timeout,
+                    progress=lambda operation: status.update(f"asking for {operation} …"),
+                )  # fmt: skip
+    except ConfigError as error:
+        _refuse(str(error))
+    if as_json:
+        print_json(report.as_json())
+    else:
+        show(console, report)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command(
+    epilog="Exit codes: 0 everything went as it should; 1 something did not; 2 wrong usage; "
+    "3 there is no server."
+)
+def demo(
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Show it with this server instead of the simulator."),
+    ] = None,
+    api_key: ApiKey = None,
+    model: Model = None,
+    timeout: Timeout = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show every operation, with both clients, and what the client does when things go wrong."""
+    from ..errors import ConfigError
+    from .console import make_console, print_json
+    from .demo import demonstrate
+    from .demo_page import DemoPage
+
+    console = make_console()
+    page = None if as_json else DemoPage(console)
+    try:
+        result = demonstrate(url, api_key=api_key, model=model, timeout=timeout, page=page)
+    except ConfigError as error:
+        _refuse(str(error))
+    if as_json:
+        print_json(result.as_json())
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def sim(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for a free one.")] = 8000,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="The served name; several are aliases.")
+    ] = None,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY|env.NAME", help="Ask for an API key; several are all accepted."),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK", help="generate, embed, rerank, classify, transcription; default: all."),
+    ] = None,
+    max_model_len: Annotated[int, typer.Option(min=1, help="Tokens of context.")] = 32768,
+    delay: Annotated[float, typer.Option(min=0, help="Seconds for each generated token.")] = 0.0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FAULT", help="What goes wrong, e.g. '503; times=2' or 'cut; after=5'."),
+    ] = None,
+) -> None:
+    """Run a server that speaks vLLM's protocol without a model, until Ctrl-C."""
+    from .sim import serve
+
+    try:
+        serve(
+            host, port, models=model, api_keys=api_key, tasks=task,
+            max_model_len=max_model_len, delay=delay, faults=fault,
+        )  # fmt: skip
+    except ValueError as error:
+        _refuse(str(error))
+    except OSError as error:
+        print(f"vllm-connect: cannot listen on {host}:{port}: {error.strerror or error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"vllm-connect: {message}", file=sys.stderr)
+    raise typer.Exit(_USAGE)

@@ -1,0 +1,181 @@
+"""One request over a pool of connections, and the body of its response.
+
+Written once, as coroutines: over a `BlockingPool` they never suspend, and `pool.run` runs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, suppress
+from typing import Any, TypeVar
+
+from ._httpx import httpx
+from .http11 import ResponseReader, encode_head
+from .pool import Connection, Pool, run
+
+T = TypeVar("T")
+
+DEATHS = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+"""How it shows that a connection has died."""
+
+_SMALL = 1 << 16  # up to here, copying a body behind its head is cheaper than sending it by itself
+
+
+_STEPS: dict[str, tuple[type[httpx.TransportError], type[httpx.TransportError]]] = {
+    "pool": (httpx.PoolTimeout, httpx.ConnectError),
+    "connect": (httpx.ConnectTimeout, httpx.ConnectError),
+    "write": (httpx.WriteTimeout, httpx.WriteError),
+    "read": (httpx.ReadTimeout, httpx.ReadError),
+}
+
+
+async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
+    """Send a request and read the head of its response.
+
+    A server may close an idle connection just when a request is on its way to it. So if a connection that has
+    served before dies without a byte of response, the request goes out once more, on a new one.
+    """
+    head, length = encode_head(request.method, request.url.raw_path, request.headers.raw)
+    connection = await _take(request, "pool", pool.acquire, request.url.netloc)
+    is_new = connection is None
+    while True:
+        reader = ResponseReader(request.method)
+        try:
+            if connection is None:
+                connection = await _take(request, "connect", pool.connect, request.url)
+            try:
+                async with aclosing(_encode(request, head, length)) as parts:
+                    async for part in parts:
+                        await _take(request, "write", connection.send, part)
+                is_refused = False
+            except httpx.WriteError:
+                is_refused = True  # before all of the request was read; there may yet be an answer
+            start = b""
+            while not reader.status:
+                start = reader.feed(await _take(request, "read", connection.receive))
+        except BaseException as exc:
+            if is_new or reader.started or not isinstance(exc, DEATHS) or not is_repeatable(request):
+                pool.abandon(connection)
+                raise
+            assert connection is not None
+            connection.close()
+            connection, is_new = None, True
+            continue
+        reader.reusable = reader.reusable and not is_refused
+        return httpx.Response(
+            reader.status,
+            headers=reader.headers,
+            stream=Body(request, pool, connection, reader, start),
+            extensions={"http_version": reader.version, "reason_phrase": reader.reason},
+        )
+
+
+async def _take(request: httpx.Request, step: str, action: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Take a step, in the time that the request gives it, and fail the way httpx does."""
+    timeout = request.extensions.get("timeout", {}).get(step)
+    late, failed = _STEPS[step]
+    try:
+        return await action(*args, timeout)
+    except (TimeoutError, asyncio.TimeoutError, BlockingIOError) as exc:
+        raise late(f"{step}: nothing happened for {timeout} s") from exc
+    except (OSError, UnicodeError) as exc:
+        raise failed(str(exc)) from exc
+
+
+async def _encode(request: httpx.Request, head: bytes, length: int | None) -> AsyncGenerator[bytes, None]:
+    stream, total = request.stream, 0
+    if isinstance(stream, httpx.ByteStream):
+        body = b"".join(stream)
+        if len(body) == length and length < _SMALL:
+            yield head + body
+            return
+    yield head
+    async for part in stream if isinstance(stream, httpx.AsyncByteStream) else _asynchronous(stream):
+        total += len(part)
+        if length is not None and total > length:
+            break
+        if length is not None:
+            yield part
+        elif part:  # an empty chunk would end the body
+            yield b"%x\r\n%b\r\n" % (len(part), part)
+    if length is None:
+        yield b"0\r\n\r\n"
+    elif total != length:
+        raise httpx.LocalProtocolError(f"a request body is not of the {length} bytes it was declared to be")
+
+
+async def _asynchronous(parts: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
+    for part in parts:
+        yield part
+
+
+class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The body of a response, after which its connection serves the next request."""
+
+    def __init__(
+        self, request: httpx.Request, pool: Pool, connection: Connection, reader: ResponseReader, start: bytes
+    ) -> None:
+        self._request = request
+        self._pool = pool
+        self._connection = connection
+        self._reader = reader
+        self._start = start
+        self._ended = threading.Lock()  # locked for good by who ends it first, in whatever thread
+        if reader.complete:
+            self.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        with suppress(StopAsyncIteration):
+            while True:
+                yield run(self.__anext__())
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data, self._start = self._start, b""
+        try:
+            while not data and not self._reader.complete:
+                data = self._reader.feed(await _take(self._request, "read", self._connection.receive))
+        except BaseException:
+            self.close()
+            raise
+        if self._reader.complete:
+            self.close()
+            if not data:
+                raise StopAsyncIteration
+        return data
+
+    def close(self) -> None:
+        """Give the connection back, or close it if it has more to say."""
+        if self._ended.acquire(blocking=False):
+            if self._reader.complete and self._reader.reusable:
+                self._pool.release(self._connection)
+            else:
+                self._pool.abandon(self._connection)
+
+    async def aclose(self) -> None:
+        """See `close`."""
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._ended.locked():
+            self.close()
+            message = "a response was neither read to its end nor closed"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+
+def is_repeatable(request: httpx.Request) -> bool:
+    """Whether the body can be sent a second time.
+
+    What httpx can iterate both ways, `bytes` and forms, it can iterate again; a form of unknown length has a
+    file in it that cannot be rewound.
+    """
+    return (
+        isinstance(request.stream, httpx.SyncByteStream)
+        and isinstance(request.stream, httpx.AsyncByteStream)
+        and "transfer-encoding" not in request.headers
+    )
