@@ -61,7 +61,10 @@ class TestCompletions:
 
     async def test_several_prompts(self, chat):
         completion = await complete(chat, [HELLO, GOODBYE])
-        assert [(choice.index, choice.text) for choice in completion.choices] == [(0, "hello"), (1, "goodbye")]
+        assert [(choice.index, choice.text) for choice in completion.choices] == [
+            (0, "hello"),
+            (1, "goodbye"),
+        ]
         chunks = await stream(chat, [HELLO, GOODBYE])
         assert [text(chunks, 0), text(chunks, 1)] == ["hello", "goodbye"]
 

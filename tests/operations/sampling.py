@@ -130,8 +130,8 @@ class TestTokensOfAnAnswer:
 
         chunks = await stream(chat, "Say: hello world", return_token_ids=True)
         assert chunks[0].prompt_token_ids == reply.prompt_token_ids
-        streamed = [choice.token_ids or [] for chunk in chunks for choice in chunk.choices]
-        assert sum(streamed, []) == tokens
+        choices = [choice for chunk in chunks for choice in chunk.choices]
+        assert [token for choice in choices for token in choice.token_ids or ()] == tokens
 
     async def test_prompt_text(self, chat):
         reply = await ask(chat, "Say: hello", return_prompt_text=True)

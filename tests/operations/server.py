@@ -55,7 +55,7 @@ class TestTokens:
         with pytest.raises(NotFoundError, match="nobody"):
             await chat("tokenize", model="nobody", prompt="hello")
         with pytest.raises(BadRequestError):
-            await chat("detokenize", model=MODEL, tokens=[99999999])
+            await chat("detokenize", model=MODEL, tokens=[-1])
 
 
 class TestModels:

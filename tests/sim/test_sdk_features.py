@@ -153,3 +153,26 @@ async def test_routes_without_a_resource(make_client: Callable[..., Any], vllm_s
     assert reply["object"] == "list"
     reply = await client("get", path=f"{vllm_sim.url}/version", cast_to=object)
     assert reply["version"]
+
+
+class Weather(BaseModel):
+    city: str
+
+
+@pytest.mark.parametrize("once", [False, True])
+async def test_tools_made_of_classes_are_parsed(
+    make_client: Callable[..., Any], vllm_sim: SimServer, once: bool
+) -> None:
+    client = make_client(vllm_sim.url)
+    tools: Any = [openai.pydantic_function_tool(Weather, name="get_weather")]
+    question = 'Call get_weather {"city": "Rome"}'
+    completion = await client(
+        "chat.completions.parse",
+        messages=[{"role": "user", "content": question}],
+        tools=iter(tools) if once else tools,
+    )
+    (call,) = completion.choices[0].message.tool_calls
+    assert call.function.parsed_arguments == Weather(city="Rome")
+    response = await client("responses.parse", input=question, tools=iter(tools) if once else tools)
+    calls = [item for item in response.output if item.type == "function_call"]
+    assert [item.parsed_arguments for item in calls] == [Weather(city="Rome")]

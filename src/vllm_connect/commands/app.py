@@ -109,11 +109,15 @@ def demo(
     from .demo_page import DemoPage
 
     console = make_console()
-    page = None if as_json else DemoPage(console)
+    page = DemoPage(console)
     try:
-        result = demonstrate(url, api_key=api_key, model=model, timeout=timeout, page=page)
+        result = demonstrate(
+            url, api_key=api_key, model=model, timeout=timeout, page=None if as_json else page
+        )  # fmt: skip
     except ConfigError as error:
         _refuse(str(error))
+    finally:
+        page.close()
     if as_json:
         print_json(result.as_json())
     raise typer.Exit(result.exit_code)

@@ -59,9 +59,7 @@ class DemoPage:
 
     def add(self, row: Row) -> None:
         """Write the row of an operation that is done."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self.close()
         if row.stream and row.by_sync.status == "absent":
             return  # the row before it says why
         console = self._console
@@ -91,14 +89,21 @@ class DemoPage:
         """Say how it went."""
         if demonstration.facts.problem is not None:
             return
-        rows = demonstration.rows
-        failed = sum(any(outcome.status == "failed" for outcome in row.outcomes) for row in rows)
+        plain = [row for row in demonstration.rows if not row.stream]
+        absent = sum(row.by_sync.code is not None and row.by_sync.status == "absent" for row in plain)
+        failed = sum(any(one.status == "failed" for one in row.outcomes) for row in demonstration.rows)
         failed += sum(not quirk.ok for quirk in demonstration.quirks)
         self._line("")
-        how = f"{failed} of them failed" if failed else "all as it should be"
-        count = f"{len(rows)} rows and {len(demonstration.quirks)} quirks"
-        text = f"{count} in {duration(demonstration.seconds)}, {how}."
+        counts = f"{len(plain) - absent} operations{f', {absent} not served' if absent else ''}"
+        how = f"{failed} failures" if failed else "all as it should be"
+        text = f"{counts}; {len(demonstration.quirks)} quirks; {duration(demonstration.seconds)}: {how}."
         self._line(text, "bold red" if failed else "bold green")
+
+    def close(self) -> None:
+        """Give the cursor back."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(told(self._console, text), style=style, soft_wrap=True)

@@ -91,20 +91,21 @@ def _nothing(request: Request) -> dict[str, Any]:
 
 
 def _chat(request: Request) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": f"Say: {SENTENCE}"}], "max_tokens": request.tokens}
+    messages = [{"role": "user", "content": f"Say: {SENTENCE}"}]
+    return {"messages": messages, "max_tokens": request.tokens, "temperature": 0}
 
 
 def _response(request: Request) -> dict[str, Any]:
-    return {"input": f"Say: {SENTENCE}", "max_output_tokens": request.tokens}
+    return {"input": f"Say: {SENTENCE}", "max_output_tokens": request.tokens, "temperature": 0}
 
 
 def _completion(request: Request) -> dict[str, Any]:
-    return {"prompt": _BEGINNING, "max_tokens": request.tokens}
+    return {"prompt": _BEGINNING, "max_tokens": request.tokens, "temperature": 0}
 
 
 def _detokenize(request: Request) -> dict[str, Any]:
     tokenized = request.seen.get("tokenize")
-    return {"tokens": tokenized.tokens if tokenized else [1]}  # 1 is a token of every vocabulary
+    return {"tokens": (tokenized and tokenized.tokens) or [1]}  # 1 is a token of every vocabulary
 
 
 def _speech(request: Request) -> dict[str, Any]:
@@ -196,7 +197,7 @@ def _classify_said(reply: Any) -> list[Piece]:
 
 
 def _tokenize_said(reply: Any) -> list[Piece]:
-    return _says(f"{reply.count} tokens: {_listed(reply.tokens)}")
+    return _says(f"{reply.count} tokens{': ' * bool(reply.tokens)}{_listed(reply.tokens)}")
 
 
 def _models_said(page: Any) -> list[Piece]:

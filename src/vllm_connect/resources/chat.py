@@ -130,16 +130,18 @@ class Completions(SDKCompletions):
         Raises:
             openai.LengthFinishReasonError: the content was cut by `max_tokens`.
         """
-        return _parsed(self.create(**_formatted(params, response_format)), response_format, params)
+        formatted = _formatted(params, response_format)
+        return _parsed(self.create(**formatted), response_format, formatted)
 
     def stream(
         self, *, response_format: type[FormatT] | Any = omit, **params: Any
     ) -> ChatCompletionStreamManager[FormatT]:
         """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper."""
+        formatted = _formatted(params, response_format)
         return ChatCompletionStreamManager(
-            partial[Any](self.create, stream=True, **_formatted(params, response_format)),
+            partial[Any](self.create, stream=True, **formatted),
             response_format=response_format,
-            input_tools=params.get("tools") or omit,
+            input_tools=formatted["tools"],
         )
 
 
@@ -177,29 +179,36 @@ class AsyncCompletions(SDKAsyncCompletions):
         Raises:
             openai.LengthFinishReasonError: the content was cut by `max_tokens`.
         """
-        return _parsed(await self.create(**_formatted(params, response_format)), response_format, params)
+        formatted = _formatted(params, response_format)
+        return _parsed(await self.create(**formatted), response_format, formatted)
 
     def stream(
         self, *, response_format: type[FormatT] | Any = omit, **params: Any
     ) -> AsyncChatCompletionStreamManager[FormatT]:
         """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper."""
+        formatted = _formatted(params, response_format)
         return AsyncChatCompletionStreamManager(
-            self.create(stream=True, **_formatted(params, response_format)),
+            self.create(stream=True, **formatted),
             response_format=response_format,
-            input_tools=params.get("tools") or omit,
+            input_tools=formatted["tools"],
         )
 
 
 def _formatted(params: Mapping[str, Any], response_format: Any) -> dict[str, Any]:
-    """The parameters with the format in the SDK's wire form."""
-    return {**params, "response_format": type_to_response_format_param(response_format)}
+    """The parameters with the format in the SDK's wire form, and with tools that can be read twice."""
+    tools = params.get("tools")
+    return {
+        **params,
+        "response_format": type_to_response_format_param(response_format),
+        "tools": omit if not tools else list(tools),
+    }
 
 
 def _parsed(
-    completion: ChatCompletion, response_format: Any, params: Mapping[str, Any]
+    completion: ChatCompletion, response_format: Any, formatted: Mapping[str, Any]
 ) -> ParsedChatCompletion[Any]:
     return parse_chat_completion(
-        response_format=response_format, input_tools=params.get("tools") or omit, chat_completion=completion
+        response_format=response_format, input_tools=formatted["tools"], chat_completion=completion
     )
 
 

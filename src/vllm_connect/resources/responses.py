@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from openai import AsyncStream, Stream, omit
 from openai.lib._parsing._responses import parse_response, type_to_text_format_param
+from openai.lib._tools import PydanticFunctionTool, ResponsesPydanticFunctionTool
 from openai.lib.streaming.responses import AsyncResponseStreamManager, ResponseStreamManager
 from openai.resources.responses import AsyncResponses as SDKAsyncResponses
 from openai.resources.responses import Responses as SDKResponses
 from openai.types.responses import ParsedResponse, Response, ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
-from typing_extensions import TypedDict, Unpack
+from typing_extensions import Unpack
 
 from ..calls import Call, Variant
 from ..params import RequestOptions, encode, options_of, read_params, without_unset
@@ -23,8 +24,8 @@ from ..responses import ResponseEvents, chat_request, replayable, response_from_
 from ..streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
 from ..types import ChatCompletion, ChatCompletionChunk
 from ..unsupported import only
-from .chat import chat_call
-from .sampling import StructuredOutputs
+from .chat import TemplateParams, chat_call
+from .sampling import SamplingParams
 
 if TYPE_CHECKING:
     from ..client import VLLM, AsyncVLLM
@@ -32,34 +33,15 @@ if TYPE_CHECKING:
 FormatT = TypeVar("FormatT")
 
 
-class VLLMResponseParams(TypedDict, total=False):
-    """vLLM's own parameters of /v1/responses; the conversion to chat takes them, too."""
+class VLLMResponseParams(SamplingParams, TemplateParams, total=False):
+    """vLLM's own parameters; the native route takes fewer of them."""
 
-    top_k: int | None
-    min_p: float | None
-    repetition_penalty: float | None
     presence_penalty: float | None
     frequency_penalty: float | None
     seed: int | None
     stop: str | list[str] | None
-    stop_token_ids: list[int] | None
-    ignore_eos: bool | None
-    include_stop_str_in_output: bool | None
-    skip_special_tokens: bool | None
-    include_reasoning: bool | None
     logit_bias: Mapping[str, float] | None
-    watermarking: bool | None
-    request_id: str | None
-    session_id: str | None
-    priority: int | None
-    cache_salt: str | None
-    structured_outputs: StructuredOutputs | Mapping[str, Any] | None
-    chat_template_kwargs: Mapping[str, Any] | None
-    mm_processor_kwargs: Mapping[str, Any] | None
-    media_io_kwargs: Mapping[str, Any] | None
-    vllm_xargs: Mapping[str, Any] | None
-    kv_transfer_params: Mapping[str, Any] | None
-    ec_transfer_params: Mapping[str, Any] | None
+    include_reasoning: bool | None
     enable_response_messages: bool | None
     previous_input_messages: list[Any] | None
 
@@ -148,16 +130,18 @@ class Responses(SDKResponses):
         self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
     ) -> ParsedResponse[FormatT]:
         """Like `create`, and parse the output text into `text_format`, a pydantic class."""
-        return _parsed(self.create(**_formatted(params, text_format)), text_format, params)
+        formatted = _formatted(params, text_format)
+        return _parsed(self.create(**formatted), text_format, formatted)
 
     def stream(  # type: ignore[override]
         self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
     ) -> ResponseStreamManager[FormatT]:
         """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper."""
+        formatted = _formatted(params, text_format)
         return ResponseStreamManager(
-            partial(self.create, stream=True, **_formatted(params, text_format)),
+            partial(self.create, stream=True, **formatted),
             text_format=text_format,
-            input_tools=_tools(params),
+            input_tools=formatted.get("tools") or omit,
             starting_after=None,
         )
 
@@ -205,34 +189,47 @@ class AsyncResponses(SDKAsyncResponses):
         self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
     ) -> ParsedResponse[FormatT]:
         """Like `create`, and parse the output text into `text_format`, a pydantic class."""
-        return _parsed(await self.create(**_formatted(params, text_format)), text_format, params)
+        formatted = _formatted(params, text_format)
+        return _parsed(await self.create(**formatted), text_format, formatted)
 
     def stream(  # type: ignore[override]
         self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
     ) -> AsyncResponseStreamManager[FormatT]:
         """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper."""
+        formatted = _formatted(params, text_format)
         return AsyncResponseStreamManager(
-            self.create(stream=True, **_formatted(params, text_format)),
+            self.create(stream=True, **formatted),
             text_format=text_format,
-            input_tools=_tools(params),
+            input_tools=formatted.get("tools") or omit,
             starting_after=None,
         )
 
 
 def _formatted(params: Mapping[str, Any], text_format: Any) -> dict[str, Any]:
-    """The parameters with the format in the SDK's wire form."""
+    """The parameters with format and tools in the SDK's wire form."""
+    formatted = replayable(without_unset(params))
+    if formatted.get("tools"):
+        formatted["tools"] = [_tool(tool) for tool in formatted["tools"]]
     if text_format is omit:
-        return dict(params)
+        return formatted
     text = params.get("text")
     if isinstance(text, Mapping) and "format" in text:
         raise TypeError("pass either text_format= or text={'format': …}, not both")
     given = text if isinstance(text, Mapping) else {}
-    return {**params, "text": {**given, "format": type_to_text_format_param(text_format)}}
+    return {**formatted, "text": {**given, "format": type_to_text_format_param(text_format)}}
 
 
-def _tools(params: Mapping[str, Any]) -> Any:
-    return params.get("tools") or omit
+def _tool(tool: Any) -> Any:
+    """A tool; one of `openai.pydantic_function_tool` in the form that the SDK parses arguments by."""
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    if not isinstance(function, PydanticFunctionTool):
+        return tool
+    fields = {name: function.get(name) for name in ("name", "parameters", "description")}
+    return ResponsesPydanticFunctionTool(
+        {"type": "function", "strict": function["strict"], **fields}, function.model
+    )
 
 
-def _parsed(response: Response, text_format: Any, params: Mapping[str, Any]) -> ParsedResponse[Any]:
-    return parse_response(text_format=text_format, input_tools=_tools(params), response=response)
+def _parsed(response: Response, text_format: Any, formatted: Mapping[str, Any]) -> ParsedResponse[Any]:
+    tools = formatted.get("tools") or omit
+    return parse_response(text_format=text_format, input_tools=tools, response=response)
