@@ -124,7 +124,10 @@ async def _ado(client: Any, work: Work) -> None:
     for _ in range(work.calls):
         result = await method(**work.arguments)
         if "stream" in work.arguments:
-            assert len([chunk async for chunk in result]) == work.units
+            count = 0
+            async for _ in result:
+                count += 1
+            assert count == work.units
         else:
             work.finish(result)
 

@@ -224,10 +224,9 @@ def _tool(tool: Any) -> Any:
     function = tool.get("function") if isinstance(tool, Mapping) else None
     if not isinstance(function, PydanticFunctionTool):
         return tool
-    fields = {name: function.get(name) for name in ("name", "parameters", "description")}
-    return ResponsesPydanticFunctionTool(
-        {"type": "function", "strict": function["strict"], **fields}, function.model
-    )
+    fields: Any = {"type": "function", "strict": function.get("strict") or False}
+    fields |= {name: function.get(name) for name in ("name", "parameters", "description")}
+    return ResponsesPydanticFunctionTool(fields, function.model)
 
 
 def _parsed(response: Response, text_format: Any, formatted: Mapping[str, Any]) -> ParsedResponse[Any]:

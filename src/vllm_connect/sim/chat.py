@@ -92,7 +92,7 @@ class Reply:
         if self.echoed:
             for i in range(len(turn.generations)):
                 begun = {"index": i, "delta": {"content": self.echoed}, "logprobs": None}
-                yield self._chunk([{**begun, "finish_reason": None, "token_ids": None}])
+                yield self._chunk([{**begun, "finish_reason": None}])
         for step in zip_longest(*(self._steps(i, each) for i, each in enumerate(turn.generations))):
             for token, choice in filter(None, step):
                 if running:
