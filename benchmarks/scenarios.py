@@ -257,9 +257,18 @@ import vllm_connect
 print((stock - start) * 1e3, (process_time() - start) * 1e3)
 """
 
+_READY = """
+from time import process_time
+start = process_time()
+from {module} import {name}
+client = {name}(base_url="http://127.0.0.1/v1", api_key="none")
+client.chat.completions.create
+print((process_time() - start) * 1e3)
+"""
+
 
 def imports(clients: Clients, url: str) -> list[Scenario]:
-    """The import, on top of the SDK's, each time in a fresh process."""
+    """The import on top of the SDK's, and with all that a client loads until it can chat."""
     last = 0.0
 
     def stock() -> float:
@@ -267,8 +276,12 @@ def imports(clients: Clients, url: str) -> list[Scenario]:
         alone, last = _child(_IMPORT)
         return alone
 
-    sides: Sides = {STOCK: stock, OURS: lambda: last}
-    return [Scenario("import", "ms", 50, sides, goal_is_ratio=False)]
+    alone: Sides = {STOCK: stock, OURS: lambda: last}
+    ready = _both(_READY)
+    return [
+        Scenario("import", "ms", 50, alone, goal_is_ratio=False),
+        Scenario("import, until it can chat", "ms", 50, ready, goal_is_ratio=False),
+    ]
 
 
 _CALL = """
@@ -287,11 +300,17 @@ except OSError:
 def memory(clients: Clients, url: str) -> list[Scenario]:
     """Memory of a fresh process after one call, on top of the SDK's."""
 
-    def side(module: str, name: str) -> Callable[[], float]:
-        return lambda: _child(_CALL.format(module=module, name=name, url=f"{url}/v1"))[0]
-
-    sides: Sides = {STOCK: side("openai", "OpenAI"), OURS: side("vllm_connect", "VLLM")}
+    sides = _both(_CALL, url=f"{url}/v1")
     return [Scenario("memory after a call", "MB", 5, sides, goal_is_ratio=False)]
+
+
+def _both(code: str, **values: str) -> Sides:
+    """A program for each side, which prints what it cost."""
+
+    def run(module: str, name: str) -> float:
+        return _child(code.format(module=module, name=name, **values))[0]
+
+    return {STOCK: partial(run, "openai", "OpenAI"), OURS: partial(run, "vllm_connect", "VLLM")}
 
 
 def _child(code: str) -> list[float]:

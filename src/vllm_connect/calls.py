@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from openai._models import FinalRequestOptions
+from pydantic import Field
 
 from .errors import ErrorPayload, Where, read_error
 from .keys import Server, wire_model
@@ -135,7 +136,7 @@ class Call:
 class CallOptions(FinalRequestOptions):  # type: ignore[misc]  # final for type checkers only
     """The SDK's options of one request, which it copies for every attempt, with our call on them."""
 
-    call: Any = None
+    call: Any = Field(None, exclude=True, repr=False)  # openai 2.x logs a dump of the options
 
 
 EXTENSION = "vllm_connect.call"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 from ._httpx import httpx
 from .http11 import ResponseReader, encode_head
-from .pool import Connection, Pool, run
+from .pool import BlockingPool, Connection, Pool, run
 
 T = TypeVar("T")
 
@@ -22,7 +23,6 @@ DEATHS = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 """How it shows that a connection has died."""
 
 _SMALL = 1 << 16  # up to here, copying a body behind its head is cheaper than sending it by itself
-
 
 _STEPS: dict[str, tuple[type[httpx.TransportError], type[httpx.TransportError]]] = {
     "pool": (httpx.PoolTimeout, httpx.ConnectError),
@@ -37,6 +37,8 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
 
     A server may close an idle connection just when a request is on its way to it. So if a connection that has
     served before dies without a byte of response, the request goes out once more, on a new one.
+
+    The response has an extension of ours, `drain`: see `Body.drain`.
     """
     head, length = encode_head(request.method, request.url.raw_path, request.headers.raw)
     connection = await _take(request, "pool", pool.acquire, request.url.netloc)
@@ -65,12 +67,9 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
             connection, is_new = None, True
             continue
         reader.reusable = reader.reusable and not is_refused
-        return httpx.Response(
-            reader.status,
-            headers=reader.headers,
-            stream=Body(request, pool, connection, reader, start),
-            extensions={"http_version": reader.version, "reason_phrase": reader.reason},
-        )
+        body = Body(request, pool, connection, reader, start)
+        extensions = {"http_version": reader.version, "reason_phrase": reader.reason, "drain": body.drain}
+        return httpx.Response(reader.status, headers=reader.headers, stream=body, extensions=extensions)
 
 
 async def _take(request: httpx.Request, step: str, action: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -148,6 +147,23 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
             if not data:
                 raise StopAsyncIteration
         return data
+
+    def drain(self, seconds: float) -> Any:
+        """Wait for the end of a body that holds nothing more of interest, so that the connection can be kept.
+
+        To be awaited if the response is async.
+        """
+        draining = self._drain(seconds)
+        return run(draining) if isinstance(self._pool, BlockingPool) else draining
+
+    async def _drain(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        with suppress(OSError, httpx.RemoteProtocolError):
+            while not self._ended.locked() and (left := deadline - time.monotonic()) > 0:
+                self._reader.feed(await self._connection.receive(left))
+                if self._reader.complete:
+                    self.close()
+        self.close()
 
     def close(self) -> None:
         """Give the connection back, or close it if it has more to say."""

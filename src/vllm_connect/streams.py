@@ -136,15 +136,22 @@ class VLLMStream(Stream[T]):
 
     def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
         self.response = response
-        # A generator that does not know this object: dropping the one ends the other, and the connection.
-        self._iterator = _chunks(response, _reader(cast_to, response))
+        # The generator does not know this object, so that dropping the one ends the other, and the connection.
+        self._iterator = _chunks(_Held(response), _reader(cast_to, response))
 
     def __iter__(self) -> Iterator[T]:
         return self._iterator
 
+
+class _Held:
+    """A response that is closed when nobody holds it any more, as a stream that was never iterated."""
+
+    def __init__(self, response: Any) -> None:
+        self.response = response
+
     def __del__(self) -> None:
-        if (response := getattr(self, "response", None)) is not None and not response.is_closed:
-            response.close()  # it was never iterated
+        if not self.response.is_closed:
+            self.response.close()
 
 
 class AsyncVLLMStream(AsyncStream[T]):
@@ -158,7 +165,8 @@ class AsyncVLLMStream(AsyncStream[T]):
         return self._iterator
 
 
-def _chunks(response: Any, reader: ChunkReader[T]) -> Iterator[T]:
+def _chunks(held: _Held, reader: ChunkReader[T]) -> Iterator[T]:
+    response = held.response
     try:
         body = response.iter_bytes() if "content-encoding" in response.headers else response.iter_raw()
         try:

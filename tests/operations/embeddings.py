@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -59,16 +60,15 @@ class TestEmbeddings:
             assert others.usage.prompt_tokens == floats.usage.prompt_tokens > 0
             assert others.model == floats.model
 
-    @pytest.mark.parametrize("form", ["base64", "bytes", "bytes_only"])
-    @pytest.mark.parametrize("endianness", ["little", "big"])
     @pytest.mark.parametrize("dtype", TOLERANCE)
-    async def test_numbers(self, embed, dtype, endianness, form):
+    async def test_numbers(self, embed, dtype):
         exact = vectors(await embed_texts(embed, TEXTS[:2], encoding_format="float"))
-        wire = {"embed_dtype": dtype, "endianness": endianness, "encoding_format": form}
-        lists = vectors(await embed_texts(embed, TEXTS[:2], **wire))
-        assert np.allclose(lists, exact, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] / 10)
-        array = (await embed_texts(embed, TEXTS[:2], as_numpy=True, **wire)).array
-        assert np.array_equal(array, np.array(lists, dtype=np.float32))
+        for endianness, form in product(["little", "big"], ["base64", "bytes", "bytes_only"]):
+            wire = {"embed_dtype": dtype, "endianness": endianness, "encoding_format": form}
+            lists = vectors(await embed_texts(embed, TEXTS[:2], **wire))
+            assert np.allclose(lists, exact, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] / 10), wire
+            array = (await embed_texts(embed, TEXTS[:2], as_numpy=True, **wire)).array
+            assert np.array_equal(array, np.array(lists, dtype=np.float32)), wire
 
     @pytest.mark.parametrize("form", [None, "float", "base64", "bytes", "bytes_only"])
     async def test_numpy(self, embed, form):

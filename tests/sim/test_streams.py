@@ -50,6 +50,13 @@ async def test_a_stream_in_another_form(
     assert text(await client.stream(operation, **PLAIN[operation], **fault(how))) == plain
 
 
+async def test_a_delta_that_is_null(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+    client = make_client(vllm_sim.url)
+    assert text(await client.stream(CHAT, messages=MESSAGES, **fault("null_delta"))) == "Grüße 👋"
+    events = await client.stream("responses.create", input="Say: hello", **fault("null_delta"))
+    assert events[-1].response.output_text == "hello"
+
+
 @operations
 @pytest.mark.parametrize("shape", ["nested", "flat"])
 async def test_an_error_first_is_raised_by_create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -112,8 +113,8 @@ def check(
 
 
 def _row(client: VLLM, probe: Probe, models: Sequence[str | None], seen: dict[str, Any], wire: _Wire) -> Row:
-    plain = first_served(client, probe, models, seen)
-    plain = wire.measured(plain)
+    wire.last = None
+    plain = wire.measured(first_served(client, probe, models, seen))
     if probe.piece is None:
         return Row(probe, plain, None)
     if plain.status == "absent":
@@ -154,14 +155,15 @@ class _Wire:
 
     def __init__(self) -> None:
         self.root = ""
-        self._last: Any = None
+        self.last: Any = None
 
     def note(self, response: Any) -> None:
-        self._last = response
+        self.last = response
 
     def measured(self, outcome: Outcome) -> Outcome:
-        response, self._last = self._last, None
-        if response is None or not response.is_closed:
+        if self.last is None:
             return outcome
-        path = str(response.request.url).removeprefix(self.root)
-        return replace(outcome, path=path, seconds=response.elapsed.total_seconds())
+        path = str(self.last.request.url).removeprefix(self.root)
+        with suppress(RuntimeError):  # it was not read to its end
+            return replace(outcome, path=path, seconds=self.last.elapsed.total_seconds())
+        return replace(outcome, path=path)

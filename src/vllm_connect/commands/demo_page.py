@@ -95,7 +95,7 @@ class DemoPage:
         failed += sum(not quirk.ok for quirk in demonstration.quirks)
         self._line("")
         counts = f"{len(plain) - absent} operations{f', {absent} not served' if absent else ''}"
-        how = f"{failed} failures" if failed else "all as it should be"
+        how = f"{failed} failure{'s' * (failed > 1)}" if failed else "all as it should be"
         text = f"{counts}; {len(demonstration.quirks)} quirks; {duration(demonstration.seconds)}: {how}."
         self._line(text, "bold red" if failed else "bold green")
 

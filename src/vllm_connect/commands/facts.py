@@ -10,7 +10,7 @@ from typing import Any, Literal
 import openai
 
 from ..client import VLLM
-from ..errors import APIConnectionError, APIStatusError, APITimeoutError, ConfigError, VLLMError
+from ..errors import APIConnectionError, APIStatusError, APITimeoutError, ConfigError
 from ..keys import resolve, split_prefix
 from ..types import Model
 from .asking import masked, secrets_of
@@ -98,12 +98,12 @@ def look(client: VLLM, *, insist: bool = False) -> Facts:
     url = resolve(client.keys[0]).root
     keyed = bool(secrets)
     models: Sequence[Model] = ()
-    failure: VLLMError | None = None
+    failure: Exception | None = None
     try:
         models = client.models.list().data
     except ConfigError:
         raise
-    except VLLMError as error:
+    except Exception as error:  # noqa: BLE001  # foreign servers send what no client is ready for
         failure = error
     if isinstance(failure, APIConnectionError):
         return Facts(url, keyed=keyed, problem=Problem("none", masked(_nobody(failure, url), secrets)))

@@ -25,6 +25,10 @@ class Piece(NamedTuple):
     thought: bool = False
 
 
+class NotAsExpected(Exception):
+    """An answer came, and it is not what it should be."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came back.
@@ -117,6 +121,8 @@ def explain(error: Exception) -> str:
     """An error in one line, without what the page around it tells."""
     if isinstance(error, APITimeoutError):
         return TIMED_OUT
+    if isinstance(error, NotAsExpected):
+        return str(error)
     if not isinstance(error, openai.OpenAIError):
         return f"{type(error).__name__}: {error}"
     text = _AROUND.sub("", str(error))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from .outcomes import Piece
+from .outcomes import NotAsExpected, Piece
 
 
 @dataclass
@@ -211,7 +211,7 @@ def _listed(items: Iterable[Any], most: int = 6) -> str:
 
 def _health_said(alive: bool) -> list[Piece]:
     if not alive:
-        raise RuntimeError("the server is up, its engine is not (503)")
+        raise NotAsExpected("the server is up, its engine is not (503)")
     return _says("healthy")
 
 

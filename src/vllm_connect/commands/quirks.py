@@ -14,7 +14,7 @@ from ..client import VLLM
 from ..errors import IncompleteStreamError, MissingURLError
 from ..keys import Key
 from ..sim import SimServer
-from .outcomes import explain
+from .outcomes import NotAsExpected, explain
 from .probes import SENTENCE
 
 _CHAT: Any = {"model": "sim-chat", "messages": [{"role": "user", "content": f"Say: {SENTENCE}"}]}
@@ -41,10 +41,6 @@ class Shown:
     def as_json(self) -> dict[str, Any]:
         """All of it, for scripts."""
         return {"what": self.what, "client": self.client, "ok": self.ok}
-
-
-class NotAsExpected(Exception):
-    """The client did something else."""
 
 
 def show_quirk(quirk: Quirk, sim: SimServer) -> Shown:

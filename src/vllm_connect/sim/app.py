@@ -72,6 +72,7 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
         ("/version", server_info.version, get),
         ("/load", server_info.load, get),
         ("/metrics", server_info.metrics, get),
+        ("/kv_event_sources", server_info.kv_event_sources, get),
         ("/v1/models", server_info.models, get),
     ]
     routes += [("/tokenize", tokenize, post), ("/detokenize", detokenize, post)]

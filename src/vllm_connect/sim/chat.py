@@ -51,6 +51,10 @@ class Reply:
     def __init__(self, id: str, request: ChatRequest, options: Options) -> None:
         self.id, self.request, self.options = id, request, options
         self.created = now()
+        # Who hides the reasoning hides what would tell it, too.
+        self.hides = options.reasoning and not request.include_reasoning
+        self.logprobs = None if self.hides else request.wanted_logprobs
+        self.ids = bool(request.return_token_ids) and not self.hides
         begun = request.messages[-1]
         self.echoed = text_of(begun) if request.echo and begun.get("role") == "assistant" else ""
 
@@ -144,43 +148,43 @@ class Reply:
             message["content"] = (content or "") + generation.raw_calls
         message |= self._reasoning(reasoning if request.include_reasoning else None)
         logprobs = None
-        if (count := request.wanted_logprobs) is not None:
-            logprobs = {"content": [self._logprob(token, count) for token in generation.tokens]}
+        if self.logprobs is not None:
+            logprobs = {"content": [self._logprob(token) for token in generation.tokens]}
         return {
             "index": index,
             "message": message,
             "logprobs": logprobs,
             "finish_reason": generation.finish_reason,
             "stop_reason": generation.stop_reason,
-            "token_ids": [token.id for token in generation.tokens] if request.return_token_ids else None,
+            "token_ids": [token.id for token in generation.tokens] if self.ids else None,
             "routed_experts": None,
         }
 
     def _steps(self, index: int, generation: Generation) -> Iterator[tuple[Token, dict[str, Any]]]:
         """Each token with the choice that tells it; its `delta` is `None` where it tells nothing."""
-        request, tokens = self.request, generation.tokens
-        count = request.wanted_logprobs
-        told_anyway = count is not None or bool(request.return_token_ids)
+        tokens = generation.tokens
         for at, token in enumerate(tokens):
             ended = at == len(tokens) - 1
             delta = self._delta(token, tokens[at + 1] if not ended else None, generation.called)
-            if delta is None and (ended or told_anyway):
+            if delta is None and (ended or self.ids or self.logprobs is not None):
                 delta = {}
+            elif delta and self.hides:
+                calls = delta.pop("tool_calls", None)
+                delta |= {**self._reasoning(None), **({"tool_calls": calls} if calls else {})}
             choice: dict[str, Any] = {"index": index, "delta": delta, "logprobs": None}
-            if count is not None:
-                choice["logprobs"] = {"content": [self._logprob(token, count)]}
+            if self.logprobs is not None:
+                choice["logprobs"] = {"content": [self._logprob(token)]}
             choice["finish_reason"] = generation.finish_reason if ended else None
             if ended:
                 choice["stop_reason"] = generation.stop_reason
-            choice["token_ids"] = [token.id] if request.return_token_ids else None
+            choice["token_ids"] = [token.id] if self.ids else None
             yield token, choice
 
     def _delta(self, token: Token, following: Token | None, called: list[str]) -> Delta | None:
         if token.channel == "content":
             return {"content": token.text} if token.text else None
         if token.channel == "reasoning":
-            shown = self.request.include_reasoning and token.text
-            return self._reasoning(token.text) if shown else None
+            return self._reasoning(token.text) if token.text and not self.hides else None
         if token.channel == "name":
             if following is None or following.channel == "name":
                 return None
@@ -196,8 +200,8 @@ class Reply:
         field = self.options.reasoning_field
         return {name: text for name in ("reasoning", "reasoning_content") if field in (name, "both")}
 
-    def _logprob(self, token: Token, count: int) -> dict[str, Any]:
-        return chat_entry(token.id, count, bool(self.request.return_tokens_as_token_ids))
+    def _logprob(self, token: Token) -> dict[str, Any]:
+        return chat_entry(token.id, self.logprobs or 0, bool(self.request.return_tokens_as_token_ids))
 
     def _usage(self, turn: Turn) -> dict[str, Any]:
         details, reasoning = self.options.prompt_tokens_details, self.options.reasoning

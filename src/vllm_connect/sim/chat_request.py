@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import VERSION, BaseModel, ConfigDict
 
 from .answers import Json
 from .errors import malformed, missing, refused, validated
@@ -24,6 +24,7 @@ _MESSAGES = (
     ("Message", "author"),
     ("Message", "role"),
 )
+_PYDANTIC = ".".join(VERSION.split(".")[:2])
 _TEXTS = ("text", "refusal", "thinking", "input_text", "output_text")
 _MEDIA = (
     *("image_url", "image_pil", "image_embeds", "input_image"),
@@ -111,9 +112,8 @@ def read_chat(data: Any) -> ChatRequest:
         if data.get("continue_final_message") and data.get("add_generation_prompt"):
             raise refused("Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
         _check_tools(data)
-        if data.get("top_logprobs") and isinstance(data["top_logprobs"], int) and not data.get("logprobs"):
-            raise refused("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
         check_options(data)
+        _check_kinds(data.get("messages"))
     request = validated(ChatRequest, data)
     _check_messages(request)
     if request.max_completion_tokens is not None:
@@ -163,10 +163,27 @@ def _check_tools(data: Json) -> None:
         raise refused("You can only either use constraints for structured outputs or tools, not both.")
 
 
+def _check_kinds(messages: Any) -> None:
+    for i, message in enumerate(messages if isinstance(messages, list) else ()):
+        if not isinstance(message, dict):
+            wrong = {"type": "dict_type", "msg": "Input should be a valid dictionary", "input": message}
+            kinds = dict.fromkeys(kind for kind, _ in _MESSAGES)
+            raise malformed([{**wrong, "loc": ("body", "messages", i, kind)} for kind in kinds])
+
+
 def _check_messages(request: ChatRequest) -> None:
     for i, message in enumerate(request.messages):
         if not isinstance(message.get("role"), str):
             raise malformed([missing(f"messages.{i}.{kind}.{field}", message) for kind, field in _MESSAGES])
+        if not isinstance(message.get("content", ""), (str, list, type(None))):
+            place = ("body", "messages", i, "ChatCompletionUserMessageParam", "content")
+            wrong = {"loc": place, "input": message["content"]}
+            raise malformed(
+                [
+                    {"type": "string_type", "msg": "Input should be a valid string", **wrong},
+                    {"type": "iterable_type", "msg": "Input should be iterable", **wrong},
+                ]
+            )
         if "reasoning_content" in message and message.get("reasoning") is None:
             message["reasoning"] = message.pop("reasoning_content")
 
@@ -182,13 +199,47 @@ def check_conversation(request: ChatRequest, model: str, multimodal: bool) -> No
             "Chat template is passed with request, but --trust-request-chat-template is not set. Refused "
             "request with untrusted chat template."
         )
+    for name, work in (("mm_processor_kwargs", "preprocessing"), ("media_io_kwargs", "media loading")):
+        if getattr(request, name) is not None:
+            raise refused(
+                f"Per-request {name} are disabled by default because they can change multimodal {work} "
+                "resource usage. Start the server with --trust-request-mm-kwargs only when clients are "
+                "trusted.",
+                name,
+            )
     if not request.messages:
         raise refused("Cannot apply chat template to an empty conversation. Provide at least one message.")
     for message in request.messages:
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
-            kind = part.get("type", "image_url") if isinstance(part, dict) else "text"
-            if kind not in (*_TEXTS, *_MEDIA):
-                raise refused(f"Unknown part type: {kind}")
+            kind = part.get("type", "image_url") if isinstance(part, dict) else None
+            if kind not in (*_TEXTS, *_MEDIA) or (kind == "text" and "text" not in part):
+                raise refused(_no_part(part))
             if kind in _MEDIA and not multimodal:
                 raise refused(f"{model} is not a multimodal model")
+
+
+def _no_part(part: Any) -> str:
+    """What vLLM says of a content part that is none: pydantic's words, for every kind that it tries."""
+    kinds = {
+        "ChatCompletionContentPartTextParam": "text",
+        "ChatCompletionContentPartImageParam": "image_url",
+        "ChatCompletionContentPartInputAudioParam": "input_audio",
+        "File": "file",
+    }
+    found: list[tuple[str, str, str, Any]] = []
+    for kind, field in kinds.items():
+        if not isinstance(part, dict):
+            found.append((kind, "dict_type", "Input should be a valid dictionary", part))
+            continue
+        if field not in part:
+            found.append((f"{kind}.{field}", "missing", "Field required", part))
+        if part.get("type") != field:
+            wrong = part.get("type")
+            found.append((f"{kind}.type", "literal_error", f"Input should be {field!r}", wrong))
+    lines = [f"{len(found)} validation errors for ValidatorIterator"]
+    for place, error, message, value in found:
+        told = f"[type={error}, input_value={value!r}, input_type={type(value).__name__}]"
+        lines += [f"0.{place}", f"  {message} {told}"]
+        lines.append(f"    For further information visit https://errors.pydantic.dev/{_PYDANTIC}/v/{error}")
+    return "\n".join(lines)

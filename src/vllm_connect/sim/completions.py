@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,19 +18,20 @@ from .generation import Generation, generate
 from .grammar import answer
 from .logprobs import completion_logprobs, prompt_entries
 from .options import Options
-from .prompts import fit
+from .prompts import check_room, fit
 from .replies import DONE, EventStream, Json, error_event, event, now, paced, read_json, request_id
 from .sampling import Sampling, check_engine, check_options, check_sampling
 from .tokens import VOCABULARY_SIZE, decode
 from .usage import brief_usage, without_nulls
 
 _DEFAULT_MAX_TOKENS = 16
+TokenId = Annotated[int, Field(ge=0)]
 
 
 class CompletionRequest(Sampling):
     """The body of `/v1/completions`."""
 
-    prompt: list[int] | list[list[int]] | str | list[str] | None = None
+    prompt: list[TokenId] | list[list[TokenId]] | str | list[str] | None = None
     logprobs: int | None = None
     suffix: str | None = None
     add_special_tokens: bool = True
@@ -61,6 +63,7 @@ async def completions(request: Request) -> Response:
     scores_only = body.echo and body.max_tokens == 0
     if body.max_tokens is None or scores_only:
         body.max_tokens = 1 if scores_only else _DEFAULT_MAX_TOKENS
+    check_room(body.max_tokens, options.max_model_len)
     check_sampling(body)
     reply = Reply(request_id(request, "cmpl", body.request_id), body, options, scores_only)
     try:
@@ -92,8 +95,10 @@ def _prompts(body: CompletionRequest, options: Options) -> list[tuple[str, list[
     prompts = []
     for prompt in given:
         for token in prompt if isinstance(prompt, list) else ():
-            if not 0 <= token < VOCABULARY_SIZE:
+            if token >= VOCABULARY_SIZE:
                 raise refused(f"Token id {token} is out of vocabulary")
+        if not prompt:
+            raise refused("The decoder prompt cannot be empty")
         tokens = fit(
             prompt, options.max_model_len, truncate=body.truncate_prompt_tokens, side=body.truncation_side
         )
@@ -105,7 +110,7 @@ def _complete(text: str, tokens: list[int], body: CompletionRequest, options: Op
     said = answer([{"role": "user", "content": text}])
     said.content = (said.content or "").removeprefix(text)
     # With a reasoning parser, vLLM waits for the end of a reasoning that never comes.
-    if not options.reasoning and (constraint := constraint_of(body.structured_outputs, body.response_format)):
+    if not options.reasoning and (constraint := constraint_of(body)):
         said.content = constraint.apply(said, text)
     room = options.max_model_len - len(tokens)
     return Completion(text, tokens, generate(said, body, thinking=False, room=room, forced=False))

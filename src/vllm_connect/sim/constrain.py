@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import time
 from typing import Any
 
 from . import schemas
 from .answers import Answer
 from .ebnf import GrammarError, to_regex
-from .errors import refused
+from .errors import SimError, refused
 from .regexes import matching
+from .sampling import ResponseFormat, Sampling, StructuredOutputs
 
 _KINDS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
+_FIELDS = {"json": "json_"}
 
 
 class Constraint:
@@ -38,7 +40,7 @@ class Constraint:
             try:
                 schemas.check(self.value)
             except schemas.SchemaError as error:
-                raise refused(f"Failed to transform json schema into a grammar: {error}", late=True) from None
+                raise _no_grammar("json schema", 4944, str(error)) from None
         elif kind in ("regex", "grammar"):
             self.pattern = _pattern(kind, value)
 
@@ -57,7 +59,8 @@ class Constraint:
         if self.kind in ("regex", "grammar"):
             return said if re.fullmatch(self.pattern, said) else matching(self.pattern)
         if self.kind == "structural_tag":
-            structure = (self.value.get("structures") or [{}])[0]
+            tag = _loaded(self.value)
+            structure = (tag.get("structures") or [{}])[0]
             made = schemas.fill(structure.get("schema") or {}, known=answer.values)
             return f"{structure.get('begin', '')}{_compact(made)}{structure.get('end', '')}"
         schema = self.value if self.kind == "json" else {"type": "object"}
@@ -72,36 +75,45 @@ class Constraint:
         return _compact(known if self.kind == "json_object" else schemas.fill(schema, known=known))
 
 
-def constraint_of(
-    structured_outputs: Mapping[str, Any] | None, response_format: Mapping[str, Any] | None
-) -> Constraint | None:
-    """The constraint of a request; a `response_format` goes before `structured_outputs`.
+def constraint_of(request: Sampling) -> Constraint | None:
+    """The constraint of a request; its `response_format` goes before its `structured_outputs`.
 
     Raises:
         SimError: A 400; there is none where one was announced, or there are several.
     """
-    kind = response_format.get("type") if response_format else None
-    if response_format and kind == "json_schema":
-        schema = (response_format.get("json_schema") or {}).get("schema")
-        return Constraint("json", schema) if schema is not None else None
-    if kind == "json_object":
-        return Constraint("json_object", True)
-    if kind == "structural_tag":
-        return Constraint("structural_tag", response_format)
-    if structured_outputs is None:
+    given = _from_format(request) or request.structured_outputs
+    if given is None:
         return None
-    given = [name for name in _KINDS if structured_outputs.get(name) is not None]
-    if len(given) > 1:
+    values = {kind: getattr(given, _FIELDS.get(kind, kind)) for kind in _KINDS}
+    kinds = [kind for kind, value in values.items() if value is not None]
+    if len(kinds) != 1:
+        told = ("can only use", "multiple") if kinds else ("must use", "none")
         raise refused(
-            "You can only use one kind of structured outputs constraint but multiple are specified: "
-            f"{dict(structured_outputs)}"
+            f"You {told[0]} one kind of structured outputs constraint but {told[1]} are specified: "
+            f"{_spelled(given)}"
         )
-    if not given:
-        raise refused(
-            "You must use one kind of structured outputs constraint but none are specified: "
-            f"{dict(structured_outputs)}"
-        )
-    return Constraint(given[0], structured_outputs[given[0]])
+    if values["choice"] == []:
+        raise refused("Choice '[]' cannot be an empty list")
+    return Constraint(kinds[0], values[kinds[0]])
+
+
+def _from_format(request: Sampling) -> StructuredOutputs | None:
+    """A response format as structured outputs."""
+    form = request.response_format
+    if form is None or form.type == "text":
+        return None
+    if isinstance(form, ResponseFormat):
+        if form.type == "json_object":
+            return StructuredOutputs.model_validate({"json_object": True})
+        schema = form.json_schema.schema_ if form.json_schema else None
+        return StructuredOutputs.model_validate({"json": schema})
+    return StructuredOutputs.model_validate({"structural_tag": form.model_dump_json()})
+
+
+def _spelled(given: StructuredOutputs) -> dict[str, Any]:
+    """All the fields, as vLLM lists them."""
+    first = given.model_dump(by_alias=True)
+    return {**first, "_backend": None, "_backend_was_auto": False}
 
 
 def _loaded(schema: Any) -> Any:
@@ -120,12 +132,15 @@ def _pattern(kind: str, value: Any) -> str:
     except GrammarError:
         raise refused("Invalid grammar specification.", late=True) from None
     except re.error as error:
-        raise refused(
-            "Failed to transform regex into a grammar: Regex parsing error at position "
-            f"{(error.pos or 0) + 1}: {error.msg}",
-            late=True,
-        ) from None
+        place = f"Regex parsing error at position {(error.pos or 0) + 1}"
+        raise _no_grammar("regex", 83, f"{place}: {error.msg}") from None
     return pattern
+
+
+def _no_grammar(what: str, line: int, why: str) -> SimError:
+    """What xgrammar has to say, with the time and its own line."""
+    now = time.strftime("%H:%M:%S")
+    return refused(f"Failed to transform {what} into a grammar: [{now}] <path>:{line}: {why}", late=True)
 
 
 def _compact(value: Any) -> str:

@@ -20,7 +20,7 @@ from .vectors import Space, as_base64, as_bytes, as_json
 async def embeddings(request: Request) -> Response:
     """Answers an embeddings request."""
     options: Options = request.app.state.options
-    body = read_pooling(await read_json(request), options)
+    body = read_pooling(await read_json(request), options, "embeddings")
     space = space_of(body, options)
     texts = texts_of(body, options)
     id = request_id(request, "embd", body.request_id)

@@ -25,7 +25,10 @@ _SHOWN_ERRORS = 10
 _LONGEST_INPUT = 200
 _UNSET: Any = object()
 # What pydantic adds to the place of an error and vLLM takes away again.
-_INNER_PLACES = frozenset({"str", "int", "float", "bool", "bytes", "list", "dict", "constrained-str"})
+_INNER_PLACES = frozenset(
+    {"str", "int", "float", "bool", "bytes", "list", "dict"}
+    | {"responseformat", "structuraltagformat", "legacystructuraltagformat"}
+)
 
 
 class SimError(Exception):

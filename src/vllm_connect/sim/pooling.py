@@ -20,15 +20,15 @@ from .usage import pooling_usage
 from .vectors import Space, cosine, pack, vector, words
 
 _EMBED = ("embed", "token_embed")
-_CLASSIFY = ("classify", "token_classify")
+_CLASSIFY = ("token_classify", "classify")
 
 
 async def pooling(request: Request) -> Response:
     """Answers a pooling request."""
     options: Options = request.app.state.options
-    body = read_pooling(await read_json(request), options)
+    body = read_pooling(await read_json(request), options, "pooling")
     if body.dimensions is not None:
-        raise refused("dimensions is currently not supported", "dimensions", body.dimensions)
+        raise refused("dimensions is currently not supported", "dimensions")
     task = _task(body.task, options)
     texts = texts_of(body, options)
     id = request_id(request, "pooling", body.request_id)
@@ -45,7 +45,7 @@ async def pooling(request: Request) -> Response:
 async def classify(request: Request) -> Response:
     """Answers a classification request."""
     options: Options = request.app.state.options
-    body = read_pooling(await read_json(request), options)
+    body = read_pooling(await read_json(request), options, "classify")
     texts = texts_of(body, options)
     data = []
     for i, text in enumerate(texts):
@@ -60,7 +60,7 @@ def _task(task: str | None, options: Options) -> str:
     supported: list[str] = [*(_EMBED if "embed" in options.tasks else ())]
     supported += _CLASSIFY if {"classify", "rerank"} & set(options.tasks) else ()
     if task is None:
-        return supported[0]
+        return "embed" if "embed" in supported else "classify"
     if task not in supported:
         raise refused(f"Unsupported task: {task!r} Supported tasks: {supported}", "task")
     if len(options.tasks) == 1 and task.startswith("token_"):

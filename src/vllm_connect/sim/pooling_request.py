@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .answers import Json
-from .errors import errors_in, malformed, missing, refused, too_long, unknown_model
+from .errors import errors_in, malformed, refused, too_long, unknown_model, validated
 from .grammar import text_of
 from .options import Options
 from .prompts import render
 from .sampling import check_cache_salt
 from .tokens import decode, encode
+
+PoolingTask = Literal["embed", "classify", "token_embed", "token_classify", "plugin", "embed&token_classify"]
 
 
 class PoolingBase(BaseModel):
@@ -29,36 +31,106 @@ class PoolingBase(BaseModel):
     priority: int = 0
     mm_processor_kwargs: dict[str, Any] | None = None
     cache_salt: str | None = None
+
+
+class _Activation(BaseModel):
     use_activation: bool | None = None
 
 
-class PoolingRequest(PoolingBase):
-    """The body of `/v1/embeddings`, `/pooling` and `/classify`."""
-
-    input: Any = None
-    messages: list[Any] | None = None
-    add_special_tokens: bool = True
-    chat_template: str | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
+class _Encoding(BaseModel):
     encoding_format: Literal["float", "base64", "bytes", "bytes_only"] = "float"
     embed_dtype: Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"] = "float32"
     endianness: Literal["native", "big", "little"] = "native"
     dimensions: int | None = None
-    task: str | None = None
 
 
-class _Input(BaseModel):
+class _Task(BaseModel):
+    task: PoolingTask | None = None
+
+
+class _Texts(BaseModel):
     input: list[int] | list[list[int]] | str | list[str]
+    add_special_tokens: bool = True
 
 
-# The forms of the body that vLLM tries, and what the later ones need that the first does not.
-_FORMS: tuple[tuple[str, ...], ...] = (
-    (),
-    ("messages",),
-    ("messages",),
-    ("messages", "input"),
-    ("messages", "input"),
-)
+class _Template(BaseModel):
+    add_generation_prompt: bool = False
+    continue_final_message: bool = False
+    add_special_tokens: bool = False
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class _Chat(_Template):
+    messages: list[Json]
+
+
+class _Chats(_Template):
+    messages: list[list[Json]]
+
+
+class _ChatInput(_Chat):
+    input: list[Json]
+
+
+class _ChatsInput(_Chats):
+    input: list[list[Json]]
+
+
+# The later a base stands, the earlier its errors are told.
+class _EmbedTexts(PoolingBase, _Texts, _Activation, _Encoding):
+    pass
+
+
+class _EmbedChat(PoolingBase, _Chat, _Activation, _Encoding):
+    pass
+
+
+class _EmbedChats(PoolingBase, _Chats, _Activation, _Encoding):
+    pass
+
+
+class _EmbedChatInput(PoolingBase, _ChatInput, _Activation, _Encoding):
+    pass
+
+
+class _EmbedChatsInput(PoolingBase, _ChatsInput, _Activation, _Encoding):
+    pass
+
+
+class _PoolTexts(PoolingBase, _Texts, _Activation, _Encoding, _Task):
+    pass
+
+
+class _PoolChat(PoolingBase, _Chat, _Activation, _Encoding, _Task):
+    pass
+
+
+class _PoolData(PoolingBase, _Encoding, _Task):
+    data: Any
+
+
+class _ClassifyTexts(PoolingBase, _Texts, _Activation):
+    pass
+
+
+class _ClassifyChat(PoolingBase, _Chat, _Activation):
+    pass
+
+
+class PoolingRequest(PoolingBase, _Activation, _Encoding, _Task):
+    """The body of `/v1/embeddings`, `/pooling` or `/classify`, in whatever form it came."""
+
+    input: Any = None
+    messages: list[Any] | None = None
+
+
+# The forms of a body that vLLM tries, one after the other.
+_FORMS: dict[str, TypeAdapter[Any]] = {
+    "embeddings": TypeAdapter(_EmbedTexts | _EmbedChat | _EmbedChats | _EmbedChatInput | _EmbedChatsInput),
+    "pooling": TypeAdapter(_PoolTexts | _PoolChat | _PoolData),
+    "classify": TypeAdapter(_ClassifyTexts | _ClassifyChat),
+}
 
 
 class Text:
@@ -75,8 +147,13 @@ class Text:
         self.text, self.tokens = text, tokens
 
 
-def read_pooling(data: Any, options: Options) -> PoolingRequest:
+def read_pooling(data: Any, options: Options, forms: str) -> PoolingRequest:
     """Checks a body and makes a request of it.
+
+    Args:
+        data: The body.
+        options: The server's options.
+        forms: Which forms it may have: those of "embeddings", "pooling" or "classify".
 
     Raises:
         SimError: A 400, or a 404 for a model that is not served.
@@ -86,17 +163,25 @@ def read_pooling(data: Any, options: Options) -> PoolingRequest:
             raise refused("Parameter `normalize` was removed; use `use_activation` instead.", "normalize")
         if data.get("cache_salt") is not None:
             check_cache_salt(data["cache_salt"])
-    try:
-        request = PoolingRequest.model_validate(data, from_attributes=True)
-    except ValidationError as error:
-        raise _in_every_form(error, data) from None
-    if "messages" not in data and not _is_chat(request.input):
-        try:
-            _Input.model_validate(data, from_attributes=True)
-        except ValidationError as error:
-            raise _in_every_form(error, data) from None
+        if _is_chat(data.get("input")) and "messages" not in data:
+            data = {**data, "messages": data["input"]}
+    check_form(_FORMS[forms], data)
+    request = validated(PoolingRequest, data)
     check_model(request.model, options)
     return request
+
+
+def check_form(forms: TypeAdapter[Any], data: Any) -> None:
+    """Refuses a body that has none of several forms; tells what is wrong with it in each of them.
+
+    Raises:
+        SimError: A 400.
+    """
+    try:
+        forms.validate_python(data, from_attributes=True)
+    except ValidationError as error:
+        found = errors_in(error)
+        raise malformed([{**each, "loc": ("body", *each["loc"][2:])} for each in found]) from None
 
 
 def check_model(name: str | None, options: Options) -> None:
@@ -107,18 +192,6 @@ def check_model(name: str | None, options: Options) -> None:
     """
     if name and name not in options.models:
         raise unknown_model(name, options.models, pooling=True)
-
-
-def _in_every_form(error: ValidationError, data: Any) -> Exception:
-    """vLLM tries several forms of the body and tells what is wrong with it in each of them."""
-    shared = errors_in(error)
-    if not isinstance(data, dict):
-        return malformed(shared)
-    found: list[dict[str, Any]] = []
-    for fields in _FORMS:
-        found += [each for each in shared if "input" not in each["loc"] or not fields]
-        found += [missing(field, data) for field in fields if field not in data]
-    return malformed(found)
 
 
 def texts_of(request: PoolingRequest, options: Options) -> list[Text]:
@@ -137,6 +210,8 @@ def texts_of(request: PoolingRequest, options: Options) -> list[Text]:
         given = [given]
     if not given:
         raise refused("You must pass at least one prompt")
+    if [] in given:
+        raise refused("The decoder prompt cannot be empty")
     return [_text(each if isinstance(each, str) else decode(each), request, options, each) for each in given]
 
 

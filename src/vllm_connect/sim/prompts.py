@@ -71,8 +71,10 @@ def fit(
     if truncate is not None:
         if truncate > max_model_len:
             raise refused(
-                "truncate_prompt_tokens value is greater than max_model_len. Please request a smaller "
-                "truncation size."
+                f"truncate_prompt_tokens={truncate} cannot be greater than max_model_len = {max_model_len}. "
+                "Please request a smaller truncation size.",
+                "truncate_prompt_tokens",
+                truncate,
             )
         keep = max_model_len if truncate == -1 else truncate
         if len(tokens) > keep:
@@ -80,6 +82,21 @@ def fit(
     if len(tokens) > max_model_len:
         raise too_long(max_model_len)
     return tokens
+
+
+def check_room(wanted: int | None, max_model_len: int, name: str = "max_tokens") -> None:
+    """Refuses to write more than the model can hold.
+
+    Raises:
+        SimError: A 400.
+    """
+    if wanted is not None and wanted > max_model_len:
+        raise refused(
+            f"{name}={wanted} cannot be greater than max_model_len={max_model_len}. Please request fewer "
+            "output tokens.",
+            name,
+            wanted,
+        )
 
 
 def multimodal_tokens(tokens: Sequence[int]) -> int | None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from .errors import malformed, missing, refused, validated
+from .errors import refused, validated
 from .grammar import text_of
 from .options import Options
 from .pooling import single
-from .pooling_request import PoolingBase, check_model, truncated
+from .pooling_request import PoolingBase, check_form, check_model, truncated
 from .replies import Json, now, read_json, request_id
 from .sampling import check_cache_salt
 from .tokens import decode, encode
@@ -35,6 +35,7 @@ _SIDES = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), 
 
 
 class _Scoring(PoolingBase):
+    use_activation: bool | None = None
     max_tokens_per_query: int = 0
     max_tokens_per_doc: int = 0
     instruction: str | None = None
@@ -49,9 +50,27 @@ class RerankRequest(_Scoring):
     top_n: int = Field(0, ge=0)
 
 
-class _Sides(BaseModel):
-    left: ScoreInput | list[ScoreInput]
-    right: ScoreInput | list[ScoreInput]
+class _QueriesDocuments(_Scoring):
+    queries: ScoreInput | list[ScoreInput]
+    documents: ScoreInput | list[ScoreInput]
+
+
+class _QueriesItems(_Scoring):
+    queries: ScoreInput | list[ScoreInput]
+    items: ScoreInput | list[ScoreInput]
+
+
+class _Data(_Scoring):
+    data_1: ScoreInput | list[ScoreInput]
+    data_2: ScoreInput | list[ScoreInput]
+
+
+class _Text(_Scoring):
+    text_1: ScoreInput | list[ScoreInput]
+    text_2: ScoreInput | list[ScoreInput]
+
+
+_FORMS: TypeAdapter[Any] = TypeAdapter(_QueriesDocuments | _QueriesItems | _Data | _Text)
 
 
 async def rerank(request: Request) -> Response:
@@ -83,14 +102,11 @@ async def score(request: Request) -> Response:
     options: Options = request.app.state.options
     data = await read_json(request)
     _check_salt(data)
+    check_form(_FORMS, data)
     body = validated(_Scoring, data)
-    names = next((names for names in _SIDES if all(name in data for name in names)), None)
-    if names is None:
-        raise malformed([missing(name, data) for pair in _SIDES for name in pair if name not in data])
-    sides = validated(_Sides, {"left": data[names[0]], "right": data[names[1]]})
     check_model(body.model, options)
-    left = sides.left if isinstance(sides.left, list) else [sides.left]
-    right = sides.right if isinstance(sides.right, list) else [sides.right]
+    given = next([data[name] for name in names] for names in _SIDES if all(name in data for name in names))
+    left, right = (side if isinstance(side, list) else [side] for side in given)
     scores, tokens = _scores(left, right, body, options)
     return Json(
         {
@@ -119,13 +135,17 @@ def _scores(
     left: list[ScoreInput], right: list[ScoreInput], body: _Scoring, options: Options
 ) -> tuple[list[float], int]:
     """The score of each pair, and how many tokens they have together."""
-    if not left or not right:
-        raise refused("At least one text_pair element must be given")
+    for name, texts in (("text", left), ("text_pair", right)):
+        if not texts:
+            raise refused(f"At least one {name} element must be given")
+    for name in ("max_tokens_per_query", "max_tokens_per_doc"):
+        if getattr(body, name) < 0:
+            raise refused(f"{name} must be a non-negative integer")
     if len(left) not in (1, len(right)):
         raise refused("Input lengths must be either 1:1, 1:N or N:N")
     for side in (*left, *right):
         if not isinstance(side, str) and not options.multimodal:
-            raise refused("MultiModalParam is not supported for this model")
+            raise refused("MultiModalParam is not supported for SimForSequenceClassification")
     if len(left) == 1:
         left = left * len(right)
     scores, total = [], 0

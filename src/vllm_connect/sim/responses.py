@@ -22,6 +22,8 @@ _TOOL_FIELDS = (
     *("name", "parameters", "strict", "type"),
     *("allowed_callers", "async", "defer_loading", "description", "output_schema"),
 )
+_LOGPROB_FIELDS = ("token", "bytes", "logprob")
+_REASONING_FIELDS = ("context", "effort", "generate_summary", "mode", "summary")
 Item = dict[str, Any]
 
 
@@ -92,7 +94,8 @@ class Reply:
         yield self._event("response.completed", {"response": self._response(turn, done)})
 
     def _event(self, name: str, payload: dict[str, Any]) -> bytes:
-        body = dict(sorted({**payload, "sequence_number": self.sequence, "type": name}.items()))
+        last = {key: payload.pop(key) for key in ("name",) if key in payload}  # newer than the others
+        body = dict(sorted({**payload, "sequence_number": self.sequence, "type": name}.items())) | last
         self.sequence += 1
         return event(body, name)
 
@@ -115,7 +118,7 @@ class Reply:
             yield FunctionCall(name, mine)
 
     def _response(self, turn: Turn | None, output: list[Item]) -> dict[str, Any]:
-        request = self.request
+        request, choice = self.request, self.request.tool_choice
         cut = turn is not None and turn.generations[0].finish_reason == "length"
         status = "in_progress" if turn is None else "incomplete" if cut else "completed"
         return {
@@ -129,7 +132,7 @@ class Reply:
             "output": output,
             "parallel_tool_calls": request.parallel_tool_calls,
             "temperature": 1.0 if request.temperature is None else request.temperature,
-            "tool_choice": request.tool_choice,
+            "tool_choice": dict(sorted(choice.items())) if isinstance(choice, dict) else choice,
             "tools": [self._tool(tool) for tool in request.tools],
             "top_p": 1.0 if request.top_p is None else request.top_p,
             "background": request.background,
@@ -137,7 +140,7 @@ class Reply:
             "max_tool_calls": request.max_tool_calls,
             "previous_response_id": None,
             "prompt": None,
-            "reasoning": request.reasoning,
+            "reasoning": request.reasoning and {key: request.reasoning.get(key) for key in _REASONING_FIELDS},
             "service_tier": request.service_tier,
             "status": status,
             "text": self._text(),
@@ -268,8 +271,14 @@ class Message(OutputItem):
     def _part(self, text: str, logprobs: list[Item] | None) -> Item:
         return {"annotations": [], "text": text, "type": "output_text", "logprobs": logprobs}
 
-    def _logprobs(self, tokens: list[Token]) -> list[Item]:
-        return [] if self.count is None else [chat_entry(token.id, self.count, False) for token in tokens]
+    def _logprobs(self, tokens: list[Token], keys: tuple[str, ...] = _LOGPROB_FIELDS) -> list[Item]:
+        if self.count is None:
+            return []
+        told = [chat_entry(token.id, self.count, False) for token in tokens]
+        for each in told:
+            tops = each.pop("top_logprobs")
+            each["top_logprobs"] = [{key: top[key] for key in keys} for top in tops]
+        return [{key: each[key] for key in (*keys, "top_logprobs")} for each in told]
 
     def events(self, index: int) -> Events:
         """The events that build the item up."""
@@ -280,7 +289,7 @@ class Message(OutputItem):
         )
         yield "response.content_part.added", {**place, "part": self._part("", [])}
         for token in self.tokens:
-            delta = {"delta": token.text, "logprobs": self._logprobs([token])}
+            delta = {"delta": token.text, "logprobs": self._logprobs([token], ("token", "logprob"))}
             yield "response.output_text.delta", {**place, **delta}
         yield "response.output_text.done", {**place, "text": self.text, "logprobs": []}
         part = self._part(self.text, self._logprobs(self.tokens) or None)

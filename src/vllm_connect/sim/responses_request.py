@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from .answers import Json
-from .chat_request import ChatRequest, Tool
+from .chat_request import ChatRequest
 from .errors import SimError, refused, validated
 from .sampling import Sampling, TopLogprobs, check_cache_salt
+
+_FUNCTION_FIELDS = ("name", "description", "parameters", "strict")
 
 
 class ResponsesRequest(Sampling):
@@ -29,7 +31,7 @@ class ResponsesRequest(Sampling):
     service_tier: str = "auto"
     store: bool | None = True
     text: Json | None = None
-    tool_choice: str | Json = "auto"
+    tool_choice: Literal["none", "auto", "required"] | Json = "auto"
     tools: list[Json] = Field(default_factory=list)
     top_logprobs: TopLogprobs = 0
     truncation: str | None = "disabled"
@@ -62,7 +64,7 @@ def _check_tool_choice(data: Json) -> None:
             raise refused("Tool choice 'required' must be specified with 'tools' parameter.", "tool_choice")
         if named:
             raise refused("Tool choice 'function' not found in 'tools' parameter.", "tool_choice")
-        data["tool_choice"] = "none"
+        data["tool_choice"] = "none" if choice == "auto" else choice
     elif named and named not in [tool.get("name") for tool in tools]:
         raise refused("Tool choice 'function' not found in 'tools' parameter.", "tool_choice")
 
@@ -99,28 +101,30 @@ def as_chat(body: ResponsesRequest) -> ChatRequest:
     else:
         for item in body.input:
             _add(item, messages)
-    shared = body.model_dump(include=set(Sampling.model_fields))
-    chat = ChatRequest(**shared, messages=messages)
-    chat.max_tokens = body.max_output_tokens
-    chat.chat_template_kwargs = body.chat_template_kwargs
-    chat.include_reasoning, chat.parallel_tool_calls = body.include_reasoning, body.parallel_tool_calls
-    effort = (body.reasoning or {}).get("effort")
-    chat.reasoning_effort = effort
+    data = body.model_dump(include=set(Sampling.model_fields), exclude_unset=True, by_alias=True)
+    data |= {
+        "messages": messages,
+        "max_tokens": body.max_output_tokens,
+        "chat_template_kwargs": body.chat_template_kwargs,
+        "include_reasoning": body.include_reasoning,
+        "parallel_tool_calls": body.parallel_tool_calls,
+        "reasoning_effort": (body.reasoning or {}).get("effort"),
+    }
     functions = [tool for tool in body.tools if tool.get("type") == "function"]
     if functions:
-        keys = ("name", "description", "parameters", "strict")
-        made = [{key: tool[key] for key in keys if tool.get(key) is not None} for tool in functions]
-        chat.tools = [Tool.model_validate({"type": "function", "function": function}) for function in made]
-        choice: Any = body.tool_choice
+        made = [{key: tool[key] for key in _FUNCTION_FIELDS if key in tool} for tool in functions]
+        data["tools"] = [{"type": "function", "function": function} for function in made]
+        choice = body.tool_choice
         if isinstance(choice, dict):
             choice = {"type": "function", "function": {"name": choice.get("name")}}
-        chat = chat.model_validate({**chat.model_dump(), "tool_choice": choice})
+        data["tool_choice"] = choice
     form = (body.text or {}).get("format") or {}
     if form.get("type") == "json_schema":
-        chat.response_format = {"type": "json_schema", "json_schema": {"schema": form.get("schema")}}
+        schema = {"name": form.get("name"), "schema": form.get("schema")}
+        data["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif form.get("type") == "json_object":
-        chat.response_format = {"type": "json_object"}
-    return chat
+        data["response_format"] = {"type": "json_object"}
+    return validated(ChatRequest, data)
 
 
 def _add(item: Json, messages: list[Json]) -> None:

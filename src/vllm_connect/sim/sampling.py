@@ -29,6 +29,61 @@ class StreamOptions(BaseModel):
     continuous_usage_stats: bool | None = False
 
 
+class JsonSchema(BaseModel):
+    """A schema with its name."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    name: str
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    """What form an answer is to have, in OpenAI's words."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class StructuralTagFormat(BaseModel):
+    """A structural tag."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["structural_tag"]
+    format: Any
+
+
+class LegacyStructuralTagFormat(BaseModel):
+    """A structural tag in its older form."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["structural_tag"]
+    structures: list[dict[str, Any]]
+    triggers: list[str]
+
+
+class StructuredOutputs(BaseModel):
+    """What form an answer is to have, in vLLM's words."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    json_: str | dict[str, Any] | None = Field(None, alias="json")
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+    disable_any_whitespace: bool = False
+    disable_additional_properties: bool = False
+    whitespace_pattern: str | None = None
+    structural_tag: str | None = None
+
+
 class Sampling(BaseModel):
     """The fields of a request that say how to generate; unknown fields are ignored, as by vLLM."""
 
@@ -64,8 +119,8 @@ class Sampling(BaseModel):
     allowed_token_ids: list[int] | None = None
     bad_words: list[str] = Field(default_factory=list)
     echo: bool = False
-    response_format: dict[str, Any] | None = None
-    structured_outputs: dict[str, Any] | None = None
+    response_format: ResponseFormat | StructuralTagFormat | LegacyStructuralTagFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
     priority: int = Field(0, ge=-_INT64, le=_INT64 - 1)
     request_id: str = ""
     session_id: str | None = None
@@ -74,7 +129,7 @@ class Sampling(BaseModel):
     cache_salt: str | None = None
     kv_transfer_params: dict[str, Any] | None = None
     ec_transfer_params: dict[str, Any] | None = None
-    vllm_xargs: dict[str, Any] | None = None
+    vllm_xargs: dict[str, str | int | float | list[str | int | float]] | None = None
 
     @property
     def stops(self) -> list[str]:
@@ -107,6 +162,9 @@ def check_options(data: dict[str, Any]) -> None:
             raise refused(f"`{name}` must be an integer.", name, data[name])
         if data.get(name) is not None and data[name] < 0 and data[name] != -1:
             raise refused(f"`{name}` must be a positive value or -1.", name, data[name])
+    wanted = data.get("top_logprobs")
+    if wanted and not data.get("logprobs"):
+        raise refused("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
     if data.get("prompt_logprobs") and data.get("stream"):
         raise refused("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
     if data.get("stream_options") and not data.get("stream"):
@@ -171,6 +229,15 @@ def check_sampling(request: Sampling) -> None:
         )
     if any(not stop for stop in request.stops):
         raise refused("stop cannot contain an empty string.")
+    if not all(request.bad_words):
+        raise refused(f"bad_words cannot contain an empty string. Got bad_words={request.bad_words}")
+    words = [key for key in request.logit_bias or () if not key.removeprefix("-").isdigit()]
+    if words:
+        raise refused(
+            f"logit_bias contains key(s) that cannot be converted to integer token IDs: {words}",
+            "logit_bias",
+            words,
+        )
     if n > 1 and temperature == 0 and not request.use_beam_search:
         raise refused(f"n must be 1 when using greedy sampling, got {n}.")
 
@@ -181,6 +248,7 @@ def check_engine(request: Sampling, logprobs: int | None) -> None:
     Raises:
         LateError: A 400; a stream has already begun.
     """
+    logprobs = VOCABULARY_SIZE if logprobs == -1 else logprobs
     if logprobs is not None and logprobs > MOST_LOGPROBS:
         raise refused(
             f"Requested sample logprobs of {logprobs}, which is greater than max allowed: {MOST_LOGPROBS}",
@@ -188,26 +256,21 @@ def check_engine(request: Sampling, logprobs: int | None) -> None:
             logprobs,
             late=True,
         )
-    wrong = [int(token) for token in request.logit_bias or () if not _is_token(token)]
-    if wrong:
-        raise refused(
-            f"token_id(s) {wrong} in logit_bias contain out-of-vocab token ids. Vocabulary size: "
-            f"{VOCABULARY_SIZE}",
-            "logit_bias",
-            wrong,
-            late=True,
-        )
+    named = {"logit_bias": map(int, request.logit_bias or ()), "stop_token_ids": request.stop_token_ids or ()}
+    for name, tokens in named.items():
+        wrong = [token for token in tokens if not 0 <= token < VOCABULARY_SIZE]
+        if wrong:
+            raise refused(
+                f"token_id(s) {wrong} in {name} contain out-of-vocab token ids. Vocabulary size: "
+                f"{VOCABULARY_SIZE}",
+                name,
+                wrong,
+                late=True,
+            )
     allowed = request.allowed_token_ids
     if allowed is not None and not allowed:
         raise refused("allowed_token_ids is not None and empty!", "allowed_token_ids", allowed, late=True)
-    if allowed and not all(map(_is_token, allowed)):
+    if any(not 0 <= token < VOCABULARY_SIZE for token in allowed or ()):
         raise refused(
             "allowed_token_ids contains out-of-vocab token id!", "allowed_token_ids", allowed, late=True
         )
-
-
-def _is_token(token: Any) -> bool:
-    try:
-        return 0 <= int(token) < VOCABULARY_SIZE
-    except ValueError:
-        return False

@@ -41,6 +41,11 @@ async def load(request: Request) -> Response:
     return Json({"server_load": 0})
 
 
+async def kv_event_sources(request: Request) -> Response:
+    """Nothing: there is no cache."""
+    return Json({})
+
+
 async def metrics(request: Request) -> Response:
     """A few of vLLM's metrics, in Prometheus' text format."""
     recorder: Recorder = request.app.state.recorder

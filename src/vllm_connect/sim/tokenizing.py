@@ -4,30 +4,40 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from .chat_request import Tool, check_conversation, read_chat
-from .errors import malformed, missing, unknown_model, validated
+from .errors import unknown_model, validated
 from .options import Options
+from .pooling_request import check_form
 from .prompts import render
 from .replies import Json, read_json
 from .tokens import decode, encode, shown
 
 
-class _Tokenize(BaseModel):
+class _Base(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     model: str | None = None
-    prompt: str | None = None
-    messages: list[dict[str, Any]] | None = None
+    add_special_tokens: bool | None = None
+    return_token_strs: bool | None = False
+
+
+class _Prompt(_Base):
+    prompt: str
+
+
+class _Chat(_Base):
+    messages: list[dict[str, Any]]
     tools: list[Tool] | None = None
     add_generation_prompt: bool = True
     continue_final_message: bool = False
-    add_special_tokens: bool | None = None
-    return_token_strs: bool | None = False
     chat_template_kwargs: dict[str, Any] | None = None
+
+
+_FORMS: TypeAdapter[_Prompt | _Chat] = TypeAdapter(_Prompt | _Chat)
 
 
 class _Detokenize(BaseModel):
@@ -41,17 +51,15 @@ async def tokenize(request: Request) -> Response:
     """Answers a tokenize request."""
     options: Options = request.app.state.options
     data = await read_json(request)
-    body = validated(_Tokenize, data)
-    if "prompt" not in data and "messages" not in data:
-        raise malformed([missing("prompt", data), missing("messages", data)])
+    check_form(_FORMS, data)
+    body = _FORMS.validate_python(data)
     _check_model(body.model, options)
-    if body.prompt is not None:
+    if isinstance(body, _Prompt):
         text = body.prompt
     else:
-        chat = read_chat(data)
-        check_conversation(chat, options.models[0], options.multimodal)
+        check_conversation(read_chat(data), options.models[0], options.multimodal)
         text = render(
-            chat.messages,
+            body.messages,
             [tool.function.model_dump(exclude_none=True) for tool in body.tools or ()],
             quiet=(body.chat_template_kwargs or {}).get("enable_thinking") is False,
             generate=body.add_generation_prompt,

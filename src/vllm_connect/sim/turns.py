@@ -13,7 +13,7 @@ from .errors import refused
 from .generation import Generation, generate
 from .grammar import answer, text_of
 from .options import Options
-from .prompts import fit, render
+from .prompts import check_room, fit, render
 from .sampling import check_engine, check_sampling
 
 
@@ -54,15 +54,8 @@ def prepare(request: ChatRequest, options: Options) -> tuple[str, list[int]]:
         generate=request.add_generation_prompt,
         open_ended=request.continue_final_message,
     )
-    most = request.max_tokens or 0
-    if most > options.max_model_len:
-        name = "max_completion_tokens" if request.max_completion_tokens is not None else "max_tokens"
-        raise refused(
-            f"{name}={most} cannot be greater than max_model_len={options.max_model_len}. Please request "
-            "fewer output tokens.",
-            name,
-            most,
-        )
+    name = "max_completion_tokens" if request.max_completion_tokens is not None else "max_tokens"
+    check_room(request.max_tokens, options.max_model_len, name)
     tokens = fit(
         prompt, options.max_model_len, truncate=request.truncate_prompt_tokens, side=request.truncation_side
     )
@@ -77,7 +70,7 @@ def take(request: ChatRequest, options: Options, prompt: str, prompt_tokens: lis
         LateError: A 400 that the engine finds, when a stream has already begun.
     """
     check_engine(request, request.wanted_logprobs)
-    constraint = constraint_of(request.structured_outputs, request.response_format)
+    constraint = constraint_of(request)
     said = _answer(request, constraint)
     thinking = _thinks(request, options) and not (constraint and not request.include_reasoning)
     generation = generate(

@@ -1,0 +1,53 @@
+"""Record the cassettes of `tests/cassette` anew, from real vLLM servers.
+
+    python scripts/live.py run -- python scripts/record.py              all of them (`make record`)
+    python scripts/live.py run -- python scripts/record.py -k Rerank    those of the tests that pytest picks
+
+The servers are those of `scripts/live.py`, which names them in VLLM_LIVE_*_URL. Every test body runs once,
+with the sync client, and overwrites its cassette in `cassettes/`; then everything is replayed, so that what
+the async client asks for is held against what was recorded. Ends with pytest's exit code.
+
+When all were recorded, those that no body recorded are removed. Look at `git diff --stat cassettes` before
+you commit: ids and times always change, words and numbers of the tiny models should not.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CASSETTES = REPOSITORY / "cassettes" / "operations"
+SERVERS = ("chat", "embed", "rerank", "whisper", "vision")
+
+
+def main() -> int:
+    """Record, tidy up, replay."""
+    missing = [name for name in SERVERS if not os.environ.get(f"VLLM_LIVE_{name.upper()}_URL")]
+    if missing:
+        raise SystemExit(
+            f"record: no server for {', '.join(missing)}; python scripts/live.py run -- {sys.argv[0]}"
+        )
+    picked = sys.argv[1:]
+    began = time.time()
+    if failed := pytest("tests/cassette/test_operations.py", "--record-mode=rewrite", *picked):
+        return failed
+    if not picked:
+        for file in CASSETTES.rglob("*.yaml"):
+            if file.stat().st_mtime < began - 1:
+                print(f"record: removed {file.relative_to(REPOSITORY)}, which no test records any more")
+                file.unlink()
+    return pytest("tests/cassette", *picked)
+
+
+def pytest(*arguments: str) -> int:
+    """Run pytest in the repository, with UTF-8 as the encoding of files on every platform."""
+    command = [sys.executable, "-X", "utf8", "-m", "pytest", "-q", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
