@@ -173,7 +173,7 @@ _STATUS_CLASSES: dict[int, type[APIStatusError]] = {
 
 _CONTEXT_LENGTH = re.compile(
     r"maximum context length|exceeds model's maximum|longer than the maximum model length|"
-    r"cannot be greater than max_model_len|greater than the context length"
+    r"cannot be greater than max_model_len|greater than the context length|too long to fit into the model"
 )
 
 # Every `type` word seen in payloads that carry no usable code, and the HTTP phrases themselves.
@@ -321,7 +321,8 @@ def connection_error(cause: openai.APIConnectionError, where: Where) -> APIConne
     else:
         raised = APIConnectionError(request=cause.request)
         reason = cause.__cause__
-        message = f"Connection error: {reason or type(reason).__name__}." if reason else "Connection error."
+        why = str(reason) or type(reason).__name__
+        message = f"Connection error: {why}." if reason else "Connection error."
     raised.message = message + _describe(where)
     raised.args = (raised.message,)
     return locate(raised, where)

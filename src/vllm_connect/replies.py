@@ -77,7 +77,8 @@ class FirstEvent:
 def is_event_stream(response: Any) -> bool:
     """Whether the body is a stream of events whose bytes can be looked at as they are."""
     headers = response.headers
-    return "text/event-stream" in headers.get("content-type", "") and "content-encoding" not in headers
+    is_raw = "content-encoding" not in headers and not response.is_stream_consumed
+    return is_raw and "text/event-stream" in headers.get("content-type", "")
 
 
 def mark(response: Any, error: ErrorPayload) -> None:

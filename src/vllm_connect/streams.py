@@ -79,7 +79,7 @@ class ChunkReader(Generic[T]):
     def cut(self, cause: Exception) -> None:
         """Take the break of the connection."""
         if self.error is None:
-            self.error = self._incomplete(f"the connection broke: {cause or type(cause).__name__}")
+            self.error = self._incomplete(f"the connection broke: {str(cause) or type(cause).__name__}")
             self.error.__cause__ = cause
 
     def _chunks(self, events: list[Event]) -> list[T]:
@@ -168,7 +168,7 @@ class AsyncVLLMStream(AsyncStream[T]):
 def _chunks(held: _Held, reader: ChunkReader[T]) -> Iterator[T]:
     response = held.response
     try:
-        body = response.iter_bytes() if "content-encoding" in response.headers else response.iter_raw()
+        body = response.iter_bytes() if _is_decoded(response) else response.iter_raw()
         try:
             for data in body:
                 yield from reader.feed(data)
@@ -189,7 +189,7 @@ def _chunks(held: _Held, reader: ChunkReader[T]) -> Iterator[T]:
 
 async def _async_chunks(response: Any, reader: ChunkReader[T]) -> AsyncIterator[T]:
     try:
-        body = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
+        body = response.aiter_bytes() if _is_decoded(response) else response.aiter_raw()
         try:
             async for data in body:
                 for chunk in reader.feed(data):
@@ -208,6 +208,11 @@ async def _async_chunks(response: Any, reader: ChunkReader[T]) -> AsyncIterator[
             await drain(_DRAIN_SECONDS)
     finally:
         await response.aclose()
+
+
+def _is_decoded(response: Any) -> bool:
+    """Whether httpx has to decompress the body, or holds all of it: an event hook may have read it."""
+    return "content-encoding" in response.headers or response.is_stream_consumed
 
 
 class Conversion(Protocol):

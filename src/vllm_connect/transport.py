@@ -156,11 +156,11 @@ class AsyncTransport(_Configured, httpx.AsyncBaseTransport):
 
     def _forget_closed_loops(self) -> None:
         for loop in list(self._pools):
-            if loop.is_closed():
-                self._pools.pop(loop).close()
+            if loop.is_closed() and (pool := self._pools.pop(loop, None)):  # unless another thread was faster
+                pool.close()
         for key in list(self._stock):
             if key[0] is not None and key[0].is_closed():
-                del self._stock[key]
+                self._stock.pop(key, None)
 
 
 def _can_watch(loop: AbstractEventLoop | None) -> TypeGuard[AbstractEventLoop]:

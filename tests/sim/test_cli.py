@@ -403,7 +403,6 @@ def test_the_environments_key_is_not_sent_elsewhere(vllm_sim: SimServer) -> None
         ["sim", "--fault", "no_such_fault"],
         ["sim", "--api-key", "env.NO_SUCH_VARIABLE"],
         ["no-such-command"],
-        [],
     ],
 )
 def test_wrong_usage(arguments: list[str]) -> None:

@@ -59,7 +59,7 @@ def test_the_demo_in_a_process_of_its_own() -> None:
     assert "images.generate is " in text
     assert text.count("  streamed ") == len(STREAMED)
     assert "│ arr│ives│" in text  # the chunks that a streamed answer came in
-    assert f"19 operations; {len(QUIRKS)} quirks; " in text
+    assert f"18 operations; {len(QUIRKS)} quirks; " in text
     assert "all as it should be." in text
     for claim in (
         "raises BadRequestError: The prompt is bad. (sent as HTTP 200)",

@@ -219,6 +219,8 @@ async def test_shape_with_every_status(canned, shape):
         "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
         "Input length (513) exceeds model's maximum context length (512).",
         "The decoder prompt (length 3000) is longer than the maximum model length of 2048.",
+        "The prompt (total length 5000) is too long to fit into the model (context length 4096).",
+        "'max_tokens' is too large: 4096. This model's maximum context length is 4096 tokens and …",
         "max_tokens=100000 cannot be greater than max_model_len=2048. Please request fewer output tokens.",
         "The prompt is 300 tokens, greater than the context length of 256",
     ],

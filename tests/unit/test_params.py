@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openai import NOT_GIVEN, omit
 from openai.types.chat import ChatCompletionMessage
 from pydantic import BaseModel
@@ -160,7 +162,6 @@ async def test_the_warning_points_at_the_caller(canned, kind):
         ("chat.completions.create", {"messages": HELLO}, "temprature", "temperature"),
         ("chat.completions.create", {"messages": HELLO}, "extra_boddy", "extra_body"),
         ("completions.create", {"prompt": "a"}, "max_token", "max_tokens"),
-
         ("embeddings.create", {"input": "a"}, "dimension", "dimensions"),
         ("rerank.create", {"query": "a", "documents": ["a"]}, "top_k", "top_n"),
         ("score.create", {"text_1": "a", "text_2": "a"}, "text_3", "text_"),
@@ -229,6 +230,20 @@ async def test_what_can_be_read_once_survives_a_second_attempt(sent, second):
     body = await sent(messages=iter([{"role": "user", "content": content}]), **second)
     assert [part["text"] for part in body["messages"][0]["content"]] == ["a", "b"]
     assert body["logit_bias" if "logit_bias" in second else "seed"]
+
+
+keys = st.text(st.characters(exclude_categories=["Cs"]), max_size=3) | st.integers(-(2**63), 2**63)
+numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+leaves = st.none() | st.booleans() | numbers | st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), values, max_size=4))
+def test_any_json_is_encoded_as_python_would(body):
+    assert json.loads(params.encode(body)) == json.loads(json.dumps(body))
 
 
 @pytest.mark.parametrize("value", [b"bytes", bytearray(b"a"), memoryview(b"a"), object(), 1j])

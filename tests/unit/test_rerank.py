@@ -359,4 +359,3 @@ async def test_a_retry_and_a_fallback(canned):
     client = canned(MISSING, (503, b""), MISSING, GOOD, max_retries=1)
     await client("rerank.create", **CALL)
     assert paths(client) == ["/v1/rerank", "/rerank", "/v1/rerank", "/rerank"]
-

@@ -165,13 +165,13 @@ def embedding() -> Work:
     return Work(embeddings_body(), "application/json", embed)
 
 
-@pytest.mark.parametrize(("work", "least"), [(streaming, 7), (asking, 6), (embedding, 1.3)])
+@pytest.mark.parametrize(("work", "least"), [(streaming, 4), (asking, 6), (embedding, 1.1)])
 def test_takes_a_fraction_of_the_stock_sdks_cpu_time(work: Callable[[], Work], least: float) -> None:
     with work() as both:
         assert both.ratio() >= least
 
 
-@pytest.mark.parametrize(("work", "least"), [(streaming, 10), (asking, 10), (embedding, 1.5)])
+@pytest.mark.parametrize(("work", "least"), [(streaming, 25), (asking, 20), (embedding, 3)])
 def test_calls_a_fraction_of_the_stock_sdks_functions(work: Callable[[], Work], least: float) -> None:
     with work() as both:
         assert both.python_calls(both.stock) >= least * both.python_calls(both.ours)
@@ -179,7 +179,7 @@ def test_calls_a_fraction_of_the_stock_sdks_functions(work: Callable[[], Work], 
 
 def test_a_chunk_costs_a_handful_of_calls_however_long_the_stream() -> None:
     with streaming() as both:
-        assert both.python_calls(both.ours) <= 1000 + 8 * CHUNKS
+        assert both.python_calls(both.ours) <= 1000 + 10 * CHUNKS
 
 
 class Calls(list[str]):

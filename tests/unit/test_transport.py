@@ -937,23 +937,23 @@ def test_event_loops_at_once(serve: Serve) -> None:
 
     async def main() -> None:
         client = httpx.AsyncClient(transport=transport, timeout=10)
-        for _ in range(20):
+        for _ in range(2):
             await asyncio.gather(*(client.get(server.url) for _ in range(5)))
 
     def work() -> None:
         try:
-            asyncio.run(main())
+            for _ in range(10):
+                asyncio.run(main())
         except Exception as exc:  # noqa: BLE001 - asserted below
             failures.append(exc)
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
+    threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     asyncio.run(transport.aclose())
     assert not failures
-    assert server.connections <= 10
 
 
 def test_slow_reader_leaves_the_data_in_the_kernel(serve: Serve) -> None:

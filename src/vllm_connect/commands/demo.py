@@ -24,7 +24,7 @@ from .probes import LACKING, PROBES, Probe, Request
 from .quirks import QUIRKS, Shown, show_quirk
 
 _TOKENS = 48  # of a generated answer
-_PACE = 0.02  # seconds between two events of a simulated stream
+_PACE = 0.015  # seconds between two events of a simulated stream
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .console import cell, duration, knows_unicode, mark, told
 from .demo import Demonstration, Row
 from .facts import Facts
 from .outcomes import Outcome, Piece
-from .probes import Probe
+from .probes import PROBES, Probe
 from .quirks import Shown
 
 _OPERATION, _TIME = 18, 9
@@ -38,7 +38,9 @@ class DemoPage:
             self._line(f"{mark(self._console, 'failed')} {facts.problem.text}", "bold red")
             return
         names = ", ".join(model.id for model in facts.models[:5]) or "unknown"
-        what = "the simulator (no model, no GPU)" if simulated else f"version {facts.version or 'unknown'}"
+        what = f"version {facts.version or 'unknown'}"
+        if simulated:
+            what = "the simulator (no model, no GPU; streams slowed down to be seen)"
         self._line(f"{facts.url}: {what}, model {names}", "bold")
         self._line("")
         heads = ("operation", "asked", "came back", "sync", "async")
@@ -89,8 +91,8 @@ class DemoPage:
         """Say how it went."""
         if demonstration.facts.problem is not None:
             return
-        plain = [row for row in demonstration.rows if not row.stream]
-        absent = sum(row.by_sync.code is not None and row.by_sync.status == "absent" for row in plain)
+        plain = [row.by_sync.status for row in demonstration.rows if row.probe in PROBES and not row.stream]
+        absent = plain.count("absent")
         failed = sum(any(one.status == "failed" for one in row.outcomes) for row in demonstration.rows)
         failed += sum(not quirk.ok for quirk in demonstration.quirks)
         self._line("")

@@ -6,13 +6,46 @@
         client = VLLM(sim.url)
 
 It needs the extra `vllm-connect[sim]`. It is no model: it says what a small grammar tells it to say
-(see `vllm_connect.sim.grammar`), always the same to the same request, and misbehaves on request.
+(see `vllm_connect.sim.grammar`), always the same to the same request, and misbehaves on request (see
+`vllm_connect.sim.faults`).
 """
 
-from .app import create_app
-from .faults import Fault
-from .options import TASKS, Options, Task
-from .recorder import Request, Upload
-from .server import SimServer
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .app import create_app
+    from .faults import Fault
+    from .options import TASKS, Options, Task
+    from .recorder import Request, Upload
+    from .server import SimServer
 
 __all__ = ["TASKS", "Fault", "Options", "Request", "SimServer", "Task", "Upload", "create_app"]
+
+_HOMES = {
+    "TASKS": "options",
+    "Fault": "faults",
+    "Options": "options",
+    "Request": "recorder",
+    "SimServer": "server",
+    "Task": "options",
+    "Upload": "recorder",
+    "create_app": "app",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # pytest imports this package wherever vllm-connect is installed: nothing is imported until it is used.
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f".{home}", __name__), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("starlette", "uvicorn", "python_multipart"):
+            message = f"{name} needs {missing}: install the extra, vllm-connect[sim]"
+            raise ModuleNotFoundError(message, name=missing) from None
+        raise

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def _vllm_sim_server() -> Iterator[SimServer]:
     """One server for the whole session; `vllm_sim` makes it forget between tests."""
     try:
-        from .server import SimServer
-    except ImportError as error:
-        pytest.fail(f"the vllm_sim fixture needs the extra vllm-connect[sim]: {error}", pytrace=False)
+        from . import SimServer
+    except ModuleNotFoundError as error:
+        pytest.fail(str(error), pytrace=False)
     with SimServer() as server:
         yield server
 

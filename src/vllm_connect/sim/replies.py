@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
@@ -19,6 +21,7 @@ from .options import Options
 
 DONE = b"data: [DONE]\n\n"
 _BREATHE = 16
+_HUGE = re.compile(rb"[0-9]{19}")
 
 
 class Json(JSONResponse):
@@ -98,10 +101,9 @@ async def read_json(request: Request) -> Any:
     body = await request.body()
     if not body:
         raise malformed([{"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}])
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        pass
+    if not _HUGE.search(body):  # orjson makes a float of a huge integer
+        with contextlib.suppress(ValueError):
+            return orjson.loads(body)
     try:
         return json.loads(body)
     except json.JSONDecodeError as error:

@@ -98,6 +98,8 @@ class SimServer:
         if self._thread is not None:
             raise RuntimeError("the server is running")
         self._socket = socket.create_server(self._address)
+        # asyncio does this only for sockets that name their protocol; what is accepted inherits it.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._address = self._socket.getsockname()[:2]
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), name="vllm-sim", daemon=True)

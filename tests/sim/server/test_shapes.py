@@ -225,4 +225,4 @@ def test_server_information(ask: Caller) -> None:
     assert ask.http.get("/ping").status_code == ask.http.post("/ping").status_code == 200
     metrics = ask.http.get("/metrics")
     assert metrics.headers["content-type"] == "text/plain; version=1.0.0; charset=utf-8"
-    assert 'vllm:num_requests_running{engine="0",model_name="sim-chat"} 0.0' in metrics.text
+    assert '\nvllm:num_requests_running{engine="0",model_name="sim-chat"} ' in metrics.text

@@ -80,7 +80,8 @@ class Delivery:
     def __init__(self, faults: Sequence[Fault], connection: Connection | None, send: Send) -> None:
         self.faults, self.connection, self.send = faults, connection, send
         self.by_name = {fault.name: fault for fault in faults}
-        self.editors: list[Editor] = [editor for fault in faults if (editor := editor_for(fault))]
+        editors = [editor for fault in faults if (editor := editor_for(fault))]
+        self.editors: list[Editor] = sorted(editors, key=lambda editor: editor.rank)
         self.start: Message = {}
         self.streams = False
         self.whole = b""

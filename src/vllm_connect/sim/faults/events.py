@@ -30,9 +30,11 @@ class Editor:
     """Changes events one by one; this one leaves them as they are.
 
     Attributes:
+        rank: Editors of a higher rank come after the others.
         over: Whether the stream ends here, whatever else would come.
     """
 
+    rank = 0
     over = False
 
     def feed(self, event: bytes) -> Iterable[bytes]:
@@ -196,6 +198,8 @@ class _WholeCalls(Editor):
 
 
 class _Comments(Editor):
+    rank = 1
+
     def __init__(self, fault: Fault) -> None:
         self.comment, self.every, self.count = f": {fault['text']}\n\n".encode(), max(fault["every"], 1), 0
 
@@ -205,6 +209,8 @@ class _Comments(Editor):
 
 
 class _Replaced(Editor):
+    rank = 2
+
     def __init__(self, old: bytes, new: bytes) -> None:
         self.old, self.new = old, new
 
