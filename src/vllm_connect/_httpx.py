@@ -19,7 +19,6 @@ else:
     httpx = importlib.import_module(openai.DefaultHttpxClient.__bases__[0].__module__)
 
 
-
 def timeout_exceptions() -> tuple[type[Exception], ...]:
     """`TimeoutException` of every httpx that is in use; to be called in an `except` clause."""
     return _everywhere("TimeoutException")

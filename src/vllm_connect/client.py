@@ -22,7 +22,6 @@ from typing_extensions import Self
 
 from ._httpx import httpx, timeout_exceptions
 from .calls import Call, call_of
-from .config import load_keys
 from .errors import ErrorPayload, VLLMError, connection_error
 from .hooks import Hooks, ResponsesAPI, choose_keys, sdk_arguments
 from .keys import Key
@@ -90,6 +89,8 @@ class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over t
         Raises:
             ConfigError: something in it cannot be right; the message says where.
         """
+        from .config import load_keys
+
         return cls(**{**load_keys(config).arguments(default_http_client), **arguments})
 
     def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
@@ -175,6 +176,8 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
     @classmethod
     def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **arguments: Any) -> Self:
         """Make a client from Bifrost's configuration, see `VLLM.from_config`."""
+        from .config import load_keys
+
         return cls(**{**load_keys(config).arguments(default_async_http_client), **arguments})
 
     async def request(

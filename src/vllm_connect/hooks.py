@@ -188,7 +188,9 @@ class Hooks:
         final = CallOptions.construct(**made, **options)
         # `with_raw_response` cannot cast to bytes, everything else cannot cast to a response.
         raw = options.get("headers", {}).get("X-Stainless-Raw-Response") == "true"
-        return self.request(httpx.Response if raw else bytes, final, stream=stream_cls is not None, stream_cls=stream_cls)
+        return self.request(
+            httpx.Response if raw else bytes, final, stream=stream_cls is not None, stream_cls=stream_cls
+        )
 
     def _with_call(self, options: Any) -> CallOptions:
         """Give a request that was not made by one of our resources a call, too."""

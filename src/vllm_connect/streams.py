@@ -55,8 +55,8 @@ class ChunkReader(Generic[T]):
         self.over = False  # `[DONE]` was read: whatever follows is no event
         self.error: Exception | None = None  # to be raised once the chunks before it are handed over
 
-    def feed(self, data: bytes) -> list[T]:
-        """Take the next bytes; return the chunks that they complete."""
+    def feed(self, data: bytes) -> Iterator[T]:
+        """Take the next bytes; give the chunks that they complete, each made when it is asked for."""
         return self._chunks(self._splitter.feed(data))
 
     def finish(self) -> list[T]:
@@ -65,7 +65,7 @@ class ChunkReader(Generic[T]):
         if not self.over and self.error is None:
             last = self._splitter.finish()
             if last is not None:
-                chunks = self._chunks([last])
+                chunks = list(self._chunks([last]))
                 if isinstance(self.error, openai.APIResponseValidationError):
                     self.error = self._incomplete("its last event is cut")
         if self.error is None and not self._complete():
@@ -82,8 +82,7 @@ class ChunkReader(Generic[T]):
             self.error = self._incomplete(f"the connection broke: {str(cause) or type(cause).__name__}")
             self.error.__cause__ = cause
 
-    def _chunks(self, events: list[Event]) -> list[T]:
-        chunks: list[T] = []
+    def _chunks(self, events: list[Event]) -> Iterator[T]:
         for data, _ in events:
             if data.startswith(b"[DONE]"):
                 self.over = True
@@ -96,9 +95,8 @@ class ChunkReader(Generic[T]):
             except NotAReply as error:
                 self.error = self._invalid(str(error))
                 break
-            chunks.append(chunk)
             self._note(chunk)
-        return chunks
+            yield chunk
 
     def _note(self, chunk: Any) -> None:
         try:

@@ -13,14 +13,10 @@ import struct
 import sys
 from array import array
 from binascii import a2b_base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-
-import pydantic
-from openai.types.create_embedding_response import Usage
-from openai.types.embedding import Embedding
 
 from .reading import NotAReply, read_object
 from .types import EmbeddingResponse
@@ -81,23 +77,25 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
     rows = list(matrix) if matrix is not None else [_floats(vector, layout) for vector in vectors]
     usage = about.get("usage")
     counts = usage if isinstance(usage, dict) else {}
-    response: EmbeddingResponse = _construct(
-        EmbeddingResponse,
-        id=about.get("id"),
-        object="list",
-        created=about.get("created"),
-        model=about.get("model", ""),
-        data=[
-            _construct(Embedding, object="embedding", index=i, embedding=row) for i, row in enumerate(rows)
-        ],
-        usage=Usage.construct(**{"prompt_tokens": 0, "total_tokens": 0, **counts}),
+    data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
+    response: EmbeddingResponse = _validator().validate_python(
+        {
+            "id": about.get("id"),
+            "object": "list",
+            "created": about.get("created"),
+            "model": about.get("model", ""),
+            "data": data,
+            "usage": {"prompt_tokens": 0, "total_tokens": 0, **counts},
+        }
     )
     response._array = matrix
     return response
 
 
-# The SDK's `construct` walks into every float of every vector; pydantic's own does not.
-_construct: Callable[..., Any] = pydantic.BaseModel.model_construct.__func__  # type: ignore[attr-defined]
+@lru_cache
+def _validator() -> Any:
+    EmbeddingResponse.model_rebuild()  # the SDK defers building its schemas
+    return EmbeddingResponse.__pydantic_validator__
 
 
 def _in_order(items: Any) -> list[dict[str, Any]]:
@@ -105,9 +103,7 @@ def _in_order(items: Any) -> list[dict[str, Any]]:
     if not isinstance(items, list):
         raise NotAReply("the reply holds no embeddings")
     by_index = {
-        item["index"]: item
-        for item in items
-        if isinstance(item, dict) and isinstance(item.get("index"), int)
+        item["index"]: item for item in items if isinstance(item, dict) and isinstance(item.get("index"), int)
     }
     if by_index.keys() != set(range(len(items))):
         raise NotAReply(f"{len(items)} embeddings whose indices are not 0 to {len(items) - 1}")
@@ -148,7 +144,8 @@ def _floats(vector: Any, layout: Layout) -> list[float]:
     if len(raw) % _ITEM_SIZE[layout.dtype]:
         raise NotAReply(f"{len(raw)} bytes are no vector of {layout.dtype}")
     if layout.dtype == "float32":
-        numbers = array("f", bytes(raw))
+        numbers = array("f")
+        numbers.frombytes(raw)
         if layout.big != (sys.byteorder == "big"):
             numbers.byteswap()
         return numbers.tolist()

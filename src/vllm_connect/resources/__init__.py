@@ -7,23 +7,25 @@ else that the SDK's clients offer.
 from __future__ import annotations
 
 import functools
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import openai
 from typing_extensions import Unpack
 
-from ..types import DetokenizeResponse, TokenizeResponse
 from ..unsupported import UnsupportedResource
-from .audio import AsyncAudio, Audio
-from .chat import AsyncChat, Chat
-from .completions import AsyncCompletions, Completions
-from .embeddings import AsyncEmbeddings, Embeddings
-from .models import AsyncModels, Models
-from .rerank import AsyncRerank, Rerank
-from .responses import AsyncResponses, Responses
-from .scoring import AsyncClassify, AsyncPooling, AsyncScore, Classify, Pooling, Score
-from .server import AsyncServer, Server
-from .tokens import AsyncTokens, DetokenizeParams, TokenizeParams, Tokens
+
+if TYPE_CHECKING:
+    from ..types import DetokenizeResponse, TokenizeResponse
+    from .audio import AsyncAudio, Audio
+    from .chat import AsyncChat, Chat
+    from .completions import AsyncCompletions, Completions
+    from .embeddings import AsyncEmbeddings, Embeddings
+    from .models import AsyncModels, Models
+    from .rerank import AsyncRerank, Rerank
+    from .responses import AsyncResponses, Responses
+    from .scoring import AsyncClassify, AsyncPooling, AsyncScore, Classify, Pooling, Score
+    from .server import AsyncServer, Server
+    from .tokens import AsyncTokens, DetokenizeParams, TokenizeParams, Tokens
 
 R = TypeVar("R", bound=type)
 
@@ -46,18 +48,89 @@ def _refuse_rest(sdk_client: type) -> Any:
 class Resources:
     """What a sync client offers."""
 
-    chat = functools.cached_property(lambda self: Chat(self))
-    completions = functools.cached_property(lambda self: Completions(self))
-    responses = functools.cached_property(lambda self: Responses(self))
-    embeddings = functools.cached_property(lambda self: Embeddings(self))
-    rerank = functools.cached_property(lambda self: Rerank(self))
-    score = functools.cached_property(lambda self: Score(self))
-    classify = functools.cached_property(lambda self: Classify(self))
-    pooling = functools.cached_property(lambda self: Pooling(self))
-    models = functools.cached_property(lambda self: Models(self))
-    audio = functools.cached_property(lambda self: Audio(self))
-    server = functools.cached_property(lambda self: Server(self))
-    tokens = functools.cached_property(lambda self: Tokens(self))
+    @functools.cached_property
+    def chat(self: Any) -> Chat:
+        """Chat completions."""
+        from .chat import Chat
+
+        return Chat(self)
+
+    @functools.cached_property
+    def completions(self: Any) -> Completions:
+        """Text completions."""
+        from .completions import Completions
+
+        return Completions(self)
+
+    @functools.cached_property
+    def responses(self: Any) -> Responses:
+        """The Responses API."""
+        from .responses import Responses
+
+        return Responses(self)
+
+    @functools.cached_property
+    def embeddings(self: Any) -> Embeddings:
+        """Embeddings."""
+        from .embeddings import Embeddings
+
+        return Embeddings(self)
+
+    @functools.cached_property
+    def rerank(self: Any) -> Rerank:
+        """Documents by relevance to a query."""
+        from .rerank import Rerank
+
+        return Rerank(self)
+
+    @functools.cached_property
+    def score(self: Any) -> Score:
+        """How well texts match."""
+        from .scoring import Score
+
+        return Score(self)
+
+    @functools.cached_property
+    def classify(self: Any) -> Classify:
+        """Classes of texts."""
+        from .scoring import Classify
+
+        return Classify(self)
+
+    @functools.cached_property
+    def pooling(self: Any) -> Pooling:
+        """Whatever a pooling model gives."""
+        from .scoring import Pooling
+
+        return Pooling(self)
+
+    @functools.cached_property
+    def models(self: Any) -> Models:
+        """The models of every key."""
+        from .models import Models
+
+        return Models(self)
+
+    @functools.cached_property
+    def audio(self: Any) -> Audio:
+        """Transcriptions and translations."""
+        from .audio import Audio
+
+        return Audio(self)
+
+    @functools.cached_property
+    def server(self: Any) -> Server:
+        """Health, version, load and metrics."""
+        from .server import Server
+
+        return Server(self)
+
+    @functools.cached_property
+    def tokens(self: Any) -> Tokens:
+        """Tokenize and detokenize."""
+        from .tokens import Tokens
+
+        return Tokens(self)
 
     def tokenize(self, **params: Unpack[TokenizeParams]) -> TokenizeResponse:
         """Count and number the tokens of a text, or of a conversation as the model would see it.
@@ -80,18 +153,89 @@ class Resources:
 class AsyncResources:
     """What an async client offers."""
 
-    chat = functools.cached_property(lambda self: AsyncChat(self))
-    completions = functools.cached_property(lambda self: AsyncCompletions(self))
-    responses = functools.cached_property(lambda self: AsyncResponses(self))
-    embeddings = functools.cached_property(lambda self: AsyncEmbeddings(self))
-    rerank = functools.cached_property(lambda self: AsyncRerank(self))
-    score = functools.cached_property(lambda self: AsyncScore(self))
-    classify = functools.cached_property(lambda self: AsyncClassify(self))
-    pooling = functools.cached_property(lambda self: AsyncPooling(self))
-    models = functools.cached_property(lambda self: AsyncModels(self))
-    audio = functools.cached_property(lambda self: AsyncAudio(self))
-    server = functools.cached_property(lambda self: AsyncServer(self))
-    tokens = functools.cached_property(lambda self: AsyncTokens(self))
+    @functools.cached_property
+    def chat(self: Any) -> AsyncChat:
+        """Chat completions."""
+        from .chat import AsyncChat
+
+        return AsyncChat(self)
+
+    @functools.cached_property
+    def completions(self: Any) -> AsyncCompletions:
+        """Text completions."""
+        from .completions import AsyncCompletions
+
+        return AsyncCompletions(self)
+
+    @functools.cached_property
+    def responses(self: Any) -> AsyncResponses:
+        """The Responses API."""
+        from .responses import AsyncResponses
+
+        return AsyncResponses(self)
+
+    @functools.cached_property
+    def embeddings(self: Any) -> AsyncEmbeddings:
+        """Embeddings."""
+        from .embeddings import AsyncEmbeddings
+
+        return AsyncEmbeddings(self)
+
+    @functools.cached_property
+    def rerank(self: Any) -> AsyncRerank:
+        """Documents by relevance to a query."""
+        from .rerank import AsyncRerank
+
+        return AsyncRerank(self)
+
+    @functools.cached_property
+    def score(self: Any) -> AsyncScore:
+        """How well texts match."""
+        from .scoring import AsyncScore
+
+        return AsyncScore(self)
+
+    @functools.cached_property
+    def classify(self: Any) -> AsyncClassify:
+        """Classes of texts."""
+        from .scoring import AsyncClassify
+
+        return AsyncClassify(self)
+
+    @functools.cached_property
+    def pooling(self: Any) -> AsyncPooling:
+        """Whatever a pooling model gives."""
+        from .scoring import AsyncPooling
+
+        return AsyncPooling(self)
+
+    @functools.cached_property
+    def models(self: Any) -> AsyncModels:
+        """The models of every key."""
+        from .models import AsyncModels
+
+        return AsyncModels(self)
+
+    @functools.cached_property
+    def audio(self: Any) -> AsyncAudio:
+        """Transcriptions and translations."""
+        from .audio import AsyncAudio
+
+        return AsyncAudio(self)
+
+    @functools.cached_property
+    def server(self: Any) -> AsyncServer:
+        """Health, version, load and metrics."""
+        from .server import AsyncServer
+
+        return AsyncServer(self)
+
+    @functools.cached_property
+    def tokens(self: Any) -> AsyncTokens:
+        """Tokenize and detokenize."""
+        from .tokens import AsyncTokens
+
+        return AsyncTokens(self)
 
     async def tokenize(self, **params: Unpack[TokenizeParams]) -> TokenizeResponse:
         """Count and number the tokens of a text or conversation; see `Resources.tokenize`."""

@@ -2,7 +2,7 @@
 
 from .chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, Choice, ChoiceDelta, ChunkChoice
 from .completion import Completion, CompletionChoice
-from .embedding import EmbeddingResponse
+from .embedding import Embedding, EmbeddingResponse
 from .model import AsyncModelPage, KeyStatus, Model, ModelPage
 from .rerank import RerankResponse, RerankResult
 from .scoring import Classification, ClassificationResponse, Pooling, PoolingResponse, Score, ScoreResponse
@@ -23,6 +23,7 @@ __all__ = [
     "CompletionChoice",
     "CompletionUsage",
     "DetokenizeResponse",
+    "Embedding",
     "EmbeddingResponse",
     "KeyStatus",
     "Model",

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from openai.types import create_embedding_response
-from openai.types.embedding import Embedding
-from pydantic import PrivateAttr
+from openai.types import create_embedding_response, embedding
+from pydantic import PrivateAttr, SkipValidation
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+class Embedding(embedding.Embedding):
+    """One embedding; its numbers were checked when they were read."""
+
+    embedding: SkipValidation[list[float]]
 
 
 class EmbeddingResponse(create_embedding_response.CreateEmbeddingResponse):
@@ -22,7 +27,7 @@ class EmbeddingResponse(create_embedding_response.CreateEmbeddingResponse):
 
     id: str | None = None
     created: int | None = None
-    data: list[Embedding]
+    data: list[Embedding]  # type: ignore[assignment]
     _array: Any = PrivateAttr(default=None)
 
     @property

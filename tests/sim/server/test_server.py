@@ -115,8 +115,10 @@ def test_who_leaves_before_the_headers_is_noticed(ask: Caller) -> None:
 
 def test_waiting_for_requests(ask: Caller) -> None:
     assert not ask.sim.wait_for_requests(1, timeout=0.01)
-    threading.Timer(0.05, lambda: ask.http.get("/health")).start()
+    later = threading.Timer(0.05, lambda: ask.http.get("/health"))
+    later.start()
     assert ask.sim.wait_for_requests(1)
+    later.join()
 
 
 def test_idle_connections_are_closed_in_time(serve: Callable[..., Caller]) -> None:
