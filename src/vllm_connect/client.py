@@ -116,7 +116,7 @@ class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over t
                 self._raise_if_sent(call, cause, request)
                 raise
             if error is not None:
-                mark(response, error)
+                mark(call, response, error)
                 response.close()
             elif response.is_error and len(call.variants) > 1:
                 response.read()
@@ -205,7 +205,7 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
                 self._raise_if_sent(call, cause, request)
                 raise
             if error is not None:
-                mark(response, error)
+                mark(call, response, error)
                 await response.aclose()
             elif response.is_error and len(call.variants) > 1:
                 await response.aread()

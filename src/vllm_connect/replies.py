@@ -81,8 +81,9 @@ def is_event_stream(response: Any) -> bool:
     return is_raw and "text/event-stream" in headers.get("content-type", "")
 
 
-def mark(response: Any, error: ErrorPayload) -> None:
+def mark(call: Call, response: Any, error: ErrorPayload) -> None:
     """Give a reply the status that the error in it names (500 if it names none)."""
+    call.refusals = []  # it answers the variant that was understood
     response.extensions[ERROR] = error
     response.extensions[HTTP_STATUS] = response.status_code
     response.status_code = error.status or 500

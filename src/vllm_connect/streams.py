@@ -134,7 +134,7 @@ class VLLMStream(Stream[T]):
 
     def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
         self.response = response
-        # The generator does not know this object, so that dropping the one ends the other, and the connection.
+        # The generator does not know this object: dropping the one ends the other, and the connection.
         self._iterator = _chunks(_Held(response), _reader(cast_to, response))
 
     def __iter__(self) -> Iterator[T]:

@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that `--help` is there at on
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated, NoReturn
 
@@ -108,6 +109,8 @@ def demo(
     from .demo import demonstrate
     from .demo_page import DemoPage
 
+    for logger in ("asyncio", "uvicorn"):  # servers that misbehave on purpose need no comment
+        logging.getLogger(logger).addHandler(logging.NullHandler())
     console = make_console()
     page = DemoPage(console)
     try:

@@ -143,6 +143,7 @@ class SimServer:
         config.load()
         protocol: Any = with_connection(config.http_protocol_class)
         state = ServerState()
+        state.default_headers = config.encoded_headers
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = await self._loop.create_server(
             lambda: protocol(config=config, server_state=state, app_state={}), sock=self._socket
