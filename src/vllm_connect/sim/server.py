@@ -17,7 +17,9 @@ from .app import app_with
 from .faults import Fault, FaultPlan
 from .options import OptionValues, options_from
 from .recorder import Recorder, Request
-from .wire import with_connection
+from .wire import Connection, with_connection
+
+_PATIENCE = 1.0
 
 
 class SimServer:
@@ -153,14 +155,11 @@ class SimServer:
             await self._stop.wait()
         finally:
             server.close()
-            for task in list(state.tasks):
-                task.cancel()
-            await asyncio.gather(*state.tasks, return_exceptions=True)
-            for connection in list(state.connections):
-                transport = getattr(connection, "transport", None)
-                if transport is not None:
-                    transport.abort()
-            await asyncio.sleep(0)
+            for each in list(state.connections):
+                connection: Connection = each.connection  # type: ignore[union-attr]
+                connection.abort()
+            if state.tasks:  # they end when they notice it
+                await asyncio.wait(state.tasks, timeout=_PATIENCE)
 
 
 def _fault(fault: Fault | str, times: int | None, path: str | None, values: dict[str, Any]) -> Fault:

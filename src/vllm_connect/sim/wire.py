@@ -33,13 +33,17 @@ class Connection:
         self.ended = True
         self._transport.close()
 
+    def abort(self) -> None:
+        """Ends it at once; what is waiting to be sent is lost."""
+        self.ended = True
+        self._transport.abort()
+
     def reset(self) -> None:
         """Sends RST: whatever the client has not read yet is lost."""
-        self.ended = True
         raw = self._transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
+        self.abort()
 
 
 def connection_of(scope: Scope) -> Connection | None:
@@ -55,10 +59,10 @@ def with_connection(protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             assert isinstance(transport, asyncio.Transport)
-            connection, app = Connection(transport), self.app
+            self.connection, app = Connection(transport), self.app
 
             async def with_extension(scope: Scope, receive: Receive, send: Send) -> None:
-                scope.setdefault("extensions", {})[_EXTENSION] = connection
+                scope.setdefault("extensions", {})[_EXTENSION] = self.connection
                 await app(scope, receive, send)
 
             self.app: ASGIApp = with_extension

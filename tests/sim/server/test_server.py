@@ -46,7 +46,7 @@ def test_a_port_of_ones_own() -> None:
         assert httpx2.get(f"{sim.url}/health").status_code == 200
 
 
-def test_stops_in_the_middle_of_a_stream() -> None:
+def test_stops_in_the_middle_of_a_stream(caplog: pytest.LogCaptureFixture) -> None:
     body = {"messages": said("Count to 999"), "stream": True}
     with SimServer(delay=0.05) as sim, httpx2.stream("POST", f"{sim.url}{CHAT}", json=body) as reply:
         chunks = reply.iter_bytes()
@@ -56,6 +56,8 @@ def test_stops_in_the_middle_of_a_stream() -> None:
         assert time.monotonic() - start < 1
         with pytest.raises(httpx2.TransportError):
             list(chunks)
+    assert sim.aborted == 0
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
