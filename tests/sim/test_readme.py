@@ -16,7 +16,9 @@ COMMANDS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_examples_run(example: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_run(
+    example: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with SimServer(models=["llama"], max_model_len=4096) as server:
         monkeypatch.setenv("GPU2_URL", server.url)
         monkeypatch.setenv("GPU2_KEY", "secret")

@@ -39,9 +39,7 @@ async def test_a_good_stream(make_client: Callable[..., Any], vllm_sim: SimServe
 
 
 @operations
-@pytest.mark.parametrize(
-    "how", ["bytewise", "burst", "crlf", "no_space", "comments", "no_done"]
-)
+@pytest.mark.parametrize("how", ["bytewise", "burst", "crlf", "no_space", "comments", "no_done"])
 async def test_a_stream_in_another_form(
     make_client: Callable[..., Any], vllm_sim: SimServer, operation: str, how: str
 ) -> None:

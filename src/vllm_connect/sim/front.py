@@ -28,7 +28,7 @@ class Front:
             return None
         request = _request(scope, body)
         connection = connection_of(scope)
-        reused = connection is not None and connection.answered > 0
+        reused = connection is not None and connection.carries()
         try:
             asked = Fault.all_of(request.headers.get("x-sim-fault", ""))
         except ValueError as error:
@@ -43,8 +43,6 @@ class Front:
             aborted = left and not (connection and connection.ended)
         finally:
             self.recorder.end(request, aborted)
-            if connection:
-                connection.answered += 1
 
 
 async def _unless_left(answer: Awaitable[None], receive: Receive) -> bool:

@@ -19,14 +19,18 @@ class Connection:
     """One TCP connection from a client.
 
     Attributes:
-        answered: How many requests it has carried to their end.
         ended: Whether this side ended it.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self.answered = 0
         self.ended = False
+        self._used = False
+
+    def carries(self) -> bool:
+        """Notes that it carries one more request; tells whether it has carried any before."""
+        used, self._used = self._used, True
+        return used
 
     def close(self) -> None:
         """Sends what is waiting and then FIN; an answer in progress stays without its end."""
