@@ -1,28 +1,32 @@
 """The Python client for vLLM servers: the official OpenAI SDK, made truthful and fast for vLLM."""
 
-from .client import VLLM, AsyncVLLM
-from .errors import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    ConfigError,
-    ConflictError,
-    ContextLengthError,
-    IncompleteStreamError,
-    InternalServerError,
-    InvalidResponseError,
-    MissingURLError,
-    NoKeyError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    UnprocessableEntityError,
-    UnsupportedOperationError,
-    VLLMError,
-)
-from .keys import Key
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .client import VLLM, AsyncVLLM
+    from .errors import (
+        APIConnectionError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        ConfigError,
+        ConflictError,
+        ContextLengthError,
+        IncompleteStreamError,
+        InternalServerError,
+        InvalidResponseError,
+        MissingURLError,
+        NoKeyError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        UnprocessableEntityError,
+        UnsupportedOperationError,
+        VLLMError,
+    )
+    from .keys import Key
 
 __version__ = "0.1.0"
 
@@ -51,3 +55,18 @@ __all__ = [
     "VLLMError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Loaded when first used: the pytest plugin and the command line live in this package, too, and
+    # shall not cost everybody the import of the SDK.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = {"VLLM": "client", "AsyncVLLM": "client", "Key": "keys"}.get(name, "errors")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -176,3 +176,13 @@ async def test_tools_made_of_classes_are_parsed(
     response = await client("responses.parse", input=question, tools=iter(tools) if once else tools)
     calls = [item for item in response.output if item.type == "function_call"]
     assert [item.parsed_arguments for item in calls] == [Weather(city="Rome")]
+
+
+@pytest.mark.parametrize("responses_api", ["chat", "native"])
+async def test_a_misspelt_parameter_of_responses(
+    make_client: Callable[..., Any], vllm_sim: SimServer, responses_api: str
+) -> None:
+    client = make_client(vllm_sim.url, responses_api=responses_api)
+    with pytest.raises((TypeError, openai.OpenAIError), match="did you mean 'temperature'"):
+        await client("responses.create", input="Say: x", temprature=0)
+    assert vllm_sim.requests == []

@@ -31,7 +31,7 @@ from openai.types.audio.transcription_create_params import TranscriptionCreatePa
 from openai.types.audio.transcription_diarized import TranscriptionDiarized
 from openai.types.audio.transcription_text_done_event import Usage
 from openai.types.audio.translation_create_params import TranslationCreateParams
-from typing_extensions import TypedDict, Unpack
+from typing_extensions import NotRequired, TypedDict, Unpack
 
 from ..calls import Call, Variant
 from ..params import RequestOptions, names, options_of, read_params
@@ -74,9 +74,15 @@ class TranscriptionParams(TranscriptionCreateParamsBase, SpeechParams, RequestOp
     `response_format` is "json", "text", "verbose_json" or "diarized_json"; vLLM refuses srt and vtt.
     """
 
+    model: NotRequired[str | None]  # type: ignore[misc]
+    """Default: the server's model."""
+
 
 class TranslationParams(TranslationCreateParams, SpeechParams, RequestOptions, total=False):
     """Everything that `audio.translations.create` accepts."""
+
+    model: NotRequired[str | None]  # type: ignore[misc]
+    """Default: the server's model."""
 
     language: str | None
 

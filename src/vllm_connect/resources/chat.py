@@ -15,7 +15,7 @@ from openai.resources.chat import Chat as SDKChat
 from openai.resources.chat import Completions as SDKCompletions
 from openai.types.chat import ParsedChatCompletion
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
-from typing_extensions import TypedDict, Unpack
+from typing_extensions import NotRequired, TypedDict, Unpack
 
 from ..calls import Call, Variant
 from ..params import RequestOptions, encode, names, options_of, read_params
@@ -52,6 +52,9 @@ class ChatCompletionParams(
     CompletionCreateParamsBase, SamplingParams, TemplateParams, RequestOptions, total=False
 ):
     """Everything that `chat.completions.create` accepts but `stream`: OpenAI's parameters and vLLM's."""
+
+    model: NotRequired[str | None]  # type: ignore[misc]
+    """Default: the server's model."""
 
     include_reasoning: bool | None
     """Default True."""

@@ -9,7 +9,7 @@ from openai import AsyncStream, Stream
 from openai.resources.completions import AsyncCompletions as SDKAsyncCompletions
 from openai.resources.completions import Completions as SDKCompletions
 from openai.types.completion_create_params import CompletionCreateParamsBase
-from typing_extensions import Unpack
+from typing_extensions import NotRequired, Unpack
 
 from ..calls import Call, Variant
 from ..params import RequestOptions, encode, names, options_of, read_params
@@ -29,6 +29,9 @@ class CompletionParams(CompletionCreateParamsBase, SamplingParams, RequestOption
 
     `max_tokens` is 16 unless set. A server with a reasoning parser ignores `structured_outputs` here.
     """
+
+    model: NotRequired[str | None]  # type: ignore[misc]
+    """Default: the server's model."""
 
     add_special_tokens: bool | None
     """Default True."""

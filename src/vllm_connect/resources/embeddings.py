@@ -6,13 +6,13 @@ where the server refuses that; what a server understands is remembered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from openai.resources.embeddings import AsyncEmbeddings as SDKAsyncEmbeddings
 from openai.resources.embeddings import Embeddings as SDKEmbeddings
 from openai.types.embedding_create_params import EmbeddingCreateParams
-from typing_extensions import Unpack
+from typing_extensions import NotRequired, Unpack
 
 from ..calls import Call, Variant
 from ..errors import ErrorPayload
@@ -37,11 +37,15 @@ _MOST_IN_HEADER = 512
 class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
     """Everything that `embeddings.create` accepts: `input`, or vLLM's `messages`."""
 
+    model: NotRequired[str | None]  # type: ignore[misc]
+    """Default: the server's model."""
+
     encoding_format: EncodingFormat  # type: ignore[misc]
     """How vectors travel; the result is the same. Default: what is fastest for the server."""
     embed_dtype: EmbedDtype | None
     """What they travel as in base64 and bytes. Default: float32."""
     endianness: Literal["native", "big", "little"] | None
+    input: NotRequired[str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]]  # type: ignore[misc]
     messages: Iterable[Any]
     """A conversation, perhaps with images, to embed as one text."""
     add_special_tokens: bool | None

@@ -18,7 +18,7 @@ from ..calls import Call, Variant
 from ..errors import VLLMError
 from ..keys import Key, allows
 from ..params import RequestOptions, names, options_of, read_params
-from ..reading import Reader
+from ..reading import NotAReply, Reader
 from ..replies import reading
 from ..types import AsyncModelPage, KeyStatus, Model, ModelPage
 from ..unsupported import only
@@ -42,6 +42,13 @@ def _calls(keys: Sequence[Key], given: Any) -> list[tuple[Call, dict[str, Any]]]
         for key in keys
         if key.enabled
     ]
+
+
+def _read_models(data: bytes) -> list[Model]:
+    models = _READ(data).data
+    if not all(isinstance(model, Model) and isinstance(model.id, str) for model in models):
+        raise NotAReply(f"a model without an id: {data[:200]!r}")
+    return models
 
 
 def gather_models(
@@ -102,7 +109,7 @@ class Models(SDKModels):
 
     def _one(self, call: Call, options: dict[str, Any]) -> Any:
         try:
-            return self._client._perform(call, options, read=reading(call, lambda data: _READ(data).data))
+            return self._client._perform(call, options, read=reading(call, _read_models))
         except VLLMError as error:
             return error
 
@@ -140,8 +147,6 @@ class AsyncModelList:
 
     async def _one(self, call: Call, options: dict[str, Any]) -> Any:
         try:
-            return await self._client._perform(
-                call, options, read=reading(call, lambda data: _READ(data).data)
-            )
+            return await self._client._perform(call, options, read=reading(call, _read_models))
         except VLLMError as error:
             return error

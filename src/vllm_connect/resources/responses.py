@@ -17,7 +17,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsBa
 from typing_extensions import Unpack
 
 from ..calls import Call, Variant
-from ..params import RequestOptions, encode, options_of, read_params, without_unset
+from ..params import RequestOptions, encode, names, options_of, read_params, without_unset
 from ..reading import Reader
 from ..replies import reading
 from ..responses import ResponseEvents, chat_request, replayable, response_from_chat
@@ -54,6 +54,7 @@ class ResponseParams(ResponseCreateParamsBase, VLLMResponseParams, RequestOption
     """
 
 
+_NATIVE = names(ResponseParams)
 _READ_CHAT = Reader(ChatCompletion, "choices")
 _READ_NATIVE = Reader(Response, "output")
 
@@ -66,7 +67,7 @@ def _chat_call(params: Mapping[str, Any], stream: bool) -> tuple[Call, dict[str,
 
 
 def _native_call(params: Mapping[str, Any], stream: bool) -> tuple[Call, dict[str, Any]]:
-    body, options = read_params("responses.create", params, None)
+    body, options = read_params("responses.create", params, _NATIVE)
     model = body.pop("model", None)
     if stream:
         body["stream"] = True

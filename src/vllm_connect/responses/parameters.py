@@ -7,6 +7,7 @@ it and a gateway in front of it may. It promises nothing about the reply, so not
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -157,6 +158,8 @@ _HINTS = {
     "verbosity": 'use text={"verbosity": …}',
 }
 
+_KNOWN = CONVERTED | SAME | ADVISORY | VLLM | REQUEST
+
 # In the body of a chat completion these would be ignored, with a 200.
 _RESPONSES_ONLY = frozenset({"include", "input", "instructions", "max_output_tokens", "reasoning", "text"})
 
@@ -175,8 +178,10 @@ def check(params: Mapping[str, Any]) -> None:
     for name, value in params.items():
         if name in REFUSED:
             _check_refused(name, value)
-        elif not any(name in table for table in (CONVERTED, SAME, ADVISORY, VLLM, REQUEST)):
-            hint = _HINTS.get(name) or "if your server knows it, put it into extra_body"
+        elif name not in _KNOWN:
+            near = difflib.get_close_matches(name, _KNOWN, 1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            hint = _HINTS.get(name) or f"{meant}If your server knows it, put it into extra_body"
             raise refuse(name, hint)
     extra_body = params.get("extra_body")
     for name, value in extra_body.items() if isinstance(extra_body, Mapping) else ():

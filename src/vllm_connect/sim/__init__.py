@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f".{home}", __name__), name)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing in ("starlette", "uvicorn", "python_multipart"):
+        if missing in ("starlette", "uvicorn"):
             message = f"{name} needs {missing}: install the extra, vllm-connect[sim]"
             raise ModuleNotFoundError(message, name=missing) from None
         raise

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from .audio_request import AudioRequest, read_audio
 from .errors import refused
 from .options import Options
+from .recorder import read_form
 from .replies import DONE, EventStream, Json, event, now, paced, request_id
 from .tokens import encode, pieces
 from .usage import brief_usage
@@ -52,7 +53,8 @@ async def translations(request: Request) -> Response:
 
 async def _audio(request: Request, prefix: str, object: str) -> Response:
     options: Options = request.app.state.options
-    body = read_audio(request.headers.get("content-type", ""), await request.body(), options)
+    form = await read_form(request.headers.get("content-type", ""), await request.body())
+    body = read_audio(form, options)
     sound = listen(body.file)
     texts = [_limited(text, body.max_completion_tokens) for text in sound.pieces]
     if body.stream:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .errors import SimError, malformed, missing, refused, unknown_model, validated
 from .options import Options
-from .recorder import Upload, read_form
+from .recorder import Form, Upload
 
 _MOST_MEGABYTES = 25
 _LANGUAGES = (
@@ -38,13 +38,12 @@ class AudioRequest(BaseModel):
     to_language: str | None = None
 
 
-def read_audio(content_type: str, body: bytes, options: Options) -> AudioRequest:
+def read_audio(form: Form, options: Options) -> AudioRequest:
     """Checks a form and makes a request of it.
 
     Raises:
         SimError: A 400, a 404 for a model that is not served, or vLLM's only 422.
     """
-    form = read_form(content_type, body)
     fields: dict[str, Any] = {
         name: values if name.endswith("[]") else values[-1] for name, values in form.items()
     }

@@ -4,7 +4,8 @@ Where the conversation already says something that obeys (`Say: {"a": 1}`), that
 Else the text is made up: the first choice, the shortest sensible string, a value for every property.
 
 Supported are what `schemas`, `regexes` and `ebnf` understand, and a `structural_tag` in the older form
-(structures with `begin`, `schema`, `end`), of which the first structure is written.
+(structures with `begin`, `schema`, `end`), of which the first structure is written; one in the newer form
+does not constrain anything.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Constraint:
             return said if re.fullmatch(self.pattern, said) else matching(self.pattern)
         if self.kind == "structural_tag":
             tag = _loaded(self.value)
-            structure = (tag.get("structures") or [{}])[0]
+            if not tag.get("structures"):
+                return answer.content or ""
+            structure = tag["structures"][0]
             made = schemas.fill(structure.get("schema") or {}, known=answer.values)
             return f"{structure.get('begin', '')}{_compact(made)}{structure.get('end', '')}"
         schema = self.value if self.kind == "json" else {"type": "object"}

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable
 
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .faults import Fault, FaultPlan, Misbehaving
-from .recorder import Recorder, Request
+from .recorder import Recorder, Request, read_form, replay
 from .wire import connection_of
 
 
@@ -26,7 +26,7 @@ class Front:
         body = await _whole_body(receive)
         if body is None:
             return None
-        request = _request(scope, body)
+        request = await _request(scope, body)
         connection = connection_of(scope)
         reused = connection is not None and connection.carries()
         try:
@@ -36,10 +36,10 @@ class Front:
         faults = [fault for fault in asked if fault.possible(reused)] + self.plan.take(request.path, reused)
         request.faults = [fault.name for fault in faults]
         self.recorder.add(request)
-        replay, aborted = _replay(body), False
+        aborted = False
         try:
             app = Misbehaving(self.app, faults, connection) if faults else self.app
-            left = await _unless_left(app(scope, replay, send), receive)
+            left = await _unless_left(app(scope, replay(body), send), receive)
             aborted = left and not (connection and connection.ended)
         finally:
             self.recorder.end(request, aborted)
@@ -60,11 +60,12 @@ async def _unless_left(answer: Awaitable[None], receive: Receive) -> bool:
         await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
-def _request(scope: Scope, body: bytes) -> Request:
+async def _request(scope: Scope, body: bytes) -> Request:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     query = scope["query_string"].decode("latin-1")
-    client = scope.get("client")
-    return Request(scope["method"], scope["path"], query, headers, body, tuple(client) if client else None)
+    form = await read_form(headers.get("content-type", ""), body)
+    client = tuple(scope["client"]) if scope.get("client") else None
+    return Request(scope["method"], scope["path"], query, headers, body, form, client)
 
 
 async def _whole_body(receive: Receive) -> bytes | None:
@@ -81,16 +82,3 @@ async def _whole_body(receive: Receive) -> bytes | None:
 async def _until_left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _replay(body: bytes) -> Receive:
-    """Gives the application the body that was read before it."""
-    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        if messages:
-            return messages.pop()
-        await asyncio.Event().wait()  # the front notices a client that leaves, and cancels
-        raise AssertionError
-
-    return receive

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +10,11 @@ from threading import Condition
 from typing import Any
 
 import orjson
-from python_multipart import parse_form
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request as HttpRequest
+from starlette.types import Message, Receive
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,9 @@ class Upload:
 
     filename: str
     content: bytes
+
+
+Form = dict[str, list[str | Upload]]
 
 
 @dataclass(eq=False)
@@ -31,6 +38,7 @@ class Request:
         query: What follows the question mark.
         headers: By their names in lower case.
         body: The bytes.
+        form: The body as a form: every field with all its values.
         client: The address and port of the client: the same for requests on one connection.
         faults: The names of the faults that happened to it.
         aborted: Whether the client went away before the answer was complete.
@@ -41,6 +49,7 @@ class Request:
     query: str
     headers: dict[str, str]
     body: bytes
+    form: Form = field(default_factory=dict)
     client: tuple[str, int] | None = None
     faults: list[str] = field(default_factory=list)
     aborted: bool = False
@@ -52,11 +61,6 @@ class Request:
             return orjson.loads(self.body)
         except ValueError:
             return None
-
-    @cached_property
-    def form(self) -> dict[str, list[str | Upload]]:
-        """The body as a form: every field with all its values."""
-        return read_form(self.headers.get("content-type", ""), self.body)
 
 
 class Recorder:
@@ -103,7 +107,7 @@ class Recorder:
             return self._changed.wait_for(until, timeout)
 
 
-def read_form(content_type: str, body: bytes) -> dict[str, list[str | Upload]]:
+async def read_form(content_type: str, body: bytes) -> Form:
     """Reads a multipart or urlencoded form.
 
     Args:
@@ -113,26 +117,29 @@ def read_form(content_type: str, body: bytes) -> dict[str, list[str | Upload]]:
     Returns:
         Every field with all its values; nothing if it is no form.
     """
-    form: dict[str, list[str | Upload]] = {}
-    if not content_type.startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
-        return form
-
-    def on_field(each: Any) -> None:
-        form.setdefault(_text(each.field_name), []).append(_text(each.value))
-
-    def on_file(each: Any) -> None:
-        each.file_object.seek(0)
-        upload = Upload(_text(each.file_name), each.file_object.read())
-        form.setdefault(_text(each.field_name), []).append(upload)
-        each.close()
-
-    headers = {"Content-Type": content_type.encode(), "Content-Length": str(len(body)).encode()}
+    scope = {"type": "http", "headers": [(b"content-type", content_type.encode("latin-1"))]}
+    form: Form = {}
     try:
-        parse_form(headers, io.BytesIO(body), on_field, on_file)
-    except ValueError:
+        async with HttpRequest(scope, replay(body)).form() as fields:
+            for name, value in fields.multi_items():
+                values = form.setdefault(name, [])
+                if isinstance(value, UploadFile):
+                    values.append(Upload(value.filename or "", await value.read()))
+                else:
+                    values.append(value)
+    except (HTTPException, MultiPartException):
         return {}
     return form
 
 
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
+def replay(body: bytes) -> Receive:
+    """Gives an application a body that was read before."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await asyncio.Event().wait()  # whoever reads on waits until it is cancelled
+        raise AssertionError
+
+    return receive
