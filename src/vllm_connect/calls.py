@@ -20,10 +20,17 @@ class Variant(NamedTuple):
     Attributes:
         path: from the server's root, e.g. ``"/v1/rerank"``.
         body: a JSON object without its `model`, None for a GET or a form.
+        kind: what sets it apart where the path does not, e.g. an encoding format.
     """
 
     path: str
     body: bytes | None = None
+    kind: str = ""
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """What a server is remembered to understand."""
+        return self.path, self.kind
 
 
 def _never(variant: Variant, status: int, error: ErrorPayload) -> bool:
@@ -72,20 +79,19 @@ class Call:
     refusals: list[tuple[int, Any]] = field(default_factory=list)
     response: Any = None
 
-    def begin(self, server: Server, best: int | None) -> None:
+    def begin(self, server: Server, understood: tuple[str, str] | None) -> None:
         """Begin an attempt.
 
         Args:
             server: whom to ask.
-            best: number of the variant that this server is known to understand.
+            understood: path and kind of the variant that this server is known to understand.
         """
         self.server = server
         self.tried.append(server.key.name)
         self.refusals = []
         self.untried = list(range(len(self.variants)))
-        if best:
-            self.untried.remove(best)
-            self.untried.insert(0, best)
+        if understood is not None:  # first, and the others in their order
+            self.untried.sort(key=lambda number: self.variants[number].what != understood)
 
     @property
     def variant(self) -> Variant:

@@ -65,7 +65,7 @@ class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over t
         default_query: Mapping[str, object] | None = None,
         http_client: Any = None,
         responses_api: ResponsesAPI = "chat",
-        _known_variants: dict[tuple[str, str], int] | None = None,
+        _known_variants: dict[tuple[str, str], tuple[str, str]] | None = None,
     ) -> None:
         chosen = choose_keys(base_url, api_key, keys)
         super().__init__(
@@ -160,7 +160,7 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
         default_query: Mapping[str, object] | None = None,
         http_client: Any = None,
         responses_api: ResponsesAPI = "chat",
-        _known_variants: dict[tuple[str, str], int] | None = None,
+        _known_variants: dict[tuple[str, str], tuple[str, str]] | None = None,
     ) -> None:
         chosen = choose_keys(base_url, api_key, keys)
         super().__init__(

@@ -68,7 +68,7 @@ class Hooks:
     """Mixed into both clients, in front of the SDK's class."""
 
     _keys: tuple[Key, ...]
-    _known_variants: dict[tuple[str, str], int]
+    _known_variants: dict[tuple[str, str], tuple[str, str]]
     responses_api: ResponsesAPI
 
     if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Hooks:
 
     def _set_up(
         self, keys: tuple[Key, ...], responses_api: ResponsesAPI, headers: Mapping[str, str] | None,
-        known_variants: dict[tuple[str, str], int] | None,
+        known_variants: dict[tuple[str, str], tuple[str, str]] | None,
     ) -> None:  # fmt: skip
         """Take over from the SDK's constructor, and forget what it read from the environment."""
         if responses_api not in ("chat", "native"):
@@ -259,7 +259,7 @@ class Hooks:
         if call.refusals and response.is_error:  # none was understood: the first that says most
             response = max(call.refusals, key=lambda refusal: refusal[0])[1]
         elif len(call.variants) > 1 and response.is_success:
-            self._known_variants[call.server.root, call.operation] = call.untried[0]
+            self._known_variants[call.server.root, call.operation] = call.variant.what
         call.response = response
         return response
 

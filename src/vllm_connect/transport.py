@@ -60,6 +60,11 @@ def default_async_http_client(
     return openai.DefaultAsyncHttpxClient(transport=AsyncTransport(**options), timeout=timeout)
 
 
+def takes_large_headers(http_client: Any) -> bool:
+    """Whether an http client takes response headers of 100 kB: ours does, aiohttp's ends at 8 kB."""
+    return isinstance(getattr(http_client, "_transport", None), (Transport, AsyncTransport))
+
+
 class _Configured:
     def __init__(
         self,

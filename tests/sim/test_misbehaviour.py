@@ -261,20 +261,47 @@ async def test_rerank_scores_of_other_kinds(make_client: Callable[..., Any], vll
 
 async def test_embeddings_come_in_order(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     client = make_client(vllm_sim.url)
-    right = await client("embeddings.create", input=["one", "two", "three"])
-    shuffled = await client("embeddings.create", input=["one", "two", "three"], **fault("data_shuffled"))
+    params = {"input": ["one", "two", "three"], "encoding_format": "float"}
+    right = await client("embeddings.create", **params)
+    shuffled = await client("embeddings.create", **params, **fault("data_shuffled"))
     assert [item.embedding for item in shuffled.data] == [item.embedding for item in right.data]
     with pytest.raises(vllm_connect.InvalidResponseError, match="2 embeddings for 3 inputs"):
-        await client("embeddings.create", input=["one", "two", "three"], **fault("data_one_missing"))
+        await client("embeddings.create", **params, **fault("data_one_missing"))
 
 
-async def test_embeddings_of_a_server_without_base64(
+def formats(server: SimServer) -> list[str]:
+    return [request.json["encoding_format"] for request in server.requests]
+
+
+async def test_embeddings_of_a_server_without_binary_formats(
     make_client: Callable[..., Any], vllm_sim: SimServer
 ) -> None:
     client = make_client(vllm_sim.url)
-    vllm_sim.fail_next("status", code=400, message="encoding_format: Input should be 'float'")
+    for _ in range(2):
+        vllm_sim.fail_next("status", code=400, message="encoding_format: Input should be 'float'")
     first = await client("embeddings.create", input="one")
     second = await client("embeddings.create", input="one")
-    formats = [request.json["encoding_format"] for request in vllm_sim.requests]
-    assert formats == ["base64", "float", "float"]
+    assert formats(vllm_sim) == ["bytes", "base64", "float", "float"]
     assert first.data[0].embedding == second.data[0].embedding
+
+
+async def test_embeddings_behind_a_proxy_that_refuses_large_headers(
+    make_client: Callable[..., Any], vllm_sim: SimServer
+) -> None:
+    client = make_client(vllm_sim.url)
+    texts = [f"text {number}" for number in range(100)]
+    vllm_sim.fail_next("502")
+    assert len((await client("embeddings.create", input=texts)).data) == 100
+    assert len((await client("embeddings.create", input=texts)).data) == 100
+    assert formats(vllm_sim) == ["bytes", "base64", "base64"]
+
+
+@pytest.mark.parametrize("count", [1, 100, 600])
+async def test_embeddings_travel_in_bytes_where_their_header_is_not_too_large(
+    make_client: Callable[..., Any], vllm_sim: SimServer, count: int
+) -> None:
+    client = make_client(vllm_sim.url)
+    found = await client("embeddings.create", input=["text"] * count)
+    assert formats(vllm_sim) == ["bytes" if count <= 512 else "base64"]
+    assert found.usage.prompt_tokens > 0
+    assert len({tuple(item.embedding) for item in found.data}) == 1

@@ -278,8 +278,9 @@ def asked(client):
 @pytest.mark.parametrize(
     ("given", "formats"),
     [
-        ({"input": "a"}, ["base64"]),
+        ({"input": "a"}, ["bytes"]),
         ({"input": "a", "as_numpy": True}, ["bytes"]),
+        ({"input": ["a"] * 31}, ["base64"]),  # a header that not every http client takes
         ({"input": "a", "encoding_format": "float"}, ["float"]),
         ({"input": "a", "encoding_format": "bytes_only", "as_numpy": True}, ["bytes_only"]),
         ({"input": ["a"] * 513, "as_numpy": True}, ["base64"]),
@@ -294,10 +295,9 @@ async def test_format_asked_for(canned, given, formats):
     assert "as_numpy" not in json.loads(client.requests[0].content)
 
 
-@pytest.mark.parametrize("refusal", [UNKNOWN_FORMAT, (502, b"too big header", {})])
-async def test_formats_are_tried_in_turn_and_remembered(canned, refusal):
+async def test_formats_are_tried_in_turn_and_remembered(canned):
     good = (200, json.loads(body([1.0, 2.0])))
-    client = canned(refusal, UNKNOWN_FORMAT, good)
+    client = canned(UNKNOWN_FORMAT, UNKNOWN_FORMAT, good)
     assert (await client("embeddings.create", input="a", as_numpy=True)).array.tolist() == [[1.0, 2.0]]
     assert asked(client) == ["bytes", "base64", "float"]
     assert isinstance(await client("embeddings.create", input="a", as_numpy=True), EmbeddingResponse)

@@ -1,7 +1,7 @@
 """Embeddings: POST /v1/embeddings, as floats, base64 or raw bytes; the result is the same.
 
-Left to itself the client asks for base64, or for bytes when a numpy array is wanted, and for JSON floats
-where the server refuses that; what a server understands is remembered.
+Left to itself the client asks for bytes, for base64 where there are too many inputs for that or the server
+refuses it, and for JSON floats where it refuses both; what a server understands is remembered.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..calls import Call, Variant
 from ..errors import ErrorPayload
 from ..params import encode, names, options_of, read_params
 from ..replies import reading
+from ..transport import takes_large_headers
 from ..types import EmbeddingResponse
 from ..unsupported import only
 from ..vectors import Layout, read_embeddings
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 EncodingFormat = Literal["float", "base64", "bytes", "bytes_only"]
 EmbedDtype = Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"]
 
-# The `bytes` format describes every vector in one response header, some 120 bytes each, and proxies and
-# http clients refuse large headers (httpx about 100 kB).
-_MOST_IN_HEADER = 512
+# The `bytes` format describes every vector in one response header, some 120 bytes each. Proxies begin to
+# refuse headers at 4 kB, aiohttp at 8 kB, httpx at 100 kB.
+_FEW = 30
+_MOST = 512
 
 
 class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
@@ -61,8 +63,15 @@ class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
 _KNOWN = names(EmbeddingParams)
 
 
-def embedding_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any], Layout]:
-    """Build the call; returns also the request options and how to read the reply."""
+def embedding_call(
+    given: Mapping[str, Any], *, large_headers: bool = False
+) -> tuple[Call, dict[str, Any], Layout]:
+    """Build the call; returns also the request options and how to read the reply.
+
+    Args:
+        given: the caller's keyword arguments.
+        large_headers: whether the http client takes them, see `_FEW`.
+    """
     body, options = read_params("embeddings.create", given, _KNOWN)
     as_numpy = bool(body.pop("as_numpy", False))
     texts, messages = body.get("input"), body.get("messages")
@@ -76,19 +85,25 @@ def embedding_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any], Layo
     chosen = body.get("encoding_format")
     if chosen is not None:
         formats = [chosen]
-    elif as_numpy and count is not None and count <= _MOST_IN_HEADER:
+    elif _wants_raw_reply(options):
+        formats = ["base64", "float"]  # JSON, as the SDK would have asked for
+    elif count is not None and count <= (_MOST if large_headers else _FEW):
         formats = ["bytes", "base64", "float"]
     else:
         formats = ["base64", "float"]
     model = body.pop("model", None)
     variants = tuple(
-        Variant("/v1/embeddings", encode({**body, "encoding_format": encoding})) for encoding in formats
+        Variant("/v1/embeddings", encode({**body, "encoding_format": encoding}), encoding)
+        for encoding in formats
     )
-    # bfloat16 and the like exist in binary formats only, so falling back to floats loses nothing.
-    operation = "embeddings.create" + (" as numpy" if as_numpy else "")
-    call = Call(operation, variants, model=model, falls_back=_format_is_unknown)
+    falls_back = _is_refused_or_too_large if count and count > _FEW else _is_refused
+    call = Call("embeddings.create", variants, model=model, falls_back=falls_back)
     layout = Layout(as_numpy, count, body.get("embed_dtype", "float32"), body.get("endianness", "native"))
     return call, options_of(options), layout
+
+
+def _wants_raw_reply(options: Mapping[str, Any]) -> bool:
+    return "X-Stainless-Raw-Response" in (options.get("extra_headers") or {})
 
 
 def _count(texts: Any) -> int | None:
@@ -100,13 +115,15 @@ def _count(texts: Any) -> int | None:
     return len(texts)
 
 
-def _format_is_unknown(variant: Variant, status: int, error: ErrorPayload) -> bool:
-    """Whether a reply means that the server, or a proxy before it, cannot send this format.
+def _is_refused(variant: Variant, status: int, error: ErrorPayload) -> bool:
+    """Whether a reply means that the server cannot send this format: `bytes` is from vLLM 0.13 on."""
+    return status in (400, 422) and "encoding_format" in error.message
 
-    vLLM before 0.13 refuses `bytes`, others refuse base64; a proxy answers 502 to too large a header.
-    """
-    by_proxy = status == 502 and b'"encoding_format":"bytes"' in (variant.body or b"")
-    return by_proxy or (status in (400, 422) and "encoding_format" in error.message)
+
+def _is_refused_or_too_large(variant: Variant, status: int, error: ErrorPayload) -> bool:
+    """The same, or that a proxy has answered 502 to a large header."""
+    by_proxy = status == 502 and variant.kind == "bytes"
+    return by_proxy or _is_refused(variant, status, error)
 
 
 def _read(call: Call, layout: Layout) -> Any:
@@ -131,7 +148,8 @@ class Embeddings(SDKEmbeddings):
         Raises:
             ContextLengthError: an input is too long; `truncate_prompt_tokens=-1` cuts it instead.
         """
-        call, options, layout = embedding_call(params)
+        large_headers = takes_large_headers(self._client._client)
+        call, options, layout = embedding_call(params, large_headers=large_headers)
         return self._client._perform(call, options, read=_read(call, layout))  # type: ignore[no-any-return]
 
 
@@ -143,5 +161,6 @@ class AsyncEmbeddings(SDKAsyncEmbeddings):
 
     async def create(self, **params: Unpack[EmbeddingParams]) -> EmbeddingResponse:  # type: ignore[override]
         """Embed texts, token ids or a conversation; see `Embeddings.create`."""
-        call, options, layout = embedding_call(params)
+        large_headers = takes_large_headers(self._client._client)
+        call, options, layout = embedding_call(params, large_headers=large_headers)
         return await self._client._perform(call, options, read=_read(call, layout))  # type: ignore[no-any-return]

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx2
 import pytest
 
+from vllm_connect._httpx import httpx
 from vllm_connect.sim import SimServer
 
 CHAT = "/v1/chat/completions"
@@ -20,9 +20,9 @@ class Caller:
 
     def __init__(self, sim: SimServer) -> None:
         self.sim = sim
-        self.http = httpx2.Client(base_url=sim.url, timeout=20, verify=False)  # no certificates to load
+        self.http = httpx.Client(base_url=sim.url, timeout=20, verify=False)  # no certificates to load
 
-    def post(self, path: str, fault: str | None = None, **body: Any) -> httpx2.Response:
+    def post(self, path: str, fault: str | None = None, **body: Any) -> httpx.Response:
         headers = {"X-Sim-Fault": fault} if fault else {}
         return self.http.post(path, json=body, headers=headers)
 

@@ -8,8 +8,9 @@ import wave
 from array import array
 from typing import Any
 
-import httpx2
 import pytest
+
+from vllm_connect._httpx import httpx
 
 from .conftest import Caller, payloads
 
@@ -36,7 +37,7 @@ def tone(
     return file.getvalue()
 
 
-def listen(ask: Caller, file: bytes, path: str = PATH, **fields: Any) -> httpx2.Response:
+def listen(ask: Caller, file: bytes, path: str = PATH, **fields: Any) -> httpx.Response:
     return ask.http.post(path, files={"file": ("a.wav", file, "audio/wav")}, data=fields)
 
 

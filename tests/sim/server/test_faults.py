@@ -8,9 +8,9 @@ import socket
 import time
 from typing import Any
 
-import httpx2
 import pytest
 
+from vllm_connect._httpx import httpx
 from vllm_connect.sim import Fault, SimServer
 from vllm_connect.sim.faults import NAMES
 from vllm_connect.sim.faults import __doc__ as table
@@ -306,7 +306,7 @@ def test_a_connection_that_dies_when_it_is_used_again(vllm_sim: SimServer, ask: 
     assert end == b"<closed>"
     vllm_sim.fail_next("drop_reused")
     assert ask.post(CHAT, **PLAIN).status_code == 200
-    with pytest.raises(httpx2.RemoteProtocolError):
+    with pytest.raises(httpx.RemoteProtocolError):
         ask.post(CHAT, **PLAIN)
     assert ask.post(CHAT, **PLAIN).status_code == 200
 

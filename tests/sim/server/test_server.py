@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable
 
-import httpx2
 import pytest
 from starlette.testclient import TestClient
 
+from vllm_connect._httpx import httpx
 from vllm_connect.sim import Options, SimServer, Upload, create_app
 
 from .conftest import CHAT, QUIET, Caller, said
@@ -24,14 +24,14 @@ def test_starts_and_stops_at_once() -> None:
     start = time.perf_counter()
     with SimServer() as sim:
         started = time.perf_counter()
-        assert httpx2.get(f"{sim.url}/health").status_code == 200
+        assert httpx.get(f"{sim.url}/health").status_code == 200
         assert threading.active_count() == before + 1
         answered = time.perf_counter()
     assert threading.active_count() == before
     assert started - start < 0.3
     assert time.perf_counter() - answered < 0.5
-    with pytest.raises(httpx2.ConnectError):
-        httpx2.get(f"{sim.url}/health")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{sim.url}/health")
 
 
 def test_a_port_of_ones_own() -> None:
@@ -43,18 +43,18 @@ def test_a_port_of_ones_own() -> None:
             sim.start()
     sim.stop()
     with sim:
-        assert httpx2.get(f"{sim.url}/health").status_code == 200
+        assert httpx.get(f"{sim.url}/health").status_code == 200
 
 
 def test_stops_in_the_middle_of_a_stream(caplog: pytest.LogCaptureFixture) -> None:
     body = {"messages": said("Count to 999"), "stream": True}
-    with SimServer(delay=0.05) as sim, httpx2.stream("POST", f"{sim.url}{CHAT}", json=body) as reply:
+    with SimServer(delay=0.05) as sim, httpx.stream("POST", f"{sim.url}{CHAT}", json=body) as reply:
         chunks = reply.iter_bytes()
         next(chunks)
         start = time.monotonic()
         sim.stop()
         assert time.monotonic() - start < 1
-        with pytest.raises(httpx2.TransportError):
+        with pytest.raises(httpx.TransportError):
             list(chunks)
     assert sim.aborted == 0
     assert caplog.records == []
@@ -110,7 +110,7 @@ def test_who_leaves_is_noticed(ask: Caller) -> None:
 
 
 def test_who_leaves_before_the_headers_is_noticed(ask: Caller) -> None:
-    with pytest.raises(httpx2.ReadTimeout):
+    with pytest.raises(httpx.ReadTimeout):
         ask.http.post(CHAT, json={"messages": said("x")}, headers={"X-Sim-Fault": "stall"}, timeout=0.1)
     assert ask.sim.wait_for_abort()
 
@@ -139,7 +139,7 @@ def test_many_at_once(serve: Callable[..., Caller]) -> None:
 
     def one(number: int) -> None:
         body = {"model": "sim-chat", "messages": said(f"Say: {number}"), **QUIET}
-        reply = httpx2.post(f"{caller.sim.url}{CHAT}", json=body, verify=False)
+        reply = httpx.post(f"{caller.sim.url}{CHAT}", json=body, verify=False)
         texts[number] = reply.json()["choices"][0]["message"]["content"]
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(16)]
@@ -182,11 +182,11 @@ def test_the_simulator_needs_no_pytest() -> None:
 
 def test_the_fixtures(vllm_sim: SimServer, vllm_sim_url: str) -> None:
     assert vllm_sim_url == vllm_sim.url
-    assert json.loads(httpx2.get(f"{vllm_sim_url}/version").text) == {"version": "sim"}
+    assert json.loads(httpx.get(f"{vllm_sim_url}/version").text) == {"version": "sim"}
 
 
 @pytest.mark.parametrize("turn", [1, 2])
 def test_the_fixture_is_fresh_each_time(vllm_sim: SimServer, turn: int) -> None:
     assert vllm_sim.requests == []
-    assert httpx2.get(f"{vllm_sim.url}/v1/models").status_code == 200
+    assert httpx.get(f"{vllm_sim.url}/v1/models").status_code == 200
     vllm_sim.fail_always("503")
