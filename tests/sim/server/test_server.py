@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-from starlette.testclient import TestClient
 
 from vllm_connect._httpx import httpx
 from vllm_connect.sim import Options, SimServer, Upload, create_app
@@ -151,11 +150,14 @@ def test_many_at_once(serve: Callable[..., Caller]) -> None:
     assert len(caller.sim.requests) == 16
 
 
-def test_as_an_application() -> None:
-    with TestClient(create_app(models="in-process")) as client:
-        reply = client.post(CHAT, json={"messages": said("Say: hello")}, headers={"X-Sim-Fault": "crlf"})
+async def test_as_an_application() -> None:
+    transport = httpx.ASGITransport(app=create_app(models="in-process"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://sim") as client:
+        reply = await client.post(
+            CHAT, json={"messages": said("Say: hello")}, headers={"X-Sim-Fault": "crlf"}
+        )
         assert reply.json()["model"] == "in-process"
-        reply = client.post(CHAT, json={"messages": said("Say: hello"), "stream": True})
+        reply = await client.post(CHAT, json={"messages": said("Say: hello"), "stream": True})
         assert reply.text.endswith("data: [DONE]\n\n")
 
 
