@@ -13,6 +13,7 @@ from openai import NotGiven, Omit, not_given
 from typing_extensions import Self
 
 from . import keys as routing
+from . import selection
 from ._httpx import httpx
 from .calls import EXTENSION, Call, CallOptions, call_of
 from .errors import ConfigError, ErrorPayload, connection_error, make_status_error, read_error
@@ -208,8 +209,10 @@ class Hooks:
 
     def _choose_server(self, call: Call) -> Server:
         if call.key_name is not None:
-            return routing.resolve(next(key for key in self._keys if key.name == call.key_name))
-        return routing.resolve(routing.choose(self._keys, call.model, tried=call.tried, random=random.random))
+            return routing.resolve(selection.named(self._keys, call.key_name))
+        return routing.resolve(
+            selection.choose(self._keys, call.model, tried=call.tried, random=random.random)
+        )
 
     def _route(self, options: Any) -> Any:
         call: Call = options.call

@@ -1,33 +1,23 @@
 """Keys: which server a request goes to, and with which credentials.
 
-A `Key` describes one vLLM server. A request picks its key anew for every attempt:
-
-    eligible      enabled, allows the model, is not blacklisted, serves that model name, can be used
-    choose        draws one of those at random, by weight, leaving out the ones already tried
-    resolve       reads the environment, and gives the server's URL and credentials
-    wire_model    the name of the model on that server
-
-All of it depends on nothing but its arguments and the environment. The rules are those of the
-Bifrost gateway's vLLM provider, version 1.5 and later.
+A `Key` describes one vLLM server; `resolve` reads the environment, and gives the server's URL and
+credentials; `wire_model` is the name of a model on that server. The rules are those of the Bifrost
+gateway's vLLM provider, version 1.5 and later.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import random as _random
 import re
 import sys
 from base64 import b64encode
-from bisect import bisect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from .errors import ConfigError, MissingURLError, NoKeyError
+from .errors import ConfigError, MissingURLError
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -193,99 +183,9 @@ def wire_model(key: Key, model: str) -> str:
     return name
 
 
-def eligible(keys: Iterable[Key], model: str | None) -> list[Key]:
-    """The keys that may serve a model; ``None``, for calls without a model, skips the rules on models.
-
-    A key that would do but cannot be resolved is left out, with a warning, if another one can serve.
-
-    Raises:
-        NoKeyError: no key may serve the model; it says of each key why.
-        ConfigError: those that may serve it cannot be used; `MissingURLError` if they lack a URL.
-    """
-    name = None if model is None else split_prefix(model)
-    usable: list[Key] = []
-    unusable: list[ConfigError] = []
-    refusals = ""
-    for key in keys:
-        refusal = _refusal(key, name)
-        if refusal:
-            refusals += f"\n- key '{key.name}': {refusal}"
-            continue
-        try:
-            resolve(key)
-        except ConfigError as error:
-            unusable.append(error)
-        else:
-            usable.append(key)
-    if usable:
-        for problem in unusable:
-            _warn_once(f"skipping a key: {problem}")
-        return usable
-    if unusable:
-        raise unusable[0] if len(unusable) == 1 else type(unusable[0])("; ".join(map(str, unusable)))
-    subject = "no key can be used" if name is None else f"no key supports the model '{name}'"
-    raise NoKeyError(f"{subject}:{refusals or ' no keys are configured'}")
-
-
-def choose(
-    keys: Iterable[Key],
-    model: str | None,
-    *,
-    tried: Collection[str] = (),
-    random: Callable[[], float] = _random.random,
-) -> Key:
-    """Draw an eligible key by weight; ``tried`` names those to leave out while there are others.
-
-    Raises:
-        ConfigError: as `eligible` does.
-    """
-    pool = eligible(keys, model)
-    pool = [key for key in pool if key.name not in tried] or pool
-    # Measured against the largest, even huge weights have a finite sum.
-    largest = max(key.weight for key in pool)
-    totals = list(accumulate(key.weight / largest if largest else 1.0 for key in pool))
-    return pool[bisect(totals, random() * totals[-1])]
-
-
-def _refusal(key: Key, name: str | None) -> str | None:
-    """Why a key may not serve a model, or None if it may."""
-    if not key.enabled:
-        return "disabled (enabled is False)"
-    if name is None:
-        return None
-    if _holds(key.blacklisted_models, name):
-        return f"blacklisted_models {_listed(key.blacklisted_models)} block it"
-    served = wire_model(key, name)
-    if not _holds(key.models, name):
-        hint = " (an alias must be in there itself)" if served != name else ""
-        return f"models {_listed(key.models)} do not allow it{hint}"
-    if key.model_name is not None and served != split_prefix(key.model_name):
-        return f"model_name is '{key.model_name}', which is not exactly '{served}'"
-    return None
-
-
-def _holds(names: Sequence[str], name: str) -> bool:
-    folded = _folded(tuple(names))
-    return "*" in folded or _fold(name) in folded
-
-
-@lru_cache(maxsize=1024)
-def _folded(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(map(_fold, names))
-
-
-def _fold(name: str) -> str:
+def fold(name: str) -> str:
+    """A model's name as lists compare it: without prefix, in any case."""
     return split_prefix(name).casefold()
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f", and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"[{', '.join(map(repr, names[:5]))}{more}]"
-
-
-@lru_cache(maxsize=256)  # so that each message is logged once, not once per request
-def _warn_once(message: str) -> None:
-    logging.getLogger("vllm_connect").warning(message)
 
 
 def _variable(value: str | None) -> str | None:
@@ -370,7 +270,7 @@ def _clean_models(key: Key, attribute: str) -> tuple[str, ...]:
         raise _invalid(key, attribute, f"must be a list of model names, not {_kind(value)}")
     names = tuple(value)
     _check_names(key, attribute, names)
-    if len(names) > 1 and "*" in _folded(names):
+    if len(names) > 1 and any(fold(name) == "*" for name in names):
         raise _invalid(key, attribute, "holds '*', which means every model, beside other values: keep one")
     return names
 
@@ -400,9 +300,9 @@ def _check_names(key: Key, attribute: str, names: Iterable[str]) -> None:
             raise _invalid(key, attribute, f"must hold names of models, not {_kind(name)}")
         if not name or name != name.strip():
             raise _invalid(key, attribute, f"holds {name!r}, which is empty or has spaces around it")
-        if _fold(name) in seen:
+        if fold(name) in seen:
             raise _invalid(key, attribute, f"holds {name!r} twice (upper and lower case are the same)")
-        seen.add(_fold(name))
+        seen.add(fold(name))
 
 
 def _kind(value: object) -> str:
@@ -417,8 +317,3 @@ def _invalid(key: Key, attribute: str, problem: str) -> ConfigError:
 def _about(key: Key, error: ConfigError) -> ConfigError:
     error.key_name = key.name
     return error
-
-
-def allows(key: Key, model: str) -> bool:
-    """Whether a key's allow and block lists let a model through."""
-    return _holds(key.models, model) and not _holds(key.blacklisted_models, model)

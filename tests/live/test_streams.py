@@ -77,7 +77,7 @@ class TestGivenUp:
                 break
             await asyncio.sleep(0.1)
         assert running == 0, "the server goes on generating"
-        assert after - before < 2 * 1900, "the server generated the tokens that nobody wanted"
+        assert after - before < 3 * 1900, "the server generated the tokens that nobody wanted"
 
     async def give_up(self, chat, how):
         create = chat.client.chat.completions.create

@@ -17,13 +17,15 @@ from vllm_connect.errors import ConfigError, MissingURLError, NoKeyError
 from vllm_connect.keys import (
     Key,
     Server,
-    _warn_once,
     check_keys,
-    choose,
-    eligible,
     resolve,
     split_prefix,
     wire_model,
+)
+from vllm_connect.selection import (
+    _warn_once,
+    choose,
+    eligible,
 )
 
 SECRET = "sk-do-not-show-me"

@@ -16,10 +16,11 @@ from typing_extensions import Unpack
 
 from ..calls import Call, Variant
 from ..errors import VLLMError
-from ..keys import Key, allows
+from ..keys import Key
 from ..params import RequestOptions, names, options_of, read_params
 from ..reading import NotAReply, Reader
 from ..replies import reading
+from ..selection import allows
 from ..types import AsyncModelPage, KeyStatus, Model, ModelPage
 from ..unsupported import only
 
