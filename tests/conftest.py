@@ -8,8 +8,13 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from vllm_connect import VLLM, AsyncVLLM
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 class Both:
