@@ -25,7 +25,7 @@ _TEXT = rb"[\t -~\x80-\xff]*"
 _REQUEST_FIELD = re.compile(rb"%b: %b" % (_TOKEN, _TEXT))
 _REQUEST_HEAD = re.compile(rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b: %b\r\n)*\r\n" % (_TOKEN, _TOKEN, _TEXT))
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9]{2})(?: ([^\0\r\n]*))?\r?\n")
-_FIELD = re.compile(rb"^(%b):[ \t]*([^\0\s]+(?:[ \t]+[^\0\s]+)*)?[ \t]*\r?\n" % _TOKEN, re.MULTILINE)
+_FIELD = re.compile(rb"^(%b):[ \t]*([^\0\r\n\v\f]*)\r?\n" % _TOKEN, re.MULTILINE)
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(rb"[0-9]{1,20}")
@@ -222,7 +222,7 @@ class ResponseReader:
 def _parse_fields(block: bytes) -> Headers:
     if b"\n " in block or b"\n\t" in block:
         block = _FOLD.sub(b" ", block)
-    fields: Headers = _FIELD.findall(block)
+    fields: Headers = [(name, value.rstrip(b" \t")) for name, value in _FIELD.findall(block)]
     if len(fields) != block.count(b"\n"):
         raise httpx.RemoteProtocolError("illegal header line in a response")
     return fields

@@ -67,7 +67,8 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
         vectors = [item.get("embedding") for item in _in_order(about.get("data"))]
     elif metadata := headers.get("metadata"):
         about = read_object(metadata.encode())
-        vectors = [_part(content, item) for item in _in_order(about.get("data"))]
+        view = memoryview(content)
+        vectors = [_part(view, item) for item in _in_order(about.get("data"))]
     else:
         about = {}
         vectors = _equal_parts(content, layout)
@@ -110,11 +111,11 @@ def _in_order(items: Any) -> list[dict[str, Any]]:
     return [by_index[index] for index in range(len(items))]
 
 
-def _part(content: bytes, item: Mapping[str, Any]) -> memoryview:
+def _part(content: memoryview, item: Mapping[str, Any]) -> memoryview:
     start, end = item.get("start"), item.get("end")
     if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(content)):
         raise NotAReply(f"an embedding is bytes {start} to {end} of {len(content)}")
-    return memoryview(content)[start:end]
+    return content[start:end]
 
 
 def _equal_parts(content: bytes, layout: Layout) -> list[Any]:
