@@ -296,6 +296,8 @@ def make_status_error(
     text = f"Error code: {status} - {error.message}"
     if http_status < 400:
         text += f" (sent as HTTP {http_status})"
+    elif status == 404 and error.shape == "detail":  # an unknown model is said in another shape
+        text += " (no such route: the server's model, or a router before it, does not serve this operation)"
     raised = cls(text + _describe(where), response=response, body=error.body)
     raised.status_code = status
     raised.http_status = http_status
