@@ -43,6 +43,24 @@ test-openai3: .venv/ready
 test-openai2: .venv-openai2/ready
 	.venv-openai2/bin/python -m pytest $(TESTS) $(OFFLINE) $(PYTEST_ARGS)
 
+.venv-langchain/ready: integrations/langchain-vllm/pyproject.toml integrations/langchain-vllm/constraints.txt
+	scripts/make-venv "$(PYTHON)" .venv-langchain integrations/langchain-vllm/constraints.txt \
+		'.[sim,numpy]' --editable 'integrations/langchain-vllm[test]'
+
+.PHONY: test-langchain
+test-langchain: .venv-langchain/ready ## Run the offline tests of langchain-vllm
+	cd integrations/langchain-vllm && ../../.venv-langchain/bin/python -m pytest $(OFFLINE) $(PYTEST_ARGS)
+
+.venv-llama-index/ready: integrations/llama-index-vllm-connect/pyproject.toml \
+		integrations/llama-index-vllm-connect/constraints.txt
+	scripts/make-venv "$(PYTHON)" .venv-llama-index integrations/llama-index-vllm-connect/constraints.txt \
+		'.[sim,numpy]' --editable 'integrations/llama-index-vllm-connect[dev]'
+
+.PHONY: test-llama-index
+test-llama-index: .venv-llama-index/ready ## Run the offline tests of llama-index-vllm-connect
+	cd integrations/llama-index-vllm-connect && \
+		../../.venv-llama-index/bin/python -m pytest tests --ignore tests/live -n 2 $(PYTEST_ARGS)
+
 .PHONY: live
 live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the servers
 	$(LIVE) run -- scripts/live-tests $(PYTEST_ARGS)
@@ -74,5 +92,5 @@ lock: ## Resolve all dependencies anew and pin what was found
 
 .PHONY: clean
 clean: ## Remove the environments and caches
-	rm -rf .venv .venv-openai2 .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,388 @@
+"""`ChatVLLM`: vLLM's chat completions as a LangChain chat model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from pydantic import ConfigDict, Field
+
+from . import translator  # noqa: F401  # registers how content blocks are made of our messages
+from .errors import model_errors
+from .events import Event, EventReader
+from .messages import Replay, wire_messages
+from .replies import ChunkReader, chat_result
+from .sampling import Sampling
+from .server import Server, without_credentials
+from .structured import Method, plan, with_raw
+from .tools import Tool, wire_tool_choice, wire_tools
+
+
+class ChatVLLM(Server, Sampling, BaseChatModel):
+    """Chat with a model on a vLLM server.
+
+        model = ChatVLLM(model="llama", base_url="http://localhost:8000")
+        model.invoke("Is the sky blue?").content_blocks
+
+    Parameters that are unset are not sent; unknown ones are refused. `invoke`, `bind` and the rest accept
+    every parameter of `vllm_connect.VLLM().chat.completions.create`. For several servers give `keys`, or
+    use `from_config`.
+
+    Errors are the client's and langchain-core's at once, see `langchain_vllm.errors`.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+
+    model: str | None = None
+    """The name under which the server serves it. Default: the server's model."""
+    streaming: bool = False
+    """Whether `invoke` streams, too, for callbacks that want every token."""
+    stream_usage: bool = True
+    """Whether streams end with token counts."""
+    stream_options: Mapping[str, Any] | None = None
+    """e.g. ``{"continuous_usage_stats": True}``: token counts with every chunk, which add up."""
+    reasoning_effort: str | None = None
+    """none, low, medium, high, …: what the model's chat template understands."""
+    include_reasoning: bool | None = None
+    """Whether the server sends the reasoning. Default True."""
+    replay_reasoning: Replay = "all"
+    """Which assistant messages are sent back with their reasoning; chat templates use what they need."""
+    logprobs: bool | None = None
+    """Put log probabilities into `response_metadata`."""
+    top_logprobs: int | None = None
+    """How many alternatives per token."""
+    parallel_tool_calls: bool | None = None
+    """False: one tool call per answer."""
+    response_format: Mapping[str, Any] | None = None
+    """OpenAI's; `with_structured_output` sets it."""
+    chat_template: str | None = None
+    """Refused by the server unless started with --trust-request-chat-template."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """e.g. ``{"enable_thinking": False}``."""
+    add_generation_prompt: bool | None = None
+    """Default True."""
+    continue_final_message: bool | None = None
+    """Go on with the last, an assistant's, message; needs ``add_generation_prompt=False``."""
+    add_special_tokens: bool | None = None
+    """Default False."""
+    documents: Sequence[Mapping[str, str]] | None = None
+    """For templates that know retrieval: ``{"title": …, "text": …}``."""
+    mm_processor_kwargs: Mapping[str, Any] | None = None
+    """For the model's image or audio processor."""
+    media_io_kwargs: Mapping[str, Any] | None = None
+    """How media are decoded."""
+    custom_get_token_ids: Any = Field(default=None, exclude=True)
+    """Instead of asking the server."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "vllm-chat"
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Where a saved model is looked for."""
+        return ["langchain_vllm", "chat_models"]
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        params = {"model_name": self.model, **self._request(_PARAMETERS[1:], {})}
+        params.pop("extra_headers", None)  # as the other fields that may hold secrets
+        if self.base_url:
+            params["base_url"] = without_credentials(self.base_url)
+        return params
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = LangSmithParams(ls_provider="vllm", ls_model_type="chat")
+        if model := kwargs.get("model", self.model):
+            params["ls_model_name"] = model
+        temperature = kwargs.get("temperature", self.temperature)
+        if temperature is not None:
+            params["ls_temperature"] = temperature
+        most = kwargs.get("max_completion_tokens", kwargs.get("max_tokens", self.max_tokens))
+        if most is not None:
+            params["ls_max_tokens"] = most
+        if ends := stop or self.stop:
+            params["ls_stop"] = ends
+        return params
+
+    def _resolve_model_profile(self) -> Any:
+        return {
+            "text_inputs": True,
+            "text_outputs": True,
+            "tool_calling": True,
+            "tool_choice": True,
+            "tool_call_streaming": True,
+            "structured_output": True,
+        }
+
+    def refresh_profile(self) -> Any:
+        """Ask the server for the model's context, and put it into `profile["max_input_tokens"]`.
+
+        Returns:
+            The profile, which agents and middleware read.
+        """
+        with model_errors():
+            return self._with_context(self._client().models.list().data)
+
+    async def arefresh_profile(self) -> Any:
+        """As `refresh_profile`."""
+        with model_errors():
+            return self._with_context((await self._async_client().models.list()).data)
+
+    def _with_context(self, models: Sequence[Any]) -> Any:
+        name = self._name({})
+        lengths = {model.id: model.max_model_len for model in models}
+        length = lengths.get(name) if name else next(iter(lengths.values()), None)
+        if length:
+            self.profile = {**(self.profile or {}), "max_input_tokens": length}
+        return self.profile
+
+    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
+        # A stream is one message; `generate` (it has a run manager) is to return all n of them.
+        if run_manager is not None and self._answers(kwargs) > 1:
+            return False
+        return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+
+    def _should_use_protocol_streaming(
+        self, *, async_api: bool, run_manager: Any = None, **kwargs: Any
+    ) -> bool:
+        if self._answers(kwargs) > 1:
+            return False
+        return super()._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
+
+    def _answers(self, given: Mapping[str, Any]) -> int:
+        return given.get("n") or self.n or 1
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with model_errors():
+            request = self._call(messages, stop, kwargs)
+            return chat_result(self._client().chat.completions.create(**request), self._name(kwargs))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with model_errors():
+            request = self._call(messages, stop, kwargs)
+            reply = await self._async_client().chat.completions.create(**request)
+            return chat_result(reply, self._name(kwargs))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        reader = ChunkReader(self._name(kwargs))
+        with closing(self._chunks(messages, stop, kwargs)) as chunks:
+            for chunk in chunks:
+                if (read := reader.read(chunk)) is not None:
+                    yield read
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        reader = ChunkReader(self._name(kwargs))
+        async with aclosing(self._achunks(messages, stop, kwargs)) as chunks:
+            async for chunk in chunks:
+                if (read := reader.read(chunk)) is not None:
+                    yield read
+
+    def _stream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Event]:
+        reader = EventReader(_message_id(run_manager), self._name(kwargs))
+        with closing(self._chunks(messages, stop, kwargs)) as chunks:
+            for chunk in chunks:
+                yield from reader.read(chunk)
+            yield from reader.finish()
+
+    async def _astream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Event]:
+        reader = EventReader(_message_id(run_manager), self._name(kwargs))
+        async with aclosing(self._achunks(messages, stop, kwargs)) as chunks:
+            async for chunk in chunks:
+                for event in reader.read(chunk):
+                    yield event
+            for event in reader.finish():
+                yield event
+
+    def _chunks(self, messages: Any, stop: Any, kwargs: Mapping[str, Any]) -> Any:
+        """The server's chunks; closing this closes the connection, and the server stops generating."""
+        with model_errors():
+            request = self._call(messages, stop, kwargs, stream=True)
+            with self._client().chat.completions.create(**request) as stream:
+                yield from stream
+
+    async def _achunks(self, messages: Any, stop: Any, kwargs: Mapping[str, Any]) -> Any:
+        with model_errors():
+            request = self._call(messages, stop, kwargs, stream=True)
+            async with await self._async_client().chat.completions.create(**request) as stream:
+                async for chunk in stream:
+                    yield chunk
+
+    def _name(self, given: Mapping[str, Any]) -> str | None:
+        """The name of the model that is asked for, as servers write it."""
+        name = given.get("model") or self.model
+        return name and (name.removeprefix("vllm/") or None)
+
+    def _call(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        kwargs: Mapping[str, Any],
+        *,
+        stream: bool = False,
+    ) -> dict[str, Any]:
+        """Arguments of `chat.completions.create`."""
+        given = dict(kwargs)
+        given.pop("stream", None)
+        with_usage = given.pop("stream_usage", self.stream_usage)
+        if stop is not None:
+            given["stop"] = stop
+        request = self._request(_PARAMETERS, given)
+        if "tools" in request:
+            request["tools"] = wire_tools(request["tools"])
+            if not request["tools"]:  # vLLM refuses an empty list
+                del request["tools"]
+                request.pop("tool_choice", None)
+        options = request.pop("stream_options", None)
+        if stream:
+            request["stream"] = True
+            if with_usage:
+                options = {"include_usage": True, **(options or {})}
+            if options:
+                request["stream_options"] = options
+        request["messages"] = wire_messages(messages, self.replay_reasoning)
+        return request
+
+    def bind_tools(
+        self,
+        tools: Sequence[Tool],
+        *,
+        tool_choice: Any = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Give the model tools.
+
+        Args:
+            tools: functions, pydantic classes, TypedDicts, `BaseTool`s or definitions.
+            tool_choice: "auto", "none", "any" or "required", the name of a tool, or a mapping.
+            strict: whether arguments are sure to follow the schemas.
+            parallel_tool_calls: False for one call per answer.
+            kwargs: further parameters of the request.
+        """
+        wire = wire_tools(tools, strict)
+        if (choice := wire_tool_choice(tool_choice, wire)) is not None:
+            kwargs["tool_choice"] = choice
+        if parallel_tool_calls is not None:
+            kwargs["parallel_tool_calls"] = parallel_tool_calls
+        return self.bind(tools=wire, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: Any = None,
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Have answers of a given structure.
+
+        Args:
+            schema: a pydantic class, TypedDict or JSON schema; for "choice" a Literal, an Enum or a list
+                of strings; for "regex" a pattern; for "grammar" EBNF or Lark.
+            method: "json_schema" (the default for classes and schemas), "function_calling", "json_mode",
+                "choice", "regex", "grammar" or "structural_tag".
+            include_raw: return ``{"raw": message, "parsed": …, "parsing_error": …}`` instead.
+            strict: sent along, for json_schema and function_calling.
+            kwargs: further parameters of the request; `tools` are bound along.
+
+        Raises:
+            ValueError: the schema does not suit the method.
+        """
+        request, parser, shown = plan(schema, method, strict)
+        kwargs["ls_structured_output_format"] = {
+            "kwargs": {"method": method or "json_schema", "strict": strict},
+            "schema": shown,
+        }
+        if "tools" in request:
+            answer = self.bind_tools(request["tools"], tool_choice=request["tool_choice"], **kwargs)
+        elif tools := kwargs.pop("tools", None):
+            answer = self.bind_tools(tools, **request, **kwargs)
+        else:
+            answer = self.bind(**request, **kwargs)
+        return with_raw(answer, parser) if include_raw else answer | parser
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """The tokens of a text, without those that begin or end a prompt, from the server's tokenizer."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)  # type: ignore[no-any-return]
+        with model_errors():
+            return self._client().tokenize(model=self.model, prompt=text, add_special_tokens=False).tokens
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Tool] | None = None
+    ) -> int:
+        """How many tokens the model would see: the chat template, and tools, are counted in."""
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens_from_messages(messages, tools)
+        if not messages and not tools:  # which vLLM would refuse
+            return 0
+        template = ("chat_template", "chat_template_kwargs", "mm_processor_kwargs", "media_io_kwargs")
+        with model_errors():
+            counted = self._client().tokenize(
+                model=self.model,
+                messages=wire_messages(messages, self.replay_reasoning),
+                tools=wire_tools(tools) if tools else None,
+                add_generation_prompt=self.add_generation_prompt,
+                continue_final_message=self.continue_final_message,
+                **{name: getattr(self, name) for name in template},
+            )
+        return counted.count
+
+
+def _message_id(run_manager: Any) -> str | None:
+    """The id that langchain-core gives to every message of a run."""
+    return None if run_manager is None else f"lc_run--{run_manager.run_id}"
+
+
+_LOCAL = ("model", "streaming", "stream_usage", "replay_reasoning", "custom_get_token_ids")
+# Fields that are parameters of a request, the model's name first.
+_PARAMETERS = (
+    "model",
+    *(name for name in Sampling.model_fields),
+    *(name for name in ChatVLLM.__annotations__ if name in ChatVLLM.model_fields and name not in _LOCAL),
+)

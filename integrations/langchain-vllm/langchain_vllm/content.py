@@ -1,0 +1,129 @@
+"""Content in: the parts of a message, in any of LangChain's forms, as vLLM's content parts.
+
+    text                                        {"type": "text"}
+    image     standard block, v0, Anthropic's   {"type": "image_url"}
+    audio     standard block, v0                {"type": "input_audio"}, by URL {"type": "audio_url"}
+    video     standard block                    {"type": "video_url"}
+    anything that vLLM knows itself             as it is: image_url, audio_url, video_url, input_audio,
+                                                image_embeds, audio_embeds, …
+
+A `uuid` of a block (itself or in `extras`) goes along: vLLM caches media by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Part = dict[str, Any]
+
+# Blocks of an assistant's message that are no content: they go elsewhere, or mean nothing to vLLM.
+_NO_CONTENT = frozenset(
+    {
+        "reasoning",
+        "reasoning_content",
+        "thinking",
+        "redacted_thinking",
+        "tool_use",
+        "tool_call",
+        "tool_call_chunk",
+        "invalid_tool_call",
+        "function_call",
+        "server_tool_call",
+        "server_tool_call_chunk",
+        "server_tool_result",
+        "server_tool_use",
+        "input_json_delta",
+        "non_standard",
+    }
+)
+
+
+def content_of(content: str | list[Any]) -> str | list[Part]:
+    """The content of a user, system or tool message."""
+    if isinstance(content, str):
+        return content
+    return [part for block in content if (part := part_of(block)) is not None]
+
+
+def text_of(content: str | list[Any]) -> str:
+    """The text of an assistant's message: its blocks were one text before they were blocks."""
+    if isinstance(content, str):
+        return content
+    texts = (block if isinstance(block, str) else _text(block) for block in content)
+    return "".join(text for text in texts if text)
+
+
+def _text(block: Mapping[str, Any]) -> str | None:
+    kind = block.get("type")
+    if kind == "refusal":
+        return block.get("refusal")
+    return block.get("text") if kind in ("text", "output_text", "text-plain", None) else None
+
+
+def part_of(block: str | Mapping[str, Any]) -> Part | None:
+    """One content part; None for a block that is no content.
+
+    Raises:
+        ValueError: vLLM has nothing to represent it with, or the block lacks its data.
+    """
+    if isinstance(block, str):
+        return {"type": "text", "text": block}
+    kind = block.get("type")
+    if kind in ("text", "text-plain", "input_text", "output_text"):
+        return {"type": "text", "text": block.get("text") or ""}
+    if kind in _NO_CONTENT:
+        return None
+    if kind in ("image", "audio", "video", "file", "document"):
+        return _media(kind, block)
+    if kind == "cache_control" or kind is None:
+        raise ValueError(f"a content block without a type: {sorted(block)}")
+    return dict(block)
+
+
+def _media(kind: str, block: Mapping[str, Any]) -> Part:
+    url, data, mime_type = _source(block)
+    if kind in ("file", "document"):
+        kind = (mime_type or "").partition("/")[0]
+        if kind not in ("image", "audio", "video"):
+            what = "PDF documents" if mime_type == "application/pdf" else f"files ({mime_type or 'no type'})"
+            raise ValueError(
+                f"vLLM takes no {what}: pass their text, or an image of each page, as text and image blocks"
+            )
+    if url is None and data is None:
+        raise ValueError(f"an {kind} block needs a 'url' or 'base64', and has only {sorted(block)}")
+    if data is not None and kind == "audio":
+        encoding = _audio_format(mime_type)
+        return _with_uuid({"type": "input_audio", "input_audio": {"data": data, "format": encoding}}, block)
+    if data is not None:
+        if not mime_type:
+            raise ValueError(f"an {kind} block with base64 data needs a 'mime_type'")
+        url = f"data:{mime_type};base64,{data}"
+    wire: Part = {"url": url}
+    detail = block.get("detail") or (block.get("extras") or {}).get("detail")
+    if detail:
+        wire["detail"] = detail
+    return _with_uuid({"type": f"{kind}_url", f"{kind}_url": wire}, block)
+
+
+def _source(block: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """URL, base64 data and type, wherever a block has them."""
+    mime_type = block.get("mime_type")
+    if isinstance(source := block.get("source"), Mapping):  # Anthropic's
+        return source.get("url"), source.get("data"), source.get("media_type") or mime_type
+    if isinstance(file := block.get("file"), Mapping):  # OpenAI's
+        head, _, data = str(file.get("file_data") or "").partition(";base64,")
+        return None, data or None, head.removeprefix("data:") or mime_type
+    if block.get("source_type") == "base64":  # LangChain's before 1.0
+        return None, block.get("data"), mime_type
+    return block.get("url"), block.get("base64"), mime_type
+
+
+def _audio_format(mime_type: str | None) -> str:
+    name = (mime_type or "audio/wav").split("/")[-1].split(";")[0].removeprefix("x-")
+    return {"mpeg": "mp3", "wave": "wav"}.get(name, name)
+
+
+def _with_uuid(part: Part, block: Mapping[str, Any]) -> Part:
+    uuid = block.get("uuid") or (block.get("extras") or {}).get("uuid")
+    return {**part, "uuid": uuid} if uuid else part

@@ -1,0 +1,151 @@
+"""Replies out as content-block events, the native source of `stream_events(version="v3")`.
+
+    message-start
+      content-block-start, content-block-delta…, content-block-finish     per block, numbered from 0
+    message-finish
+
+A block of reasoning or text ends where the other kind, or a tool call, begins. Blocks of tool calls
+stay open to the end: servers may send several at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from langchain_core.language_models import chat_model_stream
+from langchain_core.language_models._compat_bridge import finalize_tool_call_chunk
+from langchain_core.messages import UsageMetadata
+from vllm_connect.types import ChatCompletionChunk
+
+from .replies import PROVIDER, CallIndex, finish_metadata
+from .usage import usage_metadata
+
+Event = dict[str, Any]
+
+# Before langchain-core 1.7, what was known of a call so far was sent each time, not what is new.
+_SENDS_WHOLE_CALLS = not hasattr(
+    chat_model_stream.ChatModelStream, "_push_content_block_start"
+)  # its handler of starts came with the new deltas
+
+
+class EventReader:
+    """Makes events of one stream's chunks; of several answers (`n`) it reads the first.
+
+    Args:
+        message_id: of the message that the events tell of.
+        model: the name that was asked for.
+    """
+
+    def __init__(self, message_id: str | None, model: str | None) -> None:
+        self._model = model
+        self._message_id = message_id
+        self._started = False
+        self._count = 0
+        self._open: tuple[str, int, list[str]] | None = None  # kind, index and texts of the current block
+        self._calls = CallIndex()
+        self._call_blocks: dict[int, tuple[int, Event]] = {}
+        self._usage: UsageMetadata | None = None
+        self._metadata: dict[str, Any] = {"model_provider": PROVIDER}
+        self._refusal = ""
+
+    def read(self, chunk: ChatCompletionChunk) -> Iterator[Event]:
+        """The events of a chunk."""
+        if not self._started:
+            self._started = True
+            yield {
+                "event": "message-start",
+                "role": "ai",
+                "id": self._message_id or chunk.id,
+                "metadata": {"provider": PROVIDER, "model": self._model or chunk.model},
+            }
+        if chunk.usage is not None:  # of the whole stream up to here
+            self._usage = usage_metadata(chunk.usage)
+        if chunk.prompt_token_ids is not None:
+            self._metadata["prompt_token_ids"] = chunk.prompt_token_ids
+        for choice in chunk.choices:
+            if choice.index:
+                continue
+            delta = choice.delta
+            if delta.reasoning:
+                yield from self._said("reasoning", delta.reasoning)
+            if delta.content:
+                yield from self._said("text", delta.content)
+            if delta.refusal:
+                self._refusal += delta.refusal
+            if delta.tool_calls:
+                yield from self._called(delta.tool_calls)
+            if choice.logprobs is not None:
+                found = self._metadata.setdefault("logprobs", {"content": []})
+                found["content"] += choice.logprobs.model_dump(exclude_none=True).get("content") or []
+            if choice.token_ids:
+                self._metadata.setdefault("token_ids", []).extend(choice.token_ids)
+            if choice.finish_reason is not None:
+                self._metadata.update(finish_metadata(chunk, choice, self._model))
+
+    def finish(self) -> Iterator[Event]:
+        """The events at the end of the stream."""
+        if not self._started:
+            return
+        yield from self._close()
+        for index, call in self._call_blocks.values():
+            block = finalize_tool_call_chunk(
+                raw_args=call["args"],
+                id_=call["id"],
+                name=call["name"],
+                extras={},
+                finalized_type="tool_call",
+            )
+            yield {"event": "content-block-finish", "index": index, "content": block}
+        last: Event = {"event": "message-finish", "metadata": self._metadata}
+        if self._usage is not None:
+            last["usage"] = self._usage
+        if self._refusal:
+            last["additional_kwargs"] = {"refusal": self._refusal}
+        yield last
+
+    def _said(self, kind: str, text: str) -> Iterator[Event]:
+        if self._open is None or self._open[0] != kind:
+            yield from self._close()
+            self._open = (kind, self._count, [])
+            self._count += 1
+            yield {
+                "event": "content-block-start",
+                "index": self._open[1],
+                "content": {"type": kind, kind: ""},
+            }
+        self._open[2].append(text)
+        yield {
+            "event": "content-block-delta",
+            "index": self._open[1],
+            "delta": {"type": f"{kind}-delta", kind: text},
+        }
+
+    def _called(self, deltas: Any) -> Iterator[Event]:
+        yield from self._close()
+        for number, call_id, name, arguments in self._calls.read(deltas):
+            if call_id is not None:
+                block = {"type": "tool_call_chunk", "id": call_id, "name": name, "args": ""}
+                self._call_blocks[number] = (self._count, dict(block))
+                yield {"event": "content-block-start", "index": self._count, "content": block}
+                self._count += 1
+            index, call = self._call_blocks[number]
+            call["args"] += arguments
+            if _SENDS_WHOLE_CALLS:
+                yield _delta(index, {"type": "block-delta", "fields": dict(call)})
+            elif arguments:
+                yield _delta(index, {"type": "tool-call-delta", "args": arguments})
+
+    def _close(self) -> Iterator[Event]:
+        if self._open is not None:
+            kind, index, texts = self._open
+            self._open = None
+            yield {
+                "event": "content-block-finish",
+                "index": index,
+                "content": {"type": kind, kind: "".join(texts)},
+            }
+
+
+def _delta(index: int, delta: Event) -> Event:
+    return {"event": "content-block-delta", "index": index, "delta": delta}

@@ -1,0 +1,237 @@
+"""`VLLMCompletion`: vLLM's text completions as a LangChain LLM."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, closing
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseLLM, LangSmithParams
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+from pydantic import ConfigDict, Field
+from vllm_connect.types import Completion
+
+from .errors import model_errors
+from .sampling import Sampling
+from .server import Server, without_credentials
+
+_OF_CHOICE = (
+    "finish_reason",
+    "stop_reason",
+    "token_ids",
+    "prompt_token_ids",
+    "prompt_logprobs",
+)
+
+
+class VLLMCompletion(Server, Sampling, BaseLLM):
+    """Continue texts with a model on a vLLM server.
+
+        llm = VLLMCompletion(model="llama", base_url="http://localhost:8000", max_tokens=64)
+        llm.batch(["Once upon a time", "In the beginning"])     # one request
+
+    Parameters that are unset are not sent: without `max_tokens` the server generates 16.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+
+    model: str | None = None
+    """The name under which the server serves it. Default: the server's model."""
+    streaming: bool = False
+    """Whether `invoke` of one prompt streams, for callbacks that want every token."""
+    stream_usage: bool = True
+    """Whether streams end with token counts, in `generation_info["token_usage"]`."""
+    best_of: int | None = None
+    """Of so many answers the best `n`."""
+    echo: bool | None = None
+    """Return the prompt, too."""
+    suffix: str | None = None
+    """What comes after the answer, for models that fill in."""
+    logprobs: int | None = None
+    """How many alternatives per token."""
+    add_special_tokens: bool | None = None
+    """Default True."""
+    prompt_embeds: str | list[str] | None = None
+    """Base64 of a saved torch tensor; needs --enable-prompt-embeds."""
+    response_format: Mapping[str, Any] | None = None
+    """OpenAI's."""
+    custom_get_token_ids: Any = Field(default=None, exclude=True)
+    """Instead of asking the server."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "vllm-completion"
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Where a saved model is looked for."""
+        return ["langchain_vllm", "llms"]
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        params = {"model_name": self.model, **self._request(_PARAMETERS[1:], {})}
+        params.pop("extra_headers", None)  # as the other fields that may hold secrets
+        if self.base_url:
+            params["base_url"] = without_credentials(self.base_url)
+        return params
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = "vllm"
+        return params
+
+    def _generate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        if self._streams(prompts, kwargs):
+            whole: GenerationChunk | None = None
+            for chunk in self._stream(prompts[0], stop, run_manager, **kwargs):
+                whole = chunk if whole is None else whole + chunk
+            return _result_of_stream(whole)
+        with model_errors():
+            reply = self._client().completions.create(prompt=prompts, **self._call(stop, kwargs))
+        return read_completion(reply, len(prompts))
+
+    async def _agenerate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        if self._streams(prompts, kwargs):
+            whole: GenerationChunk | None = None
+            async for chunk in self._astream(prompts[0], stop, run_manager, **kwargs):
+                whole = chunk if whole is None else whole + chunk
+            return _result_of_stream(whole)
+        with model_errors():
+            reply = await self._async_client().completions.create(prompt=prompts, **self._call(stop, kwargs))
+        return read_completion(reply, len(prompts))
+
+    def _stream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[GenerationChunk]:
+        with closing(self._chunks(prompt, stop, kwargs)) as chunks:
+            for chunk in chunks:
+                if (read := read_chunk(chunk)) is not None:
+                    if run_manager:
+                        run_manager.on_llm_new_token(read.text, chunk=read)
+                    yield read
+
+    async def _astream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[GenerationChunk]:
+        async with aclosing(self._achunks(prompt, stop, kwargs)) as chunks:
+            async for chunk in chunks:
+                if (read := read_chunk(chunk)) is not None:
+                    if run_manager:
+                        await run_manager.on_llm_new_token(read.text, chunk=read)
+                    yield read
+
+    def _chunks(self, prompt: str, stop: Any, kwargs: Mapping[str, Any]) -> Any:
+        with model_errors():
+            request = self._call(stop, kwargs, stream=True)
+            with self._client().completions.create(prompt=prompt, **request) as stream:
+                yield from stream
+
+    async def _achunks(self, prompt: str, stop: Any, kwargs: Mapping[str, Any]) -> Any:
+        with model_errors():
+            request = self._call(stop, kwargs, stream=True)
+            async with await self._async_client().completions.create(prompt=prompt, **request) as stream:
+                async for chunk in stream:
+                    yield chunk
+
+    def _streams(self, prompts: list[str], given: Mapping[str, Any]) -> bool:
+        several = (given.get("n") or self.n or 1) > 1 or len(prompts) > 1
+        return self.streaming and not several
+
+    def _call(
+        self, stop: list[str] | None, kwargs: Mapping[str, Any], *, stream: bool = False
+    ) -> dict[str, Any]:
+        """Arguments of `completions.create`."""
+        given = dict(kwargs)
+        given.pop("stream", None)
+        with_usage = given.pop("stream_usage", self.stream_usage)
+        if stop is not None:
+            given["stop"] = stop
+        request = self._request(_PARAMETERS, given)
+        if stream:
+            request["stream"] = True
+            if with_usage:
+                request["stream_options"] = {"include_usage": True, **request.get("stream_options", {})}
+        return request
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """The tokens of a text, without those that begin or end a prompt, from the server's tokenizer."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)  # type: ignore[no-any-return]
+        with model_errors():
+            return self._client().tokenize(model=self.model, prompt=text, add_special_tokens=False).tokens
+
+
+def read_completion(completion: Completion, prompts: int) -> LLMResult:
+    """The answers of a completion, by prompt: choice i*n+j is answer j to prompt i."""
+    choices = sorted(completion.choices, key=lambda choice: choice.index)
+    each = max(1, len(choices) // prompts)
+    generations = [
+        [
+            Generation(text=choice.text, generation_info=_info(choice))
+            for choice in choices[start : start + each]
+        ]
+        for start in range(0, len(choices), each)
+    ]
+    output: dict[str, Any] = {"model_name": completion.model, "id": completion.id}
+    if completion.usage:
+        output["token_usage"] = completion.usage.model_dump(exclude_none=True)
+    return LLMResult(generations=generations, llm_output=output)
+
+
+def read_chunk(chunk: Completion) -> GenerationChunk | None:
+    """One chunk of a stream, which is one answer; None if there is nothing in it."""
+    choice = next((choice for choice in chunk.choices if not choice.index), None)
+    info = _info(choice) if choice else {}
+    if choice and choice.finish_reason:
+        info["model_name"] = chunk.model
+    if chunk.usage and not chunk.choices:
+        info["token_usage"] = chunk.usage.model_dump(exclude_none=True)
+    text = choice.text if choice else ""
+    return GenerationChunk(text=text, generation_info=info or None) if text or info else None
+
+
+def _info(choice: Any) -> dict[str, Any]:
+    info = {name: value for name in _OF_CHOICE if (value := getattr(choice, name)) is not None}
+    if choice.logprobs is not None:
+        info["logprobs"] = choice.logprobs.model_dump(exclude_none=True)
+    return info
+
+
+def _result_of_stream(whole: GenerationChunk | None) -> LLMResult:
+    if whole is None:
+        raise ValueError("the stream was empty")
+    info = dict(whole.generation_info or {})
+    output: dict[str, Any] = {name: info[name] for name in ("model_name", "token_usage") if name in info}
+    return LLMResult(
+        generations=[[Generation(text=whole.text, generation_info=info or None)]], llm_output=output or None
+    )
+
+
+_LOCAL = ("model", "streaming", "stream_usage", "custom_get_token_ids")
+# Fields that are parameters of a request, the model's name first.
+_PARAMETERS = (
+    "model",
+    *(name for name in Sampling.model_fields),
+    *(name for name in VLLMCompletion.__annotations__ if name not in _LOCAL and name != "model_config"),
+)

@@ -1,0 +1,55 @@
+"""Messages out as standard content blocks: what `message.content_blocks` gives, and v1 content is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.block_translators import register_translator
+
+from .replies import PROVIDER
+
+
+def message_blocks(message: AIMessage) -> list[Any]:
+    """Reasoning, text and tool calls of a whole message."""
+    blocks = _said(message, chunk=False)
+    blocks += [
+        {"type": "tool_call", "id": call["id"], "name": call["name"], "args": call["args"]}
+        for call in message.tool_calls
+    ]
+    return blocks
+
+
+def chunk_blocks(message: AIMessageChunk) -> list[Any]:
+    """Reasoning, text and pieces of tool calls of a chunk; of the last, or of the sum, whole calls.
+
+    Each kind has an index of its own, by which chunks are put together.
+    """
+    if message.chunk_position == "last":
+        return message_blocks(message)
+    blocks = _said(message, chunk=True)
+    for call in message.tool_call_chunks:
+        block = {"type": "tool_call_chunk", "id": call["id"], "name": call["name"], "args": call["args"]}
+        blocks.append({**block, "index": f"lc_tc_{call['index']}"})
+    return blocks
+
+
+def _said(message: AIMessage, *, chunk: bool) -> list[Any]:
+    if isinstance(message.content, list):  # put there by a caller
+        return [
+            {"type": "text", "text": block} if isinstance(block, str) else dict(block)
+            for block in message.content
+            if isinstance(block, str) or block.get("type") not in ("tool_call", "tool_call_chunk")
+        ]
+    blocks: list[dict[str, Any]] = []
+    if reasoning := message.additional_kwargs.get("reasoning_content"):
+        blocks.append({"type": "reasoning", "reasoning": reasoning})
+    if message.content:
+        blocks.append({"type": "text", "text": message.content})
+    if chunk:
+        for block in blocks:
+            block["index"] = "lc_rs_0" if block["type"] == "reasoning" else "lc_txt_0"
+    return blocks
+
+
+register_translator(PROVIDER, message_blocks, chunk_blocks)

@@ -1,0 +1,123 @@
+"""Embeddings, rerank and cross-encoder."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+from langchain_core.documents import Document
+
+from langchain_vllm import VLLMCrossEncoder, VLLMEmbeddings, VLLMRerank
+
+TEXTS = [f"text number {i}" for i in range(10)]
+QUERY = "What is the capital of France?"
+DOCUMENTS = [
+    Document("Cats purr.", id="d1", metadata={"source": "a"}),
+    Document("Paris is the capital of France.", id="d2", metadata={"source": "b"}),
+    Document("France is a country.", id="d3"),
+]
+
+
+@pytest.fixture(params=["sync", "async"])
+def run(request):
+    """Calls a method, or awaits its async twin."""
+
+    def call(target, name, *args, **kwargs):
+        if request.param == "sync":
+            return getattr(target, name)(*args, **kwargs)
+        return asyncio.run(getattr(target, f"a{name}")(*args, **kwargs))
+
+    return call
+
+
+def test_batches_in_order(sim, run):
+    whole = run(VLLMEmbeddings(base_url=sim.url), "embed_documents", TEXTS)
+    assert len(sim.requests) == 1
+    sim.reset()
+    batched = run(VLLMEmbeddings(base_url=sim.url, batch_size=3), "embed_documents", TEXTS)
+    assert sorted(len(request.json["input"]) for request in sim.requests) == [1, 3, 3, 3]
+    assert batched == whole
+    assert all(type(number) is float for number in batched[0])
+
+
+def test_texts_are_sent_as_they_are(sim, run):
+    embeddings = VLLMEmbeddings(model="sim-chat", base_url=sim.url, truncate_prompt_tokens=-1)
+    run(embeddings, "embed_documents", ["two\nlines", ""])
+    sent = sim.requests[-1].json
+    assert sent["input"] == ["two\nlines", ""]
+    assert sent["truncate_prompt_tokens"] == -1
+    assert "dimensions" not in sent
+
+
+def test_instructions(sim, run):
+    instructions = {"query_instruction": "query: ", "document_instruction": "passage: "}
+    embeddings = VLLMEmbeddings(base_url=sim.url, **instructions)
+    run(embeddings, "embed_query", "a")
+    assert sim.requests[-1].json["input"] == ["query: a"]
+    run(embeddings, "embed_documents", ["b", "c"])
+    assert sim.requests[-1].json["input"] == ["passage: b", "passage: c"]
+
+
+def test_nothing_to_embed(sim, run):
+    assert run(VLLMEmbeddings(base_url=sim.url), "embed_documents", []) == []
+    assert sim.requests == []
+
+
+def test_progress_bar_on_request(sim, run, monkeypatch):
+    seen = []
+
+    class Bar:
+        def __init__(self, total, unit):
+            seen.append(total)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def update(self, count):
+            seen.append(count)
+
+    module = type(sys)("tqdm.auto")
+    module.tqdm = Bar
+    monkeypatch.setitem(sys.modules, "tqdm", type(sys)("tqdm"))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", module)
+    embeddings = VLLMEmbeddings(base_url=sim.url, batch_size=4, show_progress_bar=True)
+    run(embeddings, "embed_documents", TEXTS)
+    assert seen[0] == 10
+    assert sorted(seen[1:]) == [2, 4, 4]
+
+
+def test_rerank(sim, run):
+    rerank = VLLMRerank(model="sim-chat", base_url=sim.url, top_n=2)
+    before = [document.model_copy(deep=True) for document in DOCUMENTS]
+    found = run(rerank, "compress_documents", DOCUMENTS, QUERY)
+    assert [document.id for document in found] == ["d2", "d3"]
+    assert found[0].metadata["source"] == "b"
+    scores = [document.metadata["relevance_score"] for document in found]
+    assert scores == sorted(scores, reverse=True)
+    assert before == DOCUMENTS
+    assert found[0] is not DOCUMENTS[1]
+
+
+def test_rerank_in_batches(sim, run):
+    whole = run(VLLMRerank(base_url=sim.url), "rerank", [d.page_content for d in DOCUMENTS], QUERY)
+    sim.reset()
+    batched = run(VLLMRerank(base_url=sim.url, batch_size=2), "rerank", DOCUMENTS, QUERY)
+    assert len(sim.requests) == 2
+    assert batched == whole
+    assert run(VLLMRerank(base_url=sim.url, batch_size=2), "rerank", DOCUMENTS, QUERY, top_n=1) == whole[:1]
+
+
+def test_nothing_to_rerank(sim, run):
+    assert run(VLLMRerank(base_url=sim.url), "compress_documents", [], QUERY) == []
+
+
+def test_cross_encoder(sim, run):
+    pairs = [(QUERY, document.page_content) for document in DOCUMENTS]
+    scores = run(VLLMCrossEncoder(base_url=sim.url), "score", pairs)
+    assert scores[1] == max(scores)
+    assert run(VLLMCrossEncoder(base_url=sim.url, batch_size=2), "score", pairs) == scores
+    assert run(VLLMCrossEncoder(base_url=sim.url), "score", []) == []

@@ -1,0 +1,75 @@
+"""The standard integration tests against real vLLM servers with tiny models.
+
+Each server has its model under one name; the other one that overrides need is an alias of the key.
+
+Left out, besides what the simulator's class leaves out (see integration_tests/test_standard.py):
+
+    images on TestChatVLLM        tiny-chat takes none; TestImages asks tiny-vision
+    test_audio_inputs             none of the tiny chat models hears
+    image URLs                    the server would have to reach the internet; the images go as data
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
+from langchain_tests.integration_tests import chat_models as suite
+
+from langchain_vllm import ChatVLLM, VLLMEmbeddings
+from tests.media import download
+from tests.servers import live_url
+from tests.usage import CountsDetails
+
+
+@pytest.fixture(autouse=True)
+def _no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite.httpx, "get", download)
+
+
+def keys(name: str) -> list[dict[str, Any]]:
+    return [{"name": name, "url": live_url(name), "aliases": {"tiny-alias": f"tiny-{name}"}}]
+
+
+class TestChatVLLM(CountsDetails, ChatModelIntegrationTests):
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatVLLM
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        # A tiny model does not always end what it writes into an arbitrary schema.
+        return {"model": "tiny-chat", "keys": keys("chat"), "temperature": 0, "max_tokens": 300}
+
+    model_override_value = "tiny-alias"
+    enable_vcr_tests = True  # test_stream_time: it asks the server all the same
+    supports_json_mode = True
+    supports_anthropic_inputs = True
+
+
+class TestImages(TestChatVLLM):
+    """tiny-vision, which is tiny-chat with eyes; it is asked not to think, which it does badly."""
+
+    supported_usage_metadata_details = {"invoke": [], "stream": []}  # noqa: RUF012
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        without_thinking = {"chat_template_kwargs": {"enable_thinking": False}}
+        common = {"temperature": 0, "max_tokens": 300, **without_thinking}
+        return {"model": "tiny-vision", "keys": keys("vision"), **common}
+
+    supports_image_inputs = True
+    supports_image_tool_message = True
+
+
+class TestVLLMEmbeddings(EmbeddingsIntegrationTests):
+    @property
+    def embeddings_class(self) -> type[Embeddings]:
+        return VLLMEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return {"base_url": live_url("embed")}

@@ -1,0 +1,5 @@
+"""Embeddings from vLLM servers."""
+
+from .base import VLLMEmbedding
+
+__all__ = ["VLLMEmbedding"]

@@ -1,0 +1,125 @@
+"""`VLLMEmbedding`: LlamaIndex's embedding model on vLLM servers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from pydantic import Field, PrivateAttr
+
+from llama_index.llms.vllm_connect.connection import Connection
+
+
+class VLLMEmbedding(Connection, BaseEmbedding):
+    """Embeddings from one or several vLLM servers.
+
+        from llama_index.embeddings.vllm_connect import VLLMEmbedding
+
+        embed_model = VLLMEmbedding(model_name="bge", base_url="http://localhost:8000")
+
+    Texts are sent as they are, line breaks and all, behind the instruction that the model wants.
+    """
+
+    model_name: str = Field(default="", description="The model's name. Default: the server's model.")
+    embed_batch_size: int = Field(default=32, gt=0, le=2048, description="Texts in one request.")
+    num_workers: int | None = Field(
+        default=8, gt=0, description="Most requests at once of the async methods. None: 8."
+    )
+    query_instruction: str = Field(
+        default="", description='Put before a query as it is, e.g. "query: ", with its space.'
+    )
+    text_instruction: str = Field(default="", description='Put before a text, e.g. "passage: ".')
+    dimensions: int | None = Field(default=None, description="Shorter vectors, of a Matryoshka model.")
+    truncate_prompt_tokens: int | None = Field(
+        default=None,
+        description="Keep this many tokens; -1 for the model's context. Unset: too long is an error.",
+    )
+    truncation_side: Literal["left", "right"] | None = None
+    additional_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Further parameters of `embeddings.create`."
+    )
+
+    _turns: Turns = PrivateAttr(default_factory=lambda: Turns())
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The id in serialised data."""
+        return "VLLMConnectEmbedding"
+
+    def get_query_embedding(self, query: str) -> Embedding:
+        """Embed a query."""
+        return super(VLLMEmbedding, self._for_queries()).get_query_embedding(query)
+
+    async def aget_query_embedding(self, query: str) -> Embedding:
+        """Embed a query."""
+        return await super(VLLMEmbedding, self._for_queries()).aget_query_embedding(query)
+
+    def _for_queries(self) -> VLLMEmbedding:
+        """This model, without a cache that would give a query the vector of the same words as a text."""
+        if self.embeddings_cache is None or self.query_instruction == self.text_instruction:
+            return self
+        uncached = self.model_copy(update={"embeddings_cache": None})
+        uncached._clients, uncached._turns = self._clients, self._turns
+        return uncached
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._embed([self.query_instruction + query])[0]
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return (await self._aembed([self.query_instruction + query]))[0]
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return self._embed([self.text_instruction + text for text in texts])
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return await self._aembed([self.text_instruction + text for text in texts])
+
+    def _embed(self, texts: list[str]) -> list[Embedding]:
+        return _vectors(self.client.embeddings.create(**self._params(texts)))
+
+    async def _aembed(self, texts: list[str]) -> list[Embedding]:
+        async with self._turns.of_this_loop(self.num_workers or 8):
+            return _vectors(await self.async_client.embeddings.create(**self._params(texts)))
+
+    def _params(self, texts: list[str]) -> dict[str, Any]:
+        return {
+            "input": texts,
+            "model": self.model_name or None,
+            "truncate_prompt_tokens": self.truncate_prompt_tokens,
+            "truncation_side": self.truncation_side,
+            **({} if self.dimensions is None else {"dimensions": self.dimensions}),
+            **self.additional_kwargs,
+        }
+
+
+def _vectors(response: Any) -> list[Embedding]:
+    return [item.embedding for item in response.data]
+
+
+class Turns:
+    """Lets only so many tasks of an event loop go on at once; neither copied nor pickled with its owner.
+
+    LlamaIndex itself would start the requests of all batches together.
+    """
+
+    def __init__(self) -> None:
+        self._semaphores: WeakKeyDictionary[Any, tuple[int, asyncio.Semaphore]] = WeakKeyDictionary()
+
+    def __reduce__(self) -> tuple[type[Turns], tuple[()]]:
+        return Turns, ()
+
+    def of_this_loop(self, most: int) -> asyncio.Semaphore:
+        """What the tasks of the running loop have to wait for."""
+        loop = asyncio.get_running_loop()
+        made = self._semaphores.get(loop)
+        if made is None or made[0] != most:
+            made = self._semaphores[loop] = (most, asyncio.Semaphore(most))
+        return made[1]

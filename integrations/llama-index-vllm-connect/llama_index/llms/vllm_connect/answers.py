@@ -1,0 +1,219 @@
+"""vLLM's answers in, LlamaIndex's responses out: whole ones, and streams chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    LogProb,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+)
+
+from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Completion
+
+from .tools import CallsSoFar, call_block
+
+Json = dict[str, Any]
+
+
+def chat_response(completion: ChatCompletion) -> ChatResponse:
+    """A chat completion as a response; `raw` is all of it, as plain data."""
+    choice = completion.choices[0]
+    usage = completion.usage
+    calls = [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.function.name, "arguments": call.function.arguments},
+        }
+        for call in choice.message.tool_calls or ()
+        if call.type == "function"
+    ]
+    return ChatResponse(
+        message=_message(choice.message.reasoning, choice.message.content, calls, usage),
+        raw=completion.model_dump(warnings=False),
+        logprobs=_logprobs(choice.logprobs),
+        additional_kwargs=_facts(usage, choice.finish_reason, choice.stop_reason),
+    )
+
+
+def completion_response(completion: Completion) -> CompletionResponse:
+    """A text completion as a response."""
+    choice = completion.choices[0]
+    return CompletionResponse(
+        text=choice.text,
+        raw=completion.model_dump(warnings=False),
+        logprobs=_text_logprobs(choice.logprobs),
+        additional_kwargs=_facts(completion.usage, choice.finish_reason, choice.stop_reason),
+    )
+
+
+class ChatSoFar:
+    """A streamed chat completion: chunks in, responses with everything so far out."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._reasoning = ""
+        self._calls = CallsSoFar()
+        self._finish_reason: str | None = None
+        self._stop_reason: int | str | None = None
+
+    def feed(self, chunk: ChatCompletionChunk) -> ChatResponse | None:
+        """The response so far; None if the chunk adds nothing."""
+        choice = chunk.choices[0] if chunk.choices else None
+        if choice is None:
+            if chunk.usage is None:
+                return None
+            return self._response(chunk, "", None, None)
+        if choice.index:
+            return None
+        delta = choice.delta
+        text, thought = delta.content or "", delta.reasoning
+        if delta.tool_calls:
+            self._calls.feed(delta.tool_calls)
+        elif not (text or thought or choice.finish_reason or choice.logprobs):
+            return None
+        self._text += text
+        if thought:
+            self._reasoning += thought
+        if choice.finish_reason:
+            self._finish_reason, self._stop_reason = choice.finish_reason, choice.stop_reason
+        return self._response(chunk, text, thought, choice.logprobs)
+
+    def _response(
+        self, chunk: ChatCompletionChunk, text: str, thought: str | None, logprobs: Any
+    ) -> ChatResponse:
+        calls = self._calls.listed() if self._calls else []
+        facts = _facts(chunk.usage, self._finish_reason, self._stop_reason)
+        if thought:
+            facts["thinking_delta"] = thought
+        return ChatResponse(
+            message=_message(self._reasoning, self._text, calls, chunk.usage),
+            delta=text,
+            raw=_raw_chunk(chunk, text, thought),
+            logprobs=_logprobs(logprobs) if logprobs else None,
+            additional_kwargs=facts,
+        )
+
+
+class TextSoFar:
+    """A streamed text completion: chunks in, responses with everything so far out."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._finish_reason: str | None = None
+        self._stop_reason: int | str | None = None
+
+    def feed(self, chunk: Completion) -> CompletionResponse | None:
+        """The response so far; None if the chunk adds nothing."""
+        choice = chunk.choices[0] if chunk.choices else None
+        if (choice is None and chunk.usage is None) or (choice is not None and choice.index):
+            return None
+        delta = choice.text if choice else ""
+        self._text += delta
+        if choice and choice.finish_reason:
+            self._finish_reason, self._stop_reason = choice.finish_reason, choice.stop_reason
+        raw: Json = {"id": chunk.id, "object": chunk.object, "created": chunk.created, "model": chunk.model}
+        raw["choices"] = []
+        if choice:
+            told = {"index": 0, "text": delta, "finish_reason": choice.finish_reason}
+            raw["choices"].append({**told, "stop_reason": choice.stop_reason})
+        raw["usage"] = chunk.usage.model_dump(warnings=False) if chunk.usage else None
+        return CompletionResponse(
+            text=self._text,
+            delta=delta,
+            raw=raw,
+            logprobs=_text_logprobs(choice.logprobs) if choice else None,
+            additional_kwargs=_facts(chunk.usage, self._finish_reason, self._stop_reason),
+        )
+
+
+def _message(reasoning: str | None, text: str | None, calls: list[Json], usage: Any) -> ChatMessage:
+    """An assistant's message: one block of thinking, one of text, one for each call."""
+    blocks: list[Any] = []
+    if reasoning:
+        details = usage and usage.completion_tokens_details
+        blocks.append(ThinkingBlock(content=reasoning, num_tokens=details and details.reasoning_tokens))
+    if text or not calls:
+        blocks.append(TextBlock(text=text or ""))
+    if not calls:
+        return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
+    blocks += map(call_block, calls)
+    # Core recognises streamed structured outputs, and chat engines their calls, by these.
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs={"tool_calls": calls})
+
+
+def _facts(usage: Any, finish_reason: str | None, stop_reason: int | str | None) -> Json:
+    facts: Json = {}
+    if usage:
+        facts = {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens,
+        }
+    if finish_reason:
+        facts["finish_reason"] = finish_reason
+    if stop_reason is not None:
+        facts["stop_reason"] = stop_reason
+    return facts
+
+
+def _raw_chunk(chunk: ChatCompletionChunk, text: str, thought: str | None) -> Json:
+    """A chunk as plain data, by hand: pydantic's own way costs as much as all the rest together."""
+    raw: Json = {
+        "id": chunk.id,
+        "object": chunk.object,
+        "created": chunk.created,
+        "model": chunk.model,
+        "choices": [],
+        "usage": chunk.usage.model_dump(warnings=False) if chunk.usage else None,
+    }
+    if chunk.choices:
+        choice = chunk.choices[0]
+        delta: Json = {"role": choice.delta.role, "content": text}
+        if thought:
+            delta["reasoning"] = thought
+        if choice.delta.tool_calls:
+            delta["tool_calls"] = [call.model_dump(warnings=False) for call in choice.delta.tool_calls]
+        told: Json = {"index": choice.index, "delta": delta, "finish_reason": choice.finish_reason}
+        for name in ("stop_reason", "token_ids"):
+            if (value := getattr(choice, name)) is not None:
+                told[name] = value
+        raw["choices"].append(told)
+    return raw
+
+
+def _logprobs(logprobs: Any) -> list[list[LogProb]] | None:
+    """For each token the likeliest ones, or itself if no alternatives were asked for."""
+    if logprobs is None or logprobs.content is None:
+        return None
+    return [
+        [
+            LogProb(token=each.token, logprob=each.logprob, bytes=each.bytes or [])
+            for each in (token.top_logprobs or [token])
+        ]
+        for token in logprobs.content
+    ]
+
+
+def _text_logprobs(logprobs: Any) -> list[list[LogProb]] | None:
+    """The same from /v1/completions, which tells them otherwise."""
+    if logprobs is None or not logprobs.tokens:
+        return None
+    tops = logprobs.top_logprobs or [None] * len(logprobs.tokens)
+    read = []
+    for token, own, top in zip(logprobs.tokens, logprobs.token_logprobs, tops, strict=False):
+        told = top or {token: own}
+        read.append(
+            [
+                LogProb(token=text, logprob=value, bytes=list(text.encode()))
+                for text, value in told.items()
+                if value is not None
+            ]
+        )
+    return read

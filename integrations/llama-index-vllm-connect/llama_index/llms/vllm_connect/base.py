@@ -1,0 +1,378 @@
+"""`VLLM`: LlamaIndex's LLM on vLLM servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from llama_index.core.base.llms.generic_utils import (
+    astream_chat_response_to_completion_response,
+    astream_completion_response_to_chat_response,
+    chat_response_to_completion_response,
+    completion_response_to_chat_response,
+    prompt_to_messages,
+    stream_chat_response_to_completion_response,
+    stream_completion_response_to_chat_response,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.llm import ToolSelection
+from pydantic import Field, PrivateAttr
+
+from .answers import ChatSoFar, TextSoFar, chat_response, completion_response
+from .connection import Connection
+from .messages import ReasoningField, wire_messages
+from .options import GenerationOptions
+from .served import Inquiry, Served
+from .structured import StructuredPrediction
+from .tokens import VLLMTokenizer
+from .tools import keep_first_call, selections, wire_choice, wire_tool
+
+if TYPE_CHECKING:
+    from llama_index.core.tools.types import BaseTool
+
+
+class VLLM(GenerationOptions, Connection, StructuredPrediction):
+    """An LLM on one or several vLLM servers.
+
+        from llama_index.llms.vllm_connect import VLLM
+
+        llm = VLLM(model="llama", base_url="http://localhost:8000")
+        print(llm.complete("Is the sky blue?"))
+
+    Parameters of single calls, `llm.chat(messages, top_k=20)`, are those of
+    `vllm_connect.VLLM.chat.completions.create`; unknown ones are refused.
+
+    Errors are those of `vllm_connect`. What is worth another attempt is tried again by the client, and by
+    nobody else.
+    """
+
+    model: str | None = Field(default=None, description="The model's name. Default: the server's model.")
+    mode: Literal["chat", "completion"] = Field(
+        default="chat",
+        description="'chat' speaks through the model's chat template; 'completion' continues texts, "
+        "for base models, which have no template.",
+    )
+    context_window: int | None = Field(
+        default=None, gt=0, description="Tokens of prompt and answer together. Default: what the server says."
+    )
+    is_function_calling_model: bool = Field(
+        default=True, description="Set False for a server without tool parser (--enable-auto-tool-choice)."
+    )
+    strict: bool | None = Field(
+        default=None, description="Whether the server holds tool arguments to the tool's schema."
+    )
+    reasoning_field: ReasoningField | None = Field(
+        default="reasoning",
+        description="Under which name reasoning goes back to the server, whose chat template decides what "
+        "it shows to the model: 'reasoning_content' for vLLM before 0.12; None to leave it out.",
+    )
+
+    _inquiry: Inquiry = PrivateAttr(default_factory=Inquiry)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The id in serialised data."""
+        return "VLLMConnect_llm"
+
+    # What it is
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex wants to know.
+
+        The context and the default model's name come from the server, which is asked once. Where an event
+        loop is running, the answer is not waited for: until it is there, a context of 3900 tokens is
+        assumed. `aload_metadata` waits for it; `context_window` needs no answer.
+        """
+        served = self._inquiry.known(self.client, self.model)
+        if served is None and (self.context_window is None or self.model is None):
+            if _loop_is_running():
+                self._inquiry.ask_in_background(self.client, self.model)
+            else:
+                served = self._inquiry.ask(self.client, self.model)
+        return self._metadata(served)
+
+    async def aload_metadata(self) -> LLMMetadata:
+        """Ask the server for what `metadata` tells, without blocking the event loop."""
+        return self._metadata(await self._inquiry.aask(self.async_client, self.model))
+
+    def to_payload(self) -> dict[str, Any]:
+        """What events tell of this LLM: what is known without asking."""
+        metadata = self._metadata(self._inquiry.known(self.client, self.model))
+        return {"class_name": self.class_name(), **metadata.model_dump()}
+
+    def _metadata(self, served: Served | None) -> LLMMetadata:
+        served = served or Served()
+        window = self.context_window or served.context_window or DEFAULT_CONTEXT_WINDOW
+        return LLMMetadata(
+            context_window=window,
+            num_output=self.max_tokens or min(DEFAULT_NUM_OUTPUTS, window // 4),
+            is_chat_model=self.mode == "chat",
+            is_function_calling_model=self.mode == "chat" and self.is_function_calling_model,
+            model_name=self.model or served.name or "unknown",
+        )
+
+    # Chat
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation."""
+        return self._chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Answer a conversation piece by piece; close the generator to stop the server."""
+        return self._stream_chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation."""
+        return await self._achat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Answer a conversation piece by piece; close the generator to stop the server."""
+        return await self._astream_chat(messages, **kwargs)
+
+    # Completion
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answer a prompt, or continue it in mode 'completion'."""
+        if self.mode == "chat":
+            return chat_response_to_completion_response(self._chat(prompt_to_messages(prompt), **kwargs))
+        return self._complete(self._formatted(prompt, formatted), **kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Answer or continue a prompt piece by piece; close the generator to stop the server."""
+        if self.mode == "chat":
+            stream = self._stream_chat(prompt_to_messages(prompt), **kwargs)
+            return stream_chat_response_to_completion_response(stream)
+        return self._stream_complete(self._formatted(prompt, formatted), **kwargs)
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answer a prompt, or continue it in mode 'completion'."""
+        if self.mode == "chat":
+            response = await self._achat(prompt_to_messages(prompt), **kwargs)
+            return chat_response_to_completion_response(response)
+        return await self._acomplete(self._formatted(prompt, formatted), **kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        """Answer or continue a prompt piece by piece; close the generator to stop the server."""
+        if self.mode == "chat":
+            stream = await self._astream_chat(prompt_to_messages(prompt), **kwargs)
+            return astream_chat_response_to_completion_response(stream)
+        return await self._astream_complete(self._formatted(prompt, formatted), **kwargs)
+
+    # The requests
+
+    def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        if self.mode == "completion":
+            return completion_response_to_chat_response(self._complete(self._as_prompt(messages), **kwargs))
+        return chat_response(self.client.chat.completions.create(**self._chat_params(messages, kwargs)))
+
+    async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        if self.mode == "completion":
+            return completion_response_to_chat_response(
+                await self._acomplete(self._as_prompt(messages), **kwargs)
+            )
+        params = self._chat_params(messages, kwargs)
+        return chat_response(await self.async_client.chat.completions.create(**params))
+
+    def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        if self.mode == "completion":
+            return stream_completion_response_to_chat_response(
+                self._stream_complete(self._as_prompt(messages), **kwargs)
+            )
+        params = self._chat_params(messages, kwargs, stream=True)
+        return _stream(self.client.chat.completions.create(**params), ChatSoFar().feed)
+
+    async def _astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        if self.mode == "completion":
+            return astream_completion_response_to_chat_response(
+                await self._astream_complete(self._as_prompt(messages), **kwargs)
+            )
+        params = self._chat_params(messages, kwargs, stream=True)
+        return _astream(await self.async_client.chat.completions.create(**params), ChatSoFar().feed)
+
+    def _complete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
+        return completion_response(self.client.completions.create(**self._text_params(prompt, kwargs)))
+
+    async def _acomplete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
+        params = self._text_params(prompt, kwargs)
+        return completion_response(await self.async_client.completions.create(**params))
+
+    def _stream_complete(self, prompt: str, **kwargs: Any) -> CompletionResponseGen:
+        params = self._text_params(prompt, kwargs, stream=True)
+        return _stream(self.client.completions.create(**params), TextSoFar().feed)
+
+    async def _astream_complete(self, prompt: str, **kwargs: Any) -> CompletionResponseAsyncGen:
+        params = self._text_params(prompt, kwargs, stream=True)
+        return _astream(await self.async_client.completions.create(**params), TextSoFar().feed)
+
+    def _chat_params(
+        self, messages: Sequence[ChatMessage], given: dict[str, Any], stream: bool = False
+    ) -> dict[str, Any]:
+        params = self.generation_params(given, "chat")
+        params["messages"] = wire_messages(messages, self.reasoning_field)
+        return self._with_model(params, stream)
+
+    def _text_params(self, prompt: str, given: dict[str, Any], stream: bool = False) -> dict[str, Any]:
+        params = self.generation_params(given, "completion")
+        params["prompt"] = prompt
+        if params.get("max_tokens") is None:
+            params["max_tokens"] = self._metadata(self._inquiry.known(self.client, self.model)).num_output
+        return self._with_model(params, stream)
+
+    def _with_model(self, params: dict[str, Any], stream: bool) -> dict[str, Any]:
+        params.setdefault("model", self.model)
+        if stream:
+            params["stream"] = True
+            params.setdefault("stream_options", {"include_usage": True})
+        return params
+
+    def _as_prompt(self, messages: Sequence[ChatMessage]) -> str:
+        assert self.messages_to_prompt is not None
+        return self.messages_to_prompt(messages)
+
+    def _formatted(self, prompt: str, formatted: bool) -> str:
+        assert self.completion_to_prompt is not None
+        return prompt if formatted else self.completion_to_prompt(prompt)
+
+    # Tools
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        messages = list(chat_history or ())
+        if isinstance(user_msg, str):
+            user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
+        if user_msg is not None:
+            messages.append(user_msg)
+        if not tools:
+            return {"messages": messages, **kwargs}
+        strict = self.strict if strict is None else strict
+        return {
+            "messages": messages,
+            "tools": [wire_tool(tool, strict) for tool in tools],
+            "tool_choice": wire_choice(tool_choice, tool_required),
+            "parallel_tool_calls": allow_parallel_tool_calls,
+            **kwargs,
+        }
+
+    def _validate_chat_with_tools_response(
+        self,
+        response: ChatResponse,
+        tools: Sequence[BaseTool],
+        allow_parallel_tool_calls: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        if not allow_parallel_tool_calls:
+            keep_first_call(response)
+        return response
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The tools that a response calls.
+
+        Args:
+            response: A response, or one of a stream, whose last call may still lack arguments.
+            error_on_no_tool_call: Whether to insist on a call.
+            kwargs: Ignored.
+
+        Raises:
+            ValueError: There is no call.
+        """
+        calls = selections(response)
+        if error_on_no_tool_call and not calls:
+            raise ValueError("Expected at least one tool call, but got 0 tool calls.")
+        return calls
+
+    # Tokens
+
+    @property
+    def tokenizer(self) -> VLLMTokenizer:
+        """The served model's tokenizer, for `Settings.tokenizer`."""
+        return VLLMTokenizer(self)
+
+    def count_tokens(self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> int:
+        """Count the tokens of a prompt, as the server counts them for its usage.
+
+        Args:
+            prompt: A conversation, or in mode 'chat' what the user says; in mode 'completion' a text.
+            tools: The tools that go with it.
+        """
+        return self.client.tokenize(**self._tokenize_params(prompt, tools)).count
+
+    async def acount_tokens(self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> int:
+        """Count the tokens of a prompt; see `count_tokens`."""
+        return (await self.async_client.tokenize(**self._tokenize_params(prompt, tools))).count
+
+    def _tokenize_params(
+        self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool]
+    ) -> dict[str, Any]:
+        if self.mode == "completion":
+            text = prompt if isinstance(prompt, str) else self._as_prompt(prompt)
+            return {"model": self.model, "prompt": text}
+        messages = prompt_to_messages(prompt) if isinstance(prompt, str) else prompt
+        template = self.generation_params({}, "chat").get("chat_template_kwargs")
+        return {
+            "model": self.model,
+            "messages": wire_messages(messages, self.reasoning_field),
+            "tools": [wire_tool(tool, self.strict) for tool in tools] or None,
+            "chat_template_kwargs": template,
+        }
+
+
+def _stream(stream: Any, feed: Callable[[Any], Any]) -> Generator[Any, None, None]:
+    try:
+        for chunk in stream:
+            if (response := feed(chunk)) is not None:
+                yield response
+    finally:
+        stream.close()
+
+
+async def _astream(stream: Any, feed: Callable[[Any], Any]) -> AsyncGenerator[Any, None]:
+    try:
+        async for chunk in stream:
+            if (response := feed(chunk)) is not None:
+                yield response
+    finally:
+        await stream.close()
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

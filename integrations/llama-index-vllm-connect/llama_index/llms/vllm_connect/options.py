@@ -1,0 +1,115 @@
+"""How to generate: the fields of the LLM that become parameters of every request.
+
+A field that is not set is not sent, so that the model's own generation_config.json holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class GenerationOptions(BaseModel):
+    """Parameters of generation, under vLLM's names."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    temperature: float | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Most tokens of an answer, reasoning included. Unset: up to the model's context; "
+        "in mode 'completion' what `metadata.num_output` says, since vLLM would stop after 16.",
+    )
+    min_tokens: int | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    length_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    stop_token_ids: list[int] | None = None
+    include_stop_str_in_output: bool | None = None
+    ignore_eos: bool | None = None
+    skip_special_tokens: bool | None = None
+    bad_words: list[str] | None = None
+    allowed_token_ids: list[int] | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = Field(default=None, description="Tell the probability of every token.")
+    top_logprobs: int | None = Field(default=None, description="And of this many alternatives.")
+    prompt_logprobs: int | None = Field(default=None, description="Not with streams.")
+    truncate_prompt_tokens: int | None = Field(
+        default=None, description="Keep this many tokens of the prompt; -1 for the model's context."
+    )
+    structured_outputs: dict[str, Any] | None = Field(
+        default=None,
+        description='One constraint: {"choice": […]}, {"regex": …}, {"json": …}, {"grammar": …}, '
+        '{"structural_tag": …}.',
+    )
+    enable_thinking: bool | None = Field(
+        default=None, description="Whether the model thinks, where its chat template knows that switch."
+    )
+    reasoning_effort: str | None = None
+    thinking_token_budget: int | None = Field(default=None, description="-1 for no limit.")
+    include_reasoning: bool | None = Field(default=None, description="False hides the reasoning.")
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        default=None, description="What the model's chat template takes beyond messages and tools."
+    )
+    mm_processor_kwargs: dict[str, Any] | None = None
+    priority: int | None = Field(default=None, description="Lower is sooner.")
+    cache_salt: str | None = None
+    vllm_xargs: dict[str, Any] | None = None
+    kv_transfer_params: dict[str, Any] | None = None
+    additional_kwargs: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Any further parameters of every request; what only your server knows goes into "
+        '{"extra_body": {…}}.',
+    )
+
+    def generation_params(
+        self, given: Mapping[str, Any], mode: Literal["chat", "completion"]
+    ) -> dict[str, Any]:
+        """The parameters of a request.
+
+        Args:
+            given: those of this very call, which win over the fields.
+            mode: which operation they are for.
+        """
+        params = {name: value for name in _SENT if (value := getattr(self, name)) is not None}
+        params |= self.additional_kwargs
+        params |= given
+        for name in ("extra_body", "chat_template_kwargs"):
+            merged: dict[str, Any] = {}
+            for part in (getattr(self, name, None), self.additional_kwargs.get(name), given.get(name)):
+                merged |= part or {}
+            if merged:
+                params[name] = merged
+        thinking = params.pop("enable_thinking", None)
+        if thinking is not None:
+            # Where both say something, the call's own word counts, and the template's own name before ours.
+            here = given.get("chat_template_kwargs") or {}
+            if "enable_thinking" not in here:
+                params["chat_template_kwargs"] = {
+                    **params.get("chat_template_kwargs", {}),
+                    "enable_thinking": thinking,
+                }
+        if mode == "completion":
+            _count_logprobs(params)
+        return params
+
+
+def _count_logprobs(params: dict[str, Any]) -> None:
+    """/v1/completions knows only how many alternatives are wanted."""
+    alternatives = params.pop("top_logprobs", None)
+    if params.get("logprobs") is True:
+        params["logprobs"] = alternatives or 0
+    elif params.get("logprobs") is False:
+        del params["logprobs"]
+
+
+_SENT = tuple(name for name in GenerationOptions.model_fields if name != "additional_kwargs")

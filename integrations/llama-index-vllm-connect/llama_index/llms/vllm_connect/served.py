@@ -1,0 +1,113 @@
+"""What the server says of its model: its name and its context, asked once."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vllm_connect import VLLM, AsyncVLLM, Key, VLLMError
+from vllm_connect.types import Model
+
+_logger = logging.getLogger(__name__)
+
+_PATIENCE = 10.0  # seconds
+_ASK_AGAIN_AFTER = 30.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """A served model.
+
+    Attributes:
+        name: What the server calls it; None if it was not found.
+        context_window: Tokens of prompt and answer together; None if the server does not say.
+    """
+
+    name: str | None = None
+    context_window: int | None = None
+
+
+def find(models: Sequence[Model], wanted: str | None, keys: Iterable[Key]) -> Served:
+    """Look up a model in the list of models.
+
+    Args:
+        models: The list.
+        wanted: The name that is asked for; None for whatever is served.
+        keys: The servers, whose aliases count.
+    """
+    bases = [model for model in models if not model.parent] or list(models)
+    if wanted is not None:
+        name = wanted.removeprefix("vllm/")
+        names = {name, *(key.aliases.get(name, name) for key in keys)}
+        found = [model for model in models if model.id in names]
+        bases = found or bases
+    windows = [model.max_model_len for model in bases if model.max_model_len]
+    return Served(
+        name=wanted or (bases[0].id if bases else None), context_window=min(windows) if windows else None
+    )
+
+
+class Inquiry:
+    """Asks for the served model and remembers the answer; neither copied nor pickled with its owner."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._keys: Sequence[Key] = ()
+        self._answers: dict[str | None, Served] = {}
+        self._failed_at = -math.inf
+        self._thread: threading.Thread | None = None
+
+    def __reduce__(self) -> tuple[type[Inquiry], tuple[()]]:
+        return Inquiry, ()
+
+    def known(self, client: VLLM | AsyncVLLM, model: str | None) -> Served | None:
+        """What is known already, of these very servers."""
+        if self._keys != client.keys:
+            self._keys, self._answers, self._failed_at = client.keys, {}, -math.inf
+        return self._answers.get(model)
+
+    def ask(self, client: VLLM, model: str | None) -> Served:
+        """Ask the server, unless it is known or the server did not answer just now."""
+        with self._lock:
+            if known := self.known(client, model):
+                return known
+            if time.monotonic() - self._failed_at < _ASK_AGAIN_AFTER:
+                return Served(model)
+            try:
+                page = client.with_options(max_retries=0, timeout=_PATIENCE).models.list()
+            except VLLMError as error:
+                return self._failed(error, model)
+            return self._remember(find(page.data, model, client.keys), model)
+
+    async def aask(self, client: AsyncVLLM, model: str | None) -> Served:
+        """Ask without blocking the event loop."""
+        if known := self.known(client, model):
+            return known
+        try:
+            page = await client.with_options(max_retries=0, timeout=_PATIENCE).models.list()
+        except VLLMError as error:
+            return self._failed(error, model)
+        return self._remember(find(page.data, model, client.keys), model)
+
+    def ask_in_background(self, client: VLLM, model: str | None) -> None:
+        """Ask in a thread; the answer will be known later."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self.ask, args=(client, model), name="vllm-served-model", daemon=True
+            )
+            self._thread.start()
+
+    def _remember(self, served: Served, model: str | None) -> Served:
+        if served.context_window is None:
+            _logger.warning("The server does not tell its context: set context_window=")
+        self._answers[model] = served
+        return served
+
+    def _failed(self, error: VLLMError, model: str | None) -> Served:
+        self._failed_at = time.monotonic()
+        _logger.warning("The server's models are not known, so a default context is assumed: %s", error)
+        return Served(model)

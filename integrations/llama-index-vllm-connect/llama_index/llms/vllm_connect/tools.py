@@ -1,0 +1,140 @@
+"""Tools and tool calls, out and in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.llms.utils import parse_partial_json
+from pydantic import BaseModel
+from pydantic_core import from_json
+
+if TYPE_CHECKING:
+    from llama_index.core.tools.types import BaseTool
+
+Json = dict[str, Any]
+
+_CHOICES = ("auto", "none", "required")
+
+
+def wire_tool(tool: BaseTool, strict: bool | None) -> Json:
+    """A tool as a request describes it.
+
+    Args:
+        tool: The tool.
+        strict: Whether the server shall hold its arguments to the schema; None says nothing about it.
+    """
+    wire: Json = tool.metadata.to_openai_tool(skip_length_check=True)
+    if strict is not None:
+        wire["function"]["strict"] = strict
+    return wire
+
+
+def wire_choice(choice: str | Mapping[str, Any] | None, required: bool) -> str | Mapping[str, Any]:
+    """Which tool to call: a mode, or one tool by its name."""
+    if choice is None:
+        return "required" if required else "auto"
+    if isinstance(choice, str) and choice not in _CHOICES:
+        return {"type": "function", "function": {"name": choice}}
+    return choice
+
+
+def wire_calls(message: ChatMessage) -> list[Json]:
+    """The calls of an assistant's message, be they blocks or, as of old, in its `additional_kwargs`."""
+    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    if blocks:
+        return [_wire_call(block.tool_call_id, block.tool_name, block.tool_kwargs) for block in blocks]
+    calls = []
+    for call in message.additional_kwargs.get("tool_calls") or ():
+        call = call.model_dump() if isinstance(call, BaseModel) else call
+        function = call.get("function") or {}
+        calls.append(_wire_call(call.get("id"), function.get("name"), function.get("arguments")))
+    return calls
+
+
+def _wire_call(id: str | None, name: str | None, arguments: Any) -> Json:
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+    return {"id": id or "", "type": "function", "function": {"name": name, "arguments": text or "{}"}}
+
+
+def call_block(call: Json) -> ToolCallBlock:
+    """A call as a block; its arguments stay the text that the model wrote, and that it will see again."""
+    function = call["function"]
+    return ToolCallBlock(
+        tool_call_id=call["id"], tool_name=function["name"], tool_kwargs=function["arguments"]
+    )
+
+
+def selections(response: ChatResponse) -> list[ToolSelection]:
+    """The calls of a response, finished or still being streamed."""
+    return [
+        ToolSelection(
+            tool_id=block.tool_call_id or "",
+            tool_name=block.tool_name,
+            tool_kwargs=_arguments(block.tool_kwargs),
+        )
+        for block in response.message.blocks
+        if isinstance(block, ToolCallBlock)
+    ]
+
+
+def _arguments(given: Json | str) -> Json:
+    """Arguments as far as they are there; {} if they are no object."""
+    read = _read(given) if isinstance(given, str) else given
+    return read if isinstance(read, dict) else {}
+
+
+def _read(text: str) -> Any:
+    try:
+        return from_json(text, allow_partial="trailing-strings")
+    except ValueError:
+        pass
+    try:  # not quite JSON, such as a line break within a string
+        return parse_partial_json(text)
+    except ValueError:
+        return None
+
+
+def keep_first_call(response: ChatResponse) -> None:
+    """Drop all calls but the first."""
+    message = response.message
+    calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    message.blocks = [block for block in message.blocks if block not in calls[1:]]
+    if listed := message.additional_kwargs.get("tool_calls"):
+        message.additional_kwargs["tool_calls"] = listed[:1]
+
+
+class CallsSoFar:
+    """Puts together the calls of a stream, however their pieces are spread over its chunks."""
+
+    def __init__(self) -> None:
+        self._calls: list[Json] = []
+        self._place: dict[int, int] = {}  # index on the wire -> position here
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def feed(self, deltas: Sequence[Any]) -> None:
+        """Take the `tool_calls` of a chunk."""
+        for delta in deltas:
+            function = delta.function
+            name = function.name if function else None
+            place = self._place.get(delta.index)
+            if place is None or (name and delta.id and delta.id != self._calls[place]["id"]):
+                # Some parsers number every call 0; a new id with a name is a new call.
+                place = self._place[delta.index] = len(self._calls)
+                self._calls.append(
+                    {"id": delta.id, "type": "function", "function": {"name": "", "arguments": ""}}
+                )
+                self._calls[place]["function"]["name"] = name or ""
+            elif name and not self._calls[place]["function"]["name"]:
+                self._calls[place]["function"]["name"] = name
+            if function and function.arguments:
+                self._calls[place]["function"]["arguments"] += function.arguments
+
+    def listed(self) -> list[Json]:
+        """The calls so far, as copies."""
+        return [{**call, "function": dict(call["function"])} for call in self._calls]

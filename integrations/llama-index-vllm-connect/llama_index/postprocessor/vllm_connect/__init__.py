@@ -1,0 +1,5 @@
+"""Reranking by vLLM servers."""
+
+from .base import VLLMRerank
+
+__all__ = ["VLLMRerank"]

@@ -1,0 +1,131 @@
+"""`VLLMRerank`: LlamaIndex's reranker on vLLM servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from pydantic import Field
+
+from llama_index.llms.vllm_connect.connection import Connection
+
+dispatcher = get_dispatcher(__name__)
+
+
+class VLLMRerank(Connection, BaseNodePostprocessor):
+    """Keeps the nodes that are most relevant to the query, as a model on vLLM servers judges them.
+
+        from llama_index.postprocessor.vllm_connect import VLLMRerank
+
+        reranker = VLLMRerank(model="bge-reranker", base_url="http://localhost:8000", top_n=3)
+        index.as_query_engine(similarity_top_k=20, node_postprocessors=[reranker])
+
+    The nodes that are given stay as they are.
+    """
+
+    model: str | None = Field(default=None, description="The model's name. Default: the server's model.")
+    top_n: int = Field(default=5, gt=0, description="How many nodes to keep.")
+    keep_retrieval_score: bool = Field(
+        default=False, description='Note the score before in the metadata, as "retrieval_score".'
+    )
+    batch_size: int = Field(
+        default=256, gt=0, description="Most nodes in one request; scores do not depend on the company."
+    )
+    instruction: str | None = Field(default=None, description="For models that take one.")
+    truncate_prompt_tokens: int | None = Field(
+        default=None,
+        description="Keep this many tokens; -1 for the model's context. Unset: too long is an error.",
+    )
+    additional_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Further parameters of `rerank.create`."
+    )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The id in serialised data."""
+        return "VLLMConnectRerank"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        query = _checked(query_bundle)
+        if not nodes:
+            return []
+        with self._told(nodes, query) as ranked:
+            answers = [self.client.rerank.create(**params) for params in self._requests(nodes, query)]
+            ranked += self._ranked(nodes, answers)
+        return ranked
+
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        query = _checked(query_bundle)
+        if not nodes:
+            return []
+        with self._told(nodes, query) as ranked:
+            requests = self._requests(nodes, query)
+            create = self.async_client.rerank.create
+            ranked += self._ranked(nodes, await asyncio.gather(*(create(**params) for params in requests)))
+        return ranked
+
+    def _requests(self, nodes: Sequence[NodeWithScore], query: QueryBundle) -> list[dict[str, Any]]:
+        texts = [node.node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
+        batches = [texts[start : start + self.batch_size] for start in range(0, len(texts), self.batch_size)]
+        return [
+            {
+                "query": query.query_str,
+                "documents": batch,
+                "model": self.model,
+                "top_n": min(self.top_n, len(batch)),
+                "instruction": self.instruction,
+                "truncate_prompt_tokens": self.truncate_prompt_tokens,
+                **self.additional_kwargs,
+            }
+            for batch in batches
+        ]
+
+    def _ranked(self, nodes: Sequence[NodeWithScore], answers: Sequence[Any]) -> list[NodeWithScore]:
+        """New nodes by falling relevance."""
+        scored = [
+            (result.relevance_score, nodes[number * self.batch_size + result.index])
+            for number, answer in enumerate(answers)
+            for result in answer.results
+        ]
+        scored.sort(key=lambda pair: -pair[0])
+        return [self._scored(node, score) for score, node in scored[: self.top_n]]
+
+    def _scored(self, node: NodeWithScore, score: float) -> NodeWithScore:
+        inner = node.node
+        if self.keep_retrieval_score:
+            inner = inner.model_copy(update={"metadata": {**inner.metadata, "retrieval_score": node.score}})
+        return NodeWithScore(node=inner, score=score)
+
+    @contextmanager
+    def _told(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[list[NodeWithScore]]:
+        """Tells of the reranking, whose result goes into the list."""
+        name = self.model or ""
+        dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=self.top_n, model_name=name))
+        payload: dict[str, Any] = {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: name,
+            EventPayload.QUERY_STR: query.query_str,
+            EventPayload.TOP_K: self.top_n,
+        }
+        ranked: list[NodeWithScore] = []
+        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+            yield ranked
+            event.on_end(payload={EventPayload.NODES: ranked})
+        dispatcher.event(ReRankEndEvent(nodes=ranked))
+
+
+def _checked(query_bundle: QueryBundle | None) -> QueryBundle:
+    if query_bundle is None:
+        raise ValueError("Missing query bundle in extra info.")
+    return query_bundle

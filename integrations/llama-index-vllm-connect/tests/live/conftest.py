@@ -1,0 +1,68 @@
+"""The addresses of real vLLM servers; without servers this folder is skipped.
+
+They are named in VLLM_LIVE_CHAT_URL, VLLM_LIVE_EMBED_URL, VLLM_LIVE_RERANK_URL and VLLM_LIVE_VISION_URL;
+those that the repository's `scripts/live.py up` left running are found, too. With VLLM_LIVE_REQUIRED=1 a
+missing server is an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llama_index.embeddings.vllm_connect import VLLMEmbedding
+from llama_index.llms.vllm_connect import VLLM
+from llama_index.postprocessor.vllm_connect import VLLMRerank
+
+HERE = Path(__file__).parent
+SCRIPT = HERE.parents[3] / "scripts" / "live.py"
+REQUIRED = os.environ.get("VLLM_LIVE_REQUIRED") == "1"
+NAMES = ("chat", "embed", "rerank", "vision")
+
+
+@functools.cache
+def find_servers() -> dict[str, str]:
+    found = {name: url for name in NAMES if (url := os.environ.get(f"VLLM_LIVE_{name.upper()}_URL"))}
+    if found or not SCRIPT.exists():
+        return found
+    spec: Any = importlib.util.spec_from_file_location("live", SCRIPT)
+    live = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(live)
+    return {name: one["url"] for name, one in live.read_state().items() if live.healthy(one["url"])}
+
+
+def url_of(name: str) -> str:
+    if name not in find_servers():
+        (pytest.fail if REQUIRED else pytest.skip)(f"no live vLLM server: {name} is not up")
+    return find_servers()[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture
+def llm() -> VLLM:
+    return VLLM(base_url=url_of("chat"), temperature=0, max_tokens=200)
+
+
+@pytest.fixture
+def vision() -> VLLM:
+    return VLLM(base_url=url_of("vision"), temperature=0, max_tokens=50)
+
+
+@pytest.fixture
+def embedding() -> VLLMEmbedding:
+    return VLLMEmbedding(base_url=url_of("embed"), truncate_prompt_tokens=-1)
+
+
+@pytest.fixture
+def reranker() -> VLLMRerank:
+    return VLLMRerank(base_url=url_of("rerank"), top_n=2, truncate_prompt_tokens=-1)

@@ -1,0 +1,140 @@
+"""The embedding model; scenario G in as far as it is about embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import openai
+import pytest
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.storage.kvstore import SimpleKVStore
+from pydantic import ValidationError
+
+from llama_index.embeddings.vllm_connect import VLLMEmbedding
+from vllm_connect import Key
+from vllm_connect.sim import SimServer
+
+PATH = "/v1/embeddings"
+
+
+def test_it_is_an_embedding():
+    assert issubclass(VLLMEmbedding, BaseEmbedding)
+    assert VLLMEmbedding.class_name() == "VLLMConnectEmbedding"
+
+
+async def test_one_text(embedding, ask, sent):
+    text = await ask(embedding, "get_text_embedding", "def f():\n    return 1")
+    query = await ask(embedding, "get_query_embedding", "def f():\n    return 1")
+    assert text == query
+    assert len(text) == 384
+    assert all(isinstance(number, float) for number in text)
+    assert [body["input"] for body in sent(PATH)] == [["def f():\n    return 1"]] * 2
+
+
+async def test_instructions(vllm_sim, ask, sent):
+    embedding = VLLMEmbedding(
+        base_url=vllm_sim.url,
+        query_instruction="query: ",
+        text_instruction="passage: ",
+        truncate_prompt_tokens=-1,
+    )
+    await ask(embedding, "get_query_embedding", "a\nb")
+    await ask(embedding, "get_text_embedding", "a\nb")
+    await ask(embedding, "get_text_embedding_batch", ["c"])
+    assert [body["input"] for body in sent(PATH)] == [["query: a\nb"], ["passage: a\nb"], ["passage: c"]]
+    assert {body["truncate_prompt_tokens"] for body in sent(PATH)} == {-1}
+
+
+@pytest.mark.parametrize("show_progress", [False, True])
+async def test_batches(vllm_sim, ask, sent, show_progress, capsys):
+    embedding = VLLMEmbedding(base_url=vllm_sim.url, embed_batch_size=3)
+    texts = [f"text {i}" for i in range(8)]
+    vectors = await ask(embedding, "get_text_embedding_batch", texts, show_progress=show_progress)
+    assert sorted(len(body["input"]) for body in sent(PATH)) == [2, 3, 3]
+    assert vectors == [embedding.get_text_embedding(text) for text in texts]
+    assert ("Generating embeddings" in capsys.readouterr().err) == show_progress
+
+
+async def test_nothing_to_embed(embedding, ask, vllm_sim):
+    assert await ask(embedding, "get_text_embedding_batch", []) == []
+    assert not vllm_sim.requests
+
+
+@pytest.mark.parametrize("workers", [None, 1, 3])
+async def test_only_so_many_requests_at_once(vllm_sim, workers, monkeypatch):
+    embedding = VLLMEmbedding(base_url=vllm_sim.url, embed_batch_size=1, num_workers=workers)
+    create = embedding.async_client.embeddings.create
+    running = most = 0
+
+    async def counted(**params):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        try:
+            return await create(**params)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(embedding.async_client.embeddings, "create", counted)
+    await embedding.aget_text_embedding_batch([str(i) for i in range(20)])
+    assert most == (workers or 8)
+
+
+async def test_dimensions(ask):
+    with SimServer(matryoshka=True) as server:
+        embedding = VLLMEmbedding(base_url=server.url, dimensions=32)
+        assert len(await ask(embedding, "get_text_embedding", "x")) == 32
+
+
+async def test_the_cache(vllm_sim, ask, sent):
+    embedding = VLLMEmbedding(base_url=vllm_sim.url, embeddings_cache=SimpleKVStore())
+    first = await ask(embedding, "get_text_embedding_batch", ["a", "b"])
+    assert await ask(embedding, "get_text_embedding_batch", ["b", "a", "c"]) == [
+        first[1],
+        first[0],
+        await ask(embedding, "get_text_embedding", "c"),
+    ]
+    assert await ask(embedding, "get_query_embedding", "a") == first[0]
+    assert [body["input"] for body in sent(PATH)] == [["a", "b"], ["c"]]
+
+
+async def test_the_cache_does_not_take_texts_for_queries(vllm_sim, ask, sent):
+    embedding = VLLMEmbedding(
+        base_url=vllm_sim.url, embeddings_cache=SimpleKVStore(), query_instruction="query: "
+    )
+    await ask(embedding, "get_text_embedding", "a")
+    await ask(embedding, "get_query_embedding", "a")
+    await ask(embedding, "get_text_embedding", "a")
+    assert [body["input"] for body in sent(PATH)] == [["a"], ["query: a"]]
+    assert len({request.client for request in vllm_sim.requests}) == 1  # one client, one connection
+
+
+@pytest.mark.parametrize(("fault", "requests"), [("400", 1), ("500", 1), ("503", 3)])
+async def test_one_retry_layer(embedding, ask, vllm_sim, fault, requests):
+    vllm_sim.fail_always(fault)
+    with pytest.raises(openai.APIStatusError):
+        await ask(embedding, "get_text_embedding", "x")
+    assert len(vllm_sim.requests) == requests
+
+
+def test_several_event_loops_and_copies(vllm_sim):
+    embedding = VLLMEmbedding(base_url=vllm_sim.url, api_key="hush", max_retries=0)
+    for _ in range(3):
+        asyncio.run(embedding.aget_text_embedding_batch(["a", "b"]))
+    again = pickle.loads(pickle.dumps(embedding))
+    assert again.get_text_embedding("a") == embedding.get_text_embedding("a")
+    assert "hush" not in str(embedding.to_dict()) + repr(embedding)
+    assert VLLMEmbedding.from_dict(embedding.to_dict()).to_dict() == embedding.to_dict()
+    with pytest.raises(ValidationError, match="modell"):
+        VLLMEmbedding(base_url=vllm_sim.url, modell="x")
+
+
+async def test_several_servers(ask):
+    with SimServer() as one, SimServer() as two:
+        keys = [Key(name="one", url=one.url), Key(name="two", url=two.url)]
+        embedding = VLLMEmbedding(keys=keys, embed_batch_size=1)
+        await ask(embedding, "get_text_embedding_batch", [str(i) for i in range(30)])
+        assert one.requests
+        assert two.requests

@@ -1,0 +1,347 @@
+"""Scenario A: chat and complete, plain and streamed, sync and async, and what can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import json
+import pickle
+from typing import Any
+
+import openai
+import pytest
+from llama_index.core.base.llms.base import BaseLLM
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ThinkingBlock
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from pydantic import ValidationError
+
+from llama_index.llms.vllm_connect import VLLM
+from vllm_connect import ConfigError, IncompleteStreamError, InternalServerError, Key
+from vllm_connect.sim import SimServer
+
+CHAT = "/v1/chat/completions"
+
+
+def say(text: str) -> list[ChatMessage]:
+    return [ChatMessage(role="user", content=text)]
+
+
+def test_it_is_an_llm():
+    assert issubclass(VLLM, FunctionCallingLLM)
+    assert BaseLLM in VLLM.__mro__
+    assert VLLM.class_name() == "VLLMConnect_llm"
+
+
+async def test_chat(llm, ask, sent):
+    messages = [ChatMessage(role="system", content="Be brief."), *say("Think: easy\nSay: hello")]
+    response = await ask(llm, "chat", messages)
+    assert response.message.role == MessageRole.ASSISTANT
+    assert response.message.content == "hello"
+    assert response.message.blocks == [ThinkingBlock(content="easy", num_tokens=1), TextBlock(text="hello")]
+    assert response.raw["usage"]["prompt_tokens"] == response.additional_kwargs["prompt_tokens"] > 0
+    assert response.additional_kwargs["finish_reason"] == "stop"
+    (body,) = sent()
+    assert body == {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Think: easy\nSay: hello"},
+        ]
+    }
+
+
+async def test_stream_chat(llm, ask, sent):
+    responses = await ask.stream(llm, "stream_chat", say("Think: a b\nSay: one two three"))
+    assert "".join(response.delta for response in responses) == "one two three"
+    assert responses[-1].message.content == "one two three"
+    thoughts = [response.additional_kwargs.get("thinking_delta") or "" for response in responses]
+    assert "".join(thoughts) == "a b"
+    assert responses[-1].message.blocks[0] == ThinkingBlock(content="a b", num_tokens=2)
+    assert responses[-1].raw["usage"]["completion_tokens"] > 5
+    assert responses[-1].additional_kwargs["finish_reason"] == "stop"
+    texts = [response.message.content for response in responses]
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
+    assert sent()[0]["stream_options"] == {"include_usage": True}
+
+
+async def test_complete(llm, ask, sent):
+    response = await ask(llm, "complete", "Say: hello")
+    assert response.text == str(response) == "hello"
+    assert response.raw["usage"]["completion_tokens"] == response.additional_kwargs["completion_tokens"]
+    assert sent()[0]["messages"] == [{"role": "user", "content": "Say: hello"}]
+
+
+async def test_stream_complete(llm, ask):
+    responses = await ask.stream(llm, "stream_complete", "Say: one two three")
+    assert "".join(response.delta for response in responses) == responses[-1].text == "one two three"
+    assert responses[-1].raw["usage"]["completion_tokens"] > 2
+
+
+async def test_fields_and_call_parameters_are_sent(vllm_sim, ask, sent):
+    llm = VLLM(
+        base_url=vllm_sim.url,
+        model="sim-chat",
+        temperature=0,
+        top_k=20,
+        max_tokens=50,
+        stop=["never"],
+        enable_thinking=False,
+        chat_template_kwargs={"a": 1},
+        additional_kwargs={"extra_body": {"new": 1}, "user": "me"},
+    )
+    response = await ask(llm, "chat", say("Say: x"), top_k=5, extra_body={"newer": 2})
+    assert response.message.blocks == [TextBlock(text="x")]
+    (body,) = sent()
+    del body["messages"]
+    assert body == {
+        "model": "sim-chat",
+        "temperature": 0,
+        "top_k": 5,
+        "max_tokens": 50,
+        "stop": ["never"],
+        "chat_template_kwargs": {"a": 1, "enable_thinking": False},
+        "user": "me",
+        "new": 1,
+        "newer": 2,
+    }
+
+
+async def test_thinking_can_be_switched_for_one_call(llm, ask):
+    response = await ask(llm, "chat", say("Think: a\nSay: x"), enable_thinking=False)
+    assert not any(isinstance(block, ThinkingBlock) for block in response.message.blocks)
+
+
+async def test_constraints(llm, ask):
+    response = await ask(
+        llm,
+        "complete",
+        "Is the sky blue?",
+        structured_outputs={"choice": ["yes", "no"]},
+        enable_thinking=False,
+    )
+    assert response.text == "yes"
+
+
+async def test_logprobs(llm, ask):
+    response = await ask(llm, "chat", say("Say: a b"), logprobs=True, top_logprobs=2)
+    assert response.logprobs
+    assert len(response.logprobs[0]) == 2
+    streamed = await ask.stream(llm, "stream_chat", say("Say: a b"), logprobs=True)
+    told = [token for each in streamed for token in each.logprobs or ()]
+    assert [token[0].token for token in told] == [token[0].token for token in response.logprobs]
+
+
+async def test_unknown_arguments_are_refused(llm, ask, vllm_sim):
+    with pytest.raises(ValidationError, match="generate_kwargs"):
+        VLLM(base_url=vllm_sim.url, generate_kwargs={})
+    with pytest.raises(TypeError, match="top_kk"):
+        await ask(llm, "chat", say("Say: x"), top_kk=3)
+
+
+def test_a_server_is_needed(monkeypatch, vllm_sim):
+    with pytest.raises(ConfigError, match="VLLM_BASE_URL"):
+        VLLM(model="llama")
+    monkeypatch.setenv("VLLM_BASE_URL", vllm_sim.url)
+    assert VLLM().complete("Say: x").text == "x"
+
+
+# Streams that end early, or badly
+
+
+async def test_closing_a_stream_ends_the_request(llm, ask, vllm_sim):
+    vllm_sim.fail_next("pace", seconds=0.02)
+    stream = await ask(llm, "stream_chat", say("Count to 500"))
+    if ask.kind == "sync":
+        next(stream)
+        stream.close()
+    else:
+        await anext(stream)
+        await stream.aclose()
+        del stream
+        await asyncio.sleep(0)
+    assert await asyncio.to_thread(vllm_sim.wait_for_abort)
+
+
+async def test_cancelling_ends_the_request(llm, vllm_sim):
+    vllm_sim.fail_next("stall", where="headers", seconds=5)
+    task = asyncio.create_task(llm.achat(say("Say: x")))
+    await asyncio.to_thread(vllm_sim.wait_for_requests)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(vllm_sim.wait_for_abort)
+
+
+async def test_an_error_within_a_stream_is_raised(llm, ask, vllm_sim):
+    vllm_sim.fail_next("error_chunk", after=4, code=500)
+    seen: list[Any] = []
+    with pytest.raises(InternalServerError):
+        await ask.stream(llm, "stream_chat", say("Say: one two three four"), seen=seen)
+    assert seen
+
+
+async def test_a_stream_that_breaks_off_is_an_error(llm, ask, vllm_sim):
+    vllm_sim.fail_next("cut", where="event", after=4)
+    with pytest.raises(IncompleteStreamError):
+        await ask.stream(llm, "stream_complete", "Say: one two three four")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "requests"),
+    [
+        ("400", openai.BadRequestError, 1),
+        ("401", openai.AuthenticationError, 1),
+        ("404", openai.NotFoundError, 1),
+        ("500", openai.InternalServerError, 1),
+        ("503", openai.InternalServerError, 3),
+        ("error_200", openai.InternalServerError, 3),
+    ],
+)
+async def test_one_retry_layer(llm, ask, vllm_sim, fault, error, requests):
+    vllm_sim.fail_always(fault)
+    with pytest.raises(error):
+        await ask(llm, "chat", say("Say: x"))
+    assert len(vllm_sim.requests) == requests
+
+
+async def test_a_generation_that_times_out_is_not_sent_again(ask, vllm_sim):
+    llm = VLLM(base_url=vllm_sim.url, timeout=0.2)
+    vllm_sim.fail_always("stall", where="headers", seconds=1)
+    with pytest.raises(openai.APITimeoutError):
+        await ask(llm, "chat", say("Say: x"))
+    assert len(vllm_sim.requests) == 1
+
+
+# Life
+
+
+def test_several_event_loops(vllm_sim):
+    llm = VLLM(base_url=vllm_sim.url, max_retries=0)
+    for _ in range(3):
+        assert asyncio.run(llm.achat(say("Say: x"))).message.content == "x"
+
+
+@pytest.mark.parametrize("copied", [lambda llm: pickle.loads(pickle.dumps(llm)), copy.copy, copy.deepcopy])
+def test_copies_work(vllm_sim, copied, caplog):
+    llm = VLLM(base_url=vllm_sim.url, api_key="secret", temperature=0.5, top_k=3)
+    llm.complete("Say: x")
+    asyncio.run(llm.acomplete("Say: x"))
+    again = copied(llm)
+    assert (again.temperature, again.top_k, again.api_key) == (0.5, 3, llm.api_key)
+    assert again.complete("Say: x").text == "x"
+    assert asyncio.run(again.acomplete("Say: x")).text == "x"
+    assert vllm_sim.requests[-1].headers["authorization"] == "Bearer secret"
+    assert not caplog.records
+
+
+def test_a_changed_copy_asks_its_own_server(llm):
+    with SimServer() as other:
+        moved = llm.model_copy(update={"base_url": other.url})
+        assert moved.complete("Say: x").text == "x"
+        assert len(other.requests) == 1
+        assert llm.client is llm.client is not moved.client
+
+
+def test_a_changed_server_is_asked_anew(llm):
+    assert llm.metadata.context_window == 32768
+    with SimServer(max_model_len=1234) as other:
+        llm.base_url = other.url
+        assert llm.metadata.context_window == 1234
+        assert llm.complete("Say: x").text == "x"
+
+
+def test_from_dict_of_to_dict(vllm_sim):
+    llm = VLLM(base_url=vllm_sim.url, model="sim-chat", temperature=0.5, stop=["§"], context_window=99)
+    again = VLLM.from_dict(llm.to_dict())
+    assert again.to_dict() == llm.to_dict()
+    assert again.complete("Say: x").text == "x"
+    assert VLLM.from_json(llm.to_json()).temperature == 0.5
+
+
+def test_secrets_are_neither_serialised_nor_shown(vllm_sim, monkeypatch):
+    host = vllm_sim.url.removeprefix("http://")
+    monkeypatch.setenv("MY_KEY", "hush")
+    made = [
+        VLLM(base_url=f"http://user:hush@{host}", default_headers={"X": "hush"}),
+        VLLM(base_url=vllm_sim.url, api_key="hush"),
+        VLLM(keys=[Key(name="a", url=f"http://user:hush@{host}", api_key="hush")]),
+        VLLM.from_config({"providers": {"vllm": {"keys": [_bifrost_key(vllm_sim.url)]}}}),
+    ]
+    for llm in made:
+        assert "hush" not in json.dumps(llm.to_dict())
+        assert "hush" not in llm.model_dump_json()
+        assert "hush" not in repr(llm)
+        assert "hush" not in str(llm.to_payload())
+    # A reference is no secret.
+    again = VLLM.from_dict(VLLM(base_url=vllm_sim.url, api_key="env.MY_KEY").to_dict())
+    again.complete("Say: x")
+    assert vllm_sim.requests[-1].headers["authorization"] == "Bearer hush"
+
+
+def _bifrost_key(url: str) -> dict[str, Any]:
+    return {"name": "one", "value": "hush", "models": ["*"], "vllm_key_config": {"url": url}}
+
+
+def test_nothing_of_openai_is_sent(llm, vllm_sim):
+    llm.complete("Say: x")
+    assert "authorization" not in vllm_sim.requests[-1].headers
+
+
+async def test_several_servers(ask):
+    with SimServer(models="a") as one, SimServer(models="b") as two:
+        keys = [
+            Key(name="one", url=one.url, models=["a"]),
+            Key(name="two", url=two.url, models=["b"], aliases={}),
+        ]
+        for model in ("a", "b"):
+            llm = VLLM(model=model, keys=keys)
+            assert (await ask(llm, "complete", "Say: x")).text == "x"
+            again = VLLM.from_dict(llm.to_dict())
+            assert (await ask(again, "complete", "Say: x")).text == "x"
+        assert len(one.requests) == len(two.requests) == 2
+
+
+async def test_from_config(ask, vllm_sim, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"providers": {"vllm": {"keys": [_bifrost_key(vllm_sim.url)]}}}))
+    llm = VLLM.from_config(path, temperature=0)
+    assert (await ask(llm, "complete", "Say: x")).text == "x"
+    assert vllm_sim.requests[-1].headers["authorization"] == "Bearer hush"
+    assert VLLM.from_dict(llm.to_dict()).complete("Say: y").text == "y"
+
+
+def test_closed_clients_open_again(llm):
+    llm.complete("Say: x")
+    llm.close()
+    assert llm.complete("Say: x").text == "x"
+    asyncio.run(llm.aclose())
+
+
+# Text completions
+
+
+async def test_completion_mode(vllm_sim, ask, sent):
+    llm = VLLM(base_url=vllm_sim.url, mode="completion", logprobs=True, top_logprobs=2)
+    assert not llm.metadata.is_chat_model
+    assert not llm.metadata.is_function_calling_model
+    response = await ask(llm, "complete", "Say: hello")
+    assert "hello" in response.text
+    assert len(response.logprobs[0]) == 2
+    streamed = await ask.stream(llm, "stream_complete", "Say: hello")
+    assert "".join(each.delta for each in streamed) == streamed[-1].text == response.text
+    assert streamed[-1].raw["usage"]["completion_tokens"] == response.additional_kwargs["completion_tokens"]
+    chat = await ask(llm, "chat", say("Say: hello"))
+    assert chat.message.content
+    assert (await ask.stream(llm, "stream_chat", say("Say: hello")))[-1].message.content
+    bodies = sent("/v1/completions")
+    assert bodies[0] == {"prompt": "Say: hello", "max_tokens": 256, "logprobs": 2}
+    assert bodies[2]["prompt"] == "user: Say: hello\nassistant: "
+    assert not sent(CHAT)
+
+
+async def test_text_between_two_others(vllm_sim, ask, sent):
+    vllm_sim.fail_next("400")  # vLLM itself refuses a suffix
+    llm = VLLM(base_url=vllm_sim.url, mode="completion", max_tokens=5)
+    with pytest.raises(openai.BadRequestError):
+        await ask(llm, "complete", "def f(", suffix="return x")
+    assert sent("/v1/completions")[0]["suffix"] == "return x"

@@ -1,0 +1,226 @@
+"""Scenario B: tools, their choice, their calls, whole and in pieces."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.tools import FunctionTool
+
+from llama_index.llms.vllm_connect import VLLM
+from llama_index.llms.vllm_connect.answers import ChatSoFar
+from llama_index.llms.vllm_connect.tools import wire_choice
+from vllm_connect.types import ChatCompletionChunk
+
+
+def get_weather(city: str) -> str:
+    """Tell the weather in a city."""
+    return f"sunny in {city}"
+
+
+def now() -> str:
+    """Tell the time."""
+    return "noon"
+
+
+WEATHER = FunctionTool.from_defaults(get_weather)
+NOW = FunctionTool.from_defaults(now)
+TOOLS = [WEATHER, NOW]
+TWO = 'Call get_weather {"city": "Köln"}\nCall now'
+
+
+def calls_in(response: ChatResponse) -> list[tuple[str, Any]]:
+    return [
+        (block.tool_name, block.tool_kwargs)
+        for block in response.message.blocks
+        if isinstance(block, ToolCallBlock)
+    ]
+
+
+async def test_a_call(llm, ask, sent):
+    response = await ask(llm, "chat_with_tools", TOOLS, user_msg="What is the weather in Paris?")
+    (call,) = llm.get_tool_calls_from_response(response)
+    assert (call.tool_name, call.tool_kwargs) == ("get_weather", {"city": "Paris"})
+    (listed,) = response.message.additional_kwargs["tool_calls"]
+    assert json.loads(listed["function"]["arguments"]) == {"city": "Paris"}
+    assert listed["id"] == call.tool_id != ""
+    (body,) = sent()
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["get_weather", "now"]
+    assert body["tool_choice"] == "auto"
+    assert body["parallel_tool_calls"] is False
+    assert "strict" not in body["tools"][0]["function"]
+
+
+async def test_two_calls(llm, ask):
+    response = await ask(llm, "chat_with_tools", TOOLS, user_msg=TWO, allow_parallel_tool_calls=True)
+    assert calls_in(response) == [("get_weather", '{"city": "Köln"}'), ("now", "{}")]
+    assert len(llm.get_tool_calls_from_response(response)) == 2
+
+
+async def test_only_one_call_is_allowed(llm, ask, vllm_sim):
+    response = await ask(llm, "chat_with_tools", TOOLS, user_msg=TWO)
+    assert len(calls_in(response)) == len(response.message.additional_kwargs["tool_calls"]) == 1
+
+
+def test_a_server_that_calls_too_often(llm):
+    block = ToolCallBlock(tool_call_id="1", tool_name="f", tool_kwargs="{}")
+    message = ChatMessage(blocks=[block, block.model_copy(update={"tool_call_id": "2"})])
+    message.additional_kwargs["tool_calls"] = [{"id": "1"}, {"id": "2"}]
+    response = llm._validate_chat_with_tools_response(ChatResponse(message=message), TOOLS)
+    assert response.message.blocks == [block]
+    assert response.message.additional_kwargs["tool_calls"] == [{"id": "1"}]
+
+
+@pytest.mark.parametrize("fault", [None, "whole_call", "calls_together"])
+async def test_streamed_calls(llm, ask, vllm_sim, fault):
+    if fault:
+        vllm_sim.fail_next(fault)
+    responses = await ask.stream(
+        llm, "stream_chat_with_tools", TOOLS, user_msg=TWO, allow_parallel_tool_calls=True
+    )
+    for response in responses:  # agents look at every one of them
+        llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+    last = responses[-1]
+    assert calls_in(last) == [("get_weather", '{"city": "Köln"}'), ("now", "{}")]
+    selections = llm.get_tool_calls_from_response(last)
+    assert [call.tool_kwargs for call in selections] == [{"city": "Köln"}, {}]
+    assert len({call.tool_id for call in selections}) == 2
+    assert len(last.message.additional_kwargs["tool_calls"]) == 2
+    assert last.additional_kwargs["finish_reason"] == "tool_calls"
+    json.loads(last.message.model_dump_json())
+
+
+def test_every_response_of_a_stream_stays_as_it_was(llm):
+    responses = list(
+        llm.stream_chat_with_tools(TOOLS, user_msg='Call get_weather {"city": "Rio de Janeiro"}')
+    )
+    lengths = [len(calls_in(response)[0][1]) for response in responses if calls_in(response)]
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) > 2
+    listed = [response.message.additional_kwargs.get("tool_calls") for response in responses]
+    assert lengths == [len(calls[0]["function"]["arguments"]) for calls in listed if calls]
+
+
+def chunk(*calls: dict[str, Any]) -> ChatCompletionChunk:
+    data = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    choice = {"index": 0, "delta": {"tool_calls": list(calls)}, "finish_reason": None}
+    return ChatCompletionChunk.model_validate({**data, "choices": [choice]})
+
+
+def piece(
+    index: int, id: str | None = None, name: str | None = None, arguments: str | None = None
+) -> dict[str, Any]:
+    return {"index": index, "id": id, "function": {"name": name, "arguments": arguments}}
+
+
+def test_calls_that_all_have_number_0(llm):
+    so_far = ChatSoFar()
+    so_far.feed(chunk(piece(0, "a", "f", '{"x"')))
+    so_far.feed(chunk(piece(0, arguments=": 1}"), piece(0, "b", "g", "{")))
+    response = so_far.feed(chunk(piece(0, arguments="}")))
+    assert calls_in(response) == [("f", '{"x": 1}'), ("g", "{}")]
+
+
+def test_an_id_that_is_repeated_is_the_same_call(llm):
+    so_far = ChatSoFar()
+    so_far.feed(chunk(piece(0, "a", "f", '{"x"')))
+    assert calls_in(so_far.feed(chunk(piece(0, "a", "f", ": 1}")))) == [("f", '{"x": 1}')]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        ('{"city": "Pa', {"city": "Pa"}),
+        ('{"ci', {}),
+        ("", {}),
+        ("nonsense", {}),
+        ("[1]", {}),
+        ({"a": 1}, {"a": 1}),
+    ],
+)
+def test_partial_arguments(llm, arguments, read):
+    block = ToolCallBlock(tool_call_id=None, tool_name="f", tool_kwargs=arguments)
+    (call,) = llm.get_tool_calls_from_response(ChatResponse(message=ChatMessage(blocks=[block])))
+    assert call.tool_kwargs == read
+
+
+def test_no_call(llm):
+    response = llm.chat_with_tools(TOOLS, user_msg="Say: no")
+    assert llm.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
+    with pytest.raises(ValueError, match="at least one tool call"):
+        llm.get_tool_calls_from_response(response)
+
+
+NAMED = {"type": "function", "function": {"name": "now"}}
+
+
+@pytest.mark.parametrize(
+    ("choice", "required", "wire"),
+    [
+        (None, False, "auto"),
+        (None, True, "required"),
+        ("none", True, "none"),
+        ("auto", True, "auto"),
+        ("required", False, "required"),
+        ("now", False, NAMED),
+        (NAMED, False, NAMED),
+    ],
+)
+def test_the_choice(choice, required, wire):
+    assert wire_choice(choice, required) == wire
+
+
+async def test_required_and_named_tools(llm, ask, sent):
+    response = await ask(llm, "chat_with_tools", TOOLS, user_msg="Hello", tool_required=True)
+    assert len(calls_in(response)) == 1
+    response = await ask(llm, "chat_with_tools", TOOLS, user_msg="Hello", tool_choice="now")
+    assert calls_in(response) == [("now", "{}")]
+    assert [body["tool_choice"] for body in sent()] == ["required", NAMED]
+
+
+async def test_without_tools_nothing_of_them_is_sent(llm, ask, sent):
+    await ask(llm, "chat_with_tools", [], user_msg="Hello", tool_required=True)
+    assert sent()[0].keys() == {"messages"}
+
+
+async def test_the_history_is_not_changed(llm, ask):
+    history = [ChatMessage(role="user", content="My name is Ada.")]
+    await ask(llm, "chat_with_tools", TOOLS, user_msg="Say: x", chat_history=history)
+    assert len(history) == 1
+
+
+async def test_strict_tools(vllm_sim, ask, sent):
+    llm = VLLM(base_url=vllm_sim.url, strict=True)
+    await ask(llm, "chat_with_tools", TOOLS, user_msg="Hello")
+    await ask(llm, "chat_with_tools", TOOLS, user_msg="Hello", strict=False)
+    assert [body["tools"][0]["function"]["strict"] for body in sent()] == [True, False]
+
+
+async def test_predict_and_call(llm, ask):
+    result = await ask(llm, "predict_and_call", TOOLS, user_msg="What is the weather in Paris?")
+    assert result.response == "sunny in Paris"
+    both = await ask(llm, "predict_and_call", TOOLS, user_msg=TWO, allow_parallel_tool_calls=True)
+    assert both.response == "sunny in Köln\n\nnoon"
+
+
+async def test_a_loop_by_hand(llm, ask, sent):
+    history = [ChatMessage(role="user", content='Think: I wonder\nCall get_weather {"city": "Paris"}')]
+    response = await ask(llm, "chat_with_tools", TOOLS, chat_history=history)
+    (call,) = llm.get_tool_calls_from_response(response)
+    history += [
+        response.message,
+        ChatMessage(role="tool", content="sunny", additional_kwargs={"tool_call_id": call.tool_id}),
+    ]
+    answer = await ask(llm, "chat_with_tools", TOOLS, chat_history=history)
+    assert answer.message.content == "The weather in Paris is sunny."
+    assistant = sent()[1]["messages"][1]
+    assert assistant["reasoning"] == "I wonder"
+    assert assistant["tool_calls"][0]["id"] == call.tool_id
+
+
+async def test_tokens_with_tools(llm, ask):
+    counted = await ask(llm, "count_tokens", "Hello", TOOLS)
+    response = await ask(llm, "chat_with_tools", TOOLS, user_msg="Hello")
+    assert counted == response.raw["usage"]["prompt_tokens"]
