@@ -17,6 +17,9 @@ from tests.operations.kit import each, settled
 from vllm_connect import AsyncVLLM, IncompleteStreamError
 
 LONG = question("Say: hello", ignore_eos=True, max_tokens=1900)
+# On two cores the engine can starve the server's front for seconds, which then neither hands tokens over
+# nor notices a client that left. A client at fault would be so every time.
+ATTEMPTS = 5
 BROKEN = {"format": {"type": "json_schema", "name": "broken", "schema": {"type": "nonsense"}}}
 
 
@@ -43,11 +46,14 @@ class TestLongStreams:
 
     async def test_it_streams(self, chat):
         """What the server has sent is handed over while it still generates."""
-        chunks = each(await chat("chat.completions.create", stream=True, **LONG))
-        first = await anext(chunks)
-        running, _ = await server_state(chat)
-        assert running >= 1
-        assert finish([first, *[chunk async for chunk in chunks]]) == ["length"]
+        for _ in range(ATTEMPTS):
+            chunks = each(await chat("chat.completions.create", stream=True, **LONG))
+            first = await anext(chunks)
+            running, _ = await server_state(chat)
+            assert finish([first, *[chunk async for chunk in chunks]]) == ["length"]
+            if running >= 1:
+                return
+        pytest.fail("the first chunk never came before the last token")
 
 
 class TestGivenUp:
@@ -66,18 +72,21 @@ class TestGivenUp:
         await self.check(chat, "cancel plain")
 
     async def check(self, chat, how):
-        _, before = await server_state(chat)
-        for _ in range(4):
-            await self.give_up(chat, how)
-        gc.collect()
-        deadline = time.monotonic() + 30
-        while True:
-            running, after = await server_state(chat)
-            if running == 0 or time.monotonic() > deadline:
-                break
-            await asyncio.sleep(0.1)
-        assert running == 0, "the server goes on generating"
-        assert after - before < 3 * 1900, "the server generated the tokens that nobody wanted"
+        for _ in range(ATTEMPTS):
+            _, before = await server_state(chat)
+            for _ in range(4):
+                await self.give_up(chat, how)
+            gc.collect()
+            deadline = time.monotonic() + 60
+            while True:
+                running, after = await server_state(chat)
+                if running == 0 or time.monotonic() > deadline:
+                    break
+                await asyncio.sleep(0.1)
+            assert running == 0, "the server goes on generating"
+            if after - before < 2 * 1900:
+                return
+        pytest.fail("the server generated the tokens that nobody wanted, every time")
 
     async def give_up(self, chat, how):
         create = chat.client.chat.completions.create
