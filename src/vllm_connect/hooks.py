@@ -80,12 +80,14 @@ class Hooks:
         timeout: Any
         max_retries: int
         request: Any
-        _enforce_trailing_slash: Any
 
     def _set_up(
-        self, keys: tuple[Key, ...], responses_api: ResponsesAPI, headers: Mapping[str, str] | None,
+        self,
+        keys: tuple[Key, ...],
+        responses_api: ResponsesAPI,
+        headers: Mapping[str, str] | None,
         known_variants: dict[tuple[str, str], tuple[str, str]] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Take over from the SDK's constructor, and forget what it read from the environment."""
         if responses_api not in ("chat", "native"):
             raise ConfigError(f"responses_api is 'chat' or 'native', not {responses_api!r}")
@@ -226,11 +228,12 @@ class Hooks:
             else:
                 options.content = call.content
         else:
-            if url.startswith("/"):
-                options.url = server.url("/v1" + url)
+            if "://" not in url:
+                options.url = server.url("/v1/" + url.lstrip("/"))
             if call.model is not None:
                 options.json_data = {**options.json_data, "model": call.wire_model}
-        if server.authorization is not None and options.url.startswith(server.root):
+        # The slash matters: http://gpu1 must not lend its key to http://gpu1.elsewhere.
+        if server.authorization is not None and options.url.startswith(server.root + "/"):
             headers = options.headers
             options.headers = {
                 **({} if isinstance(headers, NotGiven) else headers),

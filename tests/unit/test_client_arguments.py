@@ -3,10 +3,12 @@
 import gzip
 import json
 
+import openai
 import pytest
 
 from vllm_connect import VLLM, APIConnectionError, AsyncVLLM, BadRequestError, ConfigError, Key, VLLMError
 from vllm_connect._httpx import httpx
+from vllm_connect.calls import Call, CallOptions
 
 SECRET = "sk-vllm-secret"
 HELLO = [{"role": "user", "content": "Hi"}]
@@ -225,3 +227,22 @@ async def test_a_low_level_call_goes_to_the_server_of_the_key(canned):
     client = canned((200, {}), api_key=SECRET)
     await client("get", path=elsewhere, cast_to=object)
     assert "authorization" not in client.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    ("url", "sent_to", "with_key"),
+    [
+        ("/x", "http://gpu1:80/v1/x", True),
+        ("x", "http://gpu1:80/v1/x", True),
+        ("http://gpu1:80/version", "http://gpu1:80/version", True),
+        ("http://gpu1:8000/version", "http://gpu1:8000/version", False),
+        ("http://gpu1:80.elsewhere/version", "http://gpu1:80.elsewhere/version", False),
+        ("http://elsewhere/version", "http://elsewhere/version", False),
+    ],
+)
+def test_a_key_goes_to_its_own_server_only(url, sent_to, with_key):
+    with VLLM(keys=[Key(name="a", url="http://gpu1:80", api_key="secret")]) as client:
+        options = client._route(CallOptions.construct(method="get", url=url, call=Call("GET", ())))
+    assert options.url == sent_to
+    headers = {} if isinstance(options.headers, openai.NotGiven) else options.headers
+    assert ("Authorization" in headers) is with_key
