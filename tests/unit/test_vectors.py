@@ -1,12 +1,13 @@
 """Embeddings off the wire: every format, number type and byte order, as lists and as numpy arrays."""
 
 import json
+import math
 from base64 import b64decode, b64encode
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 from openai.types.embedding import Embedding
@@ -42,17 +43,24 @@ def numbers(raw, dtype, endianness):
     return (np.where(is_special, special, value) * np.where(sign, -1.0, 1.0)).astype(np.float32)
 
 
+def without_nan(vector):
+    """As vLLM's JSON has it: null for NaN."""
+    return [None if math.isnan(number) else number for number in vector.tolist()]
+
+
 def reply(parts, encoding, dtype, endianness):
     """A body and its headers, in vLLM's form."""
     usage = {"prompt_tokens": 3, "total_tokens": 3}
     if encoding in ("float", "base64"):
         vectors = [
-            b64encode(part).decode() if encoding == "base64" else numbers(part, dtype, endianness).tolist()
+            b64encode(part).decode()
+            if encoding == "base64"
+            else without_nan(numbers(part, dtype, endianness))
             for part in parts
         ]
         data = [{"index": i, "object": "embedding", "embedding": v} for i, v in enumerate(vectors)]
         about = {"id": "embd-1", "object": "list", "created": 5, "model": "m", "data": data, "usage": usage}
-        return json.dumps(about).replace("NaN", "null").encode(), JSON
+        return json.dumps(about).encode(), JSON
     if encoding == "bytes_only":
         return b"".join(parts), BYTES
     data, start = [], 0
@@ -101,6 +109,7 @@ def test_every_format(encoding, dtype, endianness, parts):
 
 
 @settings(deadline=None, max_examples=50)
+@example([[0.0, -6.545722573638861e16, 0.0]])  # its base64 contains "NaN"
 @given(st.lists(st.lists(st.floats(width=32), min_size=3, max_size=3), min_size=1, max_size=4))
 def test_float32_round_trip(vectors):
     parts = [np.array(vector, "<f4").tobytes() for vector in vectors]
