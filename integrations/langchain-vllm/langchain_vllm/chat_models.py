@@ -11,20 +11,20 @@ from langchain_core.language_models import BaseChatModel, LangSmithParams, Langu
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from pydantic import ConfigDict, Field
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
 from .errors import model_errors
 from .events import Event, EventReader
+from .language_model import LanguageModel
 from .messages import Replay, wire_messages
+from .parameters import ChatParameters
 from .replies import ChunkReader, chat_result
-from .sampling import Sampling
-from .server import Server, without_credentials
+from .server import CONFIG
 from .structured import Method, plan, with_raw
 from .tools import Tool, wire_tool_choice, wire_tools
 
 
-class ChatVLLM(Server, Sampling, BaseChatModel):
+class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     """Chat with a model on a vLLM server.
 
         model = ChatVLLM(model="llama", base_url="http://localhost:8000")
@@ -37,65 +37,18 @@ class ChatVLLM(Server, Sampling, BaseChatModel):
     Errors are the client's and langchain-core's at once, see `langchain_vllm.errors`.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = CONFIG
 
-    model: str | None = None
-    """The name under which the server serves it. Default: the server's model."""
-    streaming: bool = False
-    """Whether `invoke` streams, too, for callbacks that want every token."""
-    stream_usage: bool = True
-    """Whether streams end with token counts."""
-    stream_options: Mapping[str, Any] | None = None
-    """e.g. ``{"continuous_usage_stats": True}``: token counts with every chunk, which add up."""
-    reasoning_effort: str | None = None
-    """none, low, medium, high, …: what the model's chat template understands."""
-    include_reasoning: bool | None = None
-    """Whether the server sends the reasoning. Default True."""
     replay_reasoning: Replay = "all"
     """Which assistant messages are sent back with their reasoning; chat templates use what they need."""
-    logprobs: bool | None = None
-    """Put log probabilities into `response_metadata`."""
-    top_logprobs: int | None = None
-    """How many alternatives per token."""
-    parallel_tool_calls: bool | None = None
-    """False: one tool call per answer."""
-    response_format: Mapping[str, Any] | None = None
-    """OpenAI's; `with_structured_output` sets it."""
-    chat_template: str | None = None
-    """Refused by the server unless started with --trust-request-chat-template."""
-    chat_template_kwargs: Mapping[str, Any] | None = None
-    """e.g. ``{"enable_thinking": False}``."""
-    add_generation_prompt: bool | None = None
-    """Default True."""
-    continue_final_message: bool | None = None
-    """Go on with the last, an assistant's, message; needs ``add_generation_prompt=False``."""
-    add_special_tokens: bool | None = None
-    """Default False."""
-    documents: Sequence[Mapping[str, str]] | None = None
-    """For templates that know retrieval: ``{"title": …, "text": …}``."""
-    mm_processor_kwargs: Mapping[str, Any] | None = None
-    """For the model's image or audio processor."""
-    media_io_kwargs: Mapping[str, Any] | None = None
-    """How media are decoded."""
-    custom_get_token_ids: Any = Field(default=None, exclude=True)
-    """Instead of asking the server."""
 
     @property
     def _llm_type(self) -> str:
         return "vllm-chat"
 
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Where a saved model is looked for."""
-        return ["langchain_vllm", "chat_models"]
-
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        params = {"model_name": self.model, **self._request(_PARAMETERS[1:], {})}
-        params.pop("extra_headers", None)  # as the other fields that may hold secrets
-        if self.base_url:
-            params["base_url"] = without_credentials(self.base_url)
-        return params
+        return self._identify(ChatParameters)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = LangSmithParams(ls_provider="vllm", ls_model_type="chat")
@@ -155,9 +108,6 @@ class ChatVLLM(Server, Sampling, BaseChatModel):
         if self._answers(kwargs) > 1:
             return False
         return super()._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
-
-    def _answers(self, given: Mapping[str, Any]) -> int:
-        return given.get("n") or self.n or 1
 
     def _generate(
         self,
@@ -264,24 +214,12 @@ class ChatVLLM(Server, Sampling, BaseChatModel):
         stream: bool = False,
     ) -> dict[str, Any]:
         """Arguments of `chat.completions.create`."""
-        given = dict(kwargs)
-        given.pop("stream", None)
-        with_usage = given.pop("stream_usage", self.stream_usage)
-        if stop is not None:
-            given["stop"] = stop
-        request = self._request(_PARAMETERS, given)
+        request = self._request(ChatParameters, stop, kwargs, stream=stream)
         if "tools" in request:
             request["tools"] = wire_tools(request["tools"])
             if not request["tools"]:  # vLLM refuses an empty list
                 del request["tools"]
                 request.pop("tool_choice", None)
-        options = request.pop("stream_options", None)
-        if stream:
-            request["stream"] = True
-            if with_usage:
-                options = {"include_usage": True, **(options or {})}
-            if options:
-                request["stream_options"] = options
         request["messages"] = wire_messages(messages, self.replay_reasoning)
         return request
 
@@ -346,13 +284,6 @@ class ChatVLLM(Server, Sampling, BaseChatModel):
             answer = self.bind(**request, **kwargs)
         return with_raw(answer, parser) if include_raw else answer | parser
 
-    def get_token_ids(self, text: str) -> list[int]:
-        """The tokens of a text, without those that begin or end a prompt, from the server's tokenizer."""
-        if self.custom_get_token_ids is not None:
-            return self.custom_get_token_ids(text)  # type: ignore[no-any-return]
-        with model_errors():
-            return self._client().tokenize(model=self.model, prompt=text, add_special_tokens=False).tokens
-
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Tool] | None = None
     ) -> int:
@@ -377,12 +308,3 @@ class ChatVLLM(Server, Sampling, BaseChatModel):
 def _message_id(run_manager: Any) -> str | None:
     """The id that langchain-core gives to every message of a run."""
     return None if run_manager is None else f"lc_run--{run_manager.run_id}"
-
-
-_LOCAL = ("model", "streaming", "stream_usage", "replay_reasoning", "custom_get_token_ids")
-# Fields that are parameters of a request, the model's name first.
-_PARAMETERS = (
-    "model",
-    *(name for name in Sampling.model_fields),
-    *(name for name in ChatVLLM.__annotations__ if name in ChatVLLM.model_fields and name not in _LOCAL),
-)

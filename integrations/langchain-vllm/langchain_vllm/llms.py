@@ -9,12 +9,12 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseLLM, LangSmithParams
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
-from pydantic import ConfigDict, Field
 from vllm_connect.types import Completion
 
 from .errors import model_errors
-from .sampling import Sampling
-from .server import Server, without_credentials
+from .language_model import LanguageModel
+from .parameters import CompletionParameters
+from .server import CONFIG
 
 _OF_CHOICE = (
     "finish_reason",
@@ -25,7 +25,7 @@ _OF_CHOICE = (
 )
 
 
-class VLLMCompletion(Server, Sampling, BaseLLM):
+class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
     """Continue texts with a model on a vLLM server.
 
         llm = VLLMCompletion(model="llama", base_url="http://localhost:8000", max_tokens=64)
@@ -34,47 +34,15 @@ class VLLMCompletion(Server, Sampling, BaseLLM):
     Parameters that are unset are not sent: without `max_tokens` the server generates 16.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
-
-    model: str | None = None
-    """The name under which the server serves it. Default: the server's model."""
-    streaming: bool = False
-    """Whether `invoke` of one prompt streams, for callbacks that want every token."""
-    stream_usage: bool = True
-    """Whether streams end with token counts, in `generation_info["token_usage"]`."""
-    best_of: int | None = None
-    """Of so many answers the best `n`."""
-    echo: bool | None = None
-    """Return the prompt, too."""
-    suffix: str | None = None
-    """What comes after the answer, for models that fill in."""
-    logprobs: int | None = None
-    """How many alternatives per token."""
-    add_special_tokens: bool | None = None
-    """Default True."""
-    prompt_embeds: str | list[str] | None = None
-    """Base64 of a saved torch tensor; needs --enable-prompt-embeds."""
-    response_format: Mapping[str, Any] | None = None
-    """OpenAI's."""
-    custom_get_token_ids: Any = Field(default=None, exclude=True)
-    """Instead of asking the server."""
+    model_config = CONFIG
 
     @property
     def _llm_type(self) -> str:
         return "vllm-completion"
 
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Where a saved model is looked for."""
-        return ["langchain_vllm", "llms"]
-
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        params = {"model_name": self.model, **self._request(_PARAMETERS[1:], {})}
-        params.pop("extra_headers", None)  # as the other fields that may hold secrets
-        if self.base_url:
-            params["base_url"] = without_credentials(self.base_url)
-        return params
+        return self._identify(CompletionParameters)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
@@ -94,7 +62,8 @@ class VLLMCompletion(Server, Sampling, BaseLLM):
                 whole = chunk if whole is None else whole + chunk
             return _result_of_stream(whole)
         with model_errors():
-            reply = self._client().completions.create(prompt=prompts, **self._call(stop, kwargs))
+            request = self._request(CompletionParameters, stop, kwargs, stream=False)
+            reply = self._client().completions.create(prompt=prompts, **request)
         return read_completion(reply, len(prompts))
 
     async def _agenerate(
@@ -110,7 +79,8 @@ class VLLMCompletion(Server, Sampling, BaseLLM):
                 whole = chunk if whole is None else whole + chunk
             return _result_of_stream(whole)
         with model_errors():
-            reply = await self._async_client().completions.create(prompt=prompts, **self._call(stop, kwargs))
+            request = self._request(CompletionParameters, stop, kwargs, stream=False)
+            reply = await self._async_client().completions.create(prompt=prompts, **request)
         return read_completion(reply, len(prompts))
 
     def _stream(
@@ -143,43 +113,19 @@ class VLLMCompletion(Server, Sampling, BaseLLM):
 
     def _chunks(self, prompt: str, stop: Any, kwargs: Mapping[str, Any]) -> Any:
         with model_errors():
-            request = self._call(stop, kwargs, stream=True)
+            request = self._request(CompletionParameters, stop, kwargs, stream=True)
             with self._client().completions.create(prompt=prompt, **request) as stream:
                 yield from stream
 
     async def _achunks(self, prompt: str, stop: Any, kwargs: Mapping[str, Any]) -> Any:
         with model_errors():
-            request = self._call(stop, kwargs, stream=True)
+            request = self._request(CompletionParameters, stop, kwargs, stream=True)
             async with await self._async_client().completions.create(prompt=prompt, **request) as stream:
                 async for chunk in stream:
                     yield chunk
 
     def _streams(self, prompts: list[str], given: Mapping[str, Any]) -> bool:
-        several = (given.get("n") or self.n or 1) > 1 or len(prompts) > 1
-        return self.streaming and not several
-
-    def _call(
-        self, stop: list[str] | None, kwargs: Mapping[str, Any], *, stream: bool = False
-    ) -> dict[str, Any]:
-        """Arguments of `completions.create`."""
-        given = dict(kwargs)
-        given.pop("stream", None)
-        with_usage = given.pop("stream_usage", self.stream_usage)
-        if stop is not None:
-            given["stop"] = stop
-        request = self._request(_PARAMETERS, given)
-        if stream:
-            request["stream"] = True
-            if with_usage:
-                request["stream_options"] = {"include_usage": True, **request.get("stream_options", {})}
-        return request
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """The tokens of a text, without those that begin or end a prompt, from the server's tokenizer."""
-        if self.custom_get_token_ids is not None:
-            return self.custom_get_token_ids(text)  # type: ignore[no-any-return]
-        with model_errors():
-            return self._client().tokenize(model=self.model, prompt=text, add_special_tokens=False).tokens
+        return self.streaming and len(prompts) == 1 and self._answers(given) == 1
 
 
 def read_completion(completion: Completion, prompts: int) -> LLMResult:
@@ -226,12 +172,3 @@ def _result_of_stream(whole: GenerationChunk | None) -> LLMResult:
     return LLMResult(
         generations=[[Generation(text=whole.text, generation_info=info or None)]], llm_output=output or None
     )
-
-
-_LOCAL = ("model", "streaming", "stream_usage", "custom_get_token_ids")
-# Fields that are parameters of a request, the model's name first.
-_PARAMETERS = (
-    "model",
-    *(name for name in Sampling.model_fields),
-    *(name for name in VLLMCompletion.__annotations__ if name not in _LOCAL and name != "model_config"),
-)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 from langchain_core.load.serializable import Serializable
-from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 from typing_extensions import Self
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
+
+#: Of every class itself, since of several base classes pydantic lets the last one win.
+CONFIG = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
 
 
 class _Clients:
     """The clients of one model; a copy, or an unpickled model, makes its own."""
 
-    sync: VLLM | None = None
-    loop: AsyncVLLM | None = None
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.sync: VLLM | None = None
+        self.asynchronous: AsyncVLLM | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Clients)  # models are equal by their fields
@@ -107,17 +113,20 @@ class Server(Serializable):
         """The client, made when it is first needed."""
         if self.client is not None:
             return self.client  # type: ignore[no-any-return]
-        if self._clients.sync is None:
-            self._clients.sync = VLLM(**self._client_arguments(), http_client=self.http_client)
-        return self._clients.sync
+        with self._clients.lock:
+            if self._clients.sync is None:
+                self._clients.sync = VLLM(**self._client_arguments(), http_client=self.http_client)
+            return self._clients.sync
 
     def _async_client(self) -> AsyncVLLM:
         """The asynchronous client, one for all event loops."""
         if self.async_client is not None:
             return self.async_client  # type: ignore[no-any-return]
-        if self._clients.loop is None:
-            self._clients.loop = AsyncVLLM(**self._client_arguments(), http_client=self.http_async_client)
-        return self._clients.loop
+        with self._clients.lock:
+            if self._clients.asynchronous is None:
+                arguments = self._client_arguments()
+                self._clients.asynchronous = AsyncVLLM(**arguments, http_client=self.http_async_client)
+            return self._clients.asynchronous
 
     def _client_arguments(self) -> dict[str, Any]:
         if self.base_url is None and self.keys is None:
@@ -143,7 +152,7 @@ class Server(Serializable):
 
     async def aclose(self) -> None:
         """Close the connections of the asynchronous client; it may be used again."""
-        client, self._clients.loop = self._clients.loop, None
+        client, self._clients.asynchronous = self._clients.asynchronous, None
         if client is not None:
             await client.close()
 
