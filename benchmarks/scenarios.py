@@ -66,7 +66,7 @@ class Scenario:
         self,
         title: str,
         unit: str,
-        goal: float,
+        goal: float | None,
         sides: Sides,
         goal_is_ratio: bool = True,
     ) -> None:
@@ -138,7 +138,8 @@ def cpu_time() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _measured(run: Callable[[], object], units: float) -> float:
+def measured(run: Callable[[], object], units: float) -> float:
+    """The CPU time that a run costs for each of its units."""
     gc.collect()
     before = cpu_time()
     run()
@@ -182,7 +183,7 @@ class Clients:
         def sides(clients: dict[str, Any], run: Callable[[Any, Work], object]) -> Sides:
             works = {OURS: our_work or work}
             return {
-                name: partial(_measured, partial(run, client, works.get(name, work)), units)
+                name: partial(measured, partial(run, client, works.get(name, work)), units)
                 for name, client in clients.items()
             }
 

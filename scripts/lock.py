@@ -1,7 +1,10 @@
-"""Pin what the dependencies resolve to now, once for each major of the openai SDK: `make lock`.
+"""Pin what an environment's dependencies resolve to now: `make lock` does so for all of them.
 
-Some packages have left Python 3.10 behind, so two interpreters resolve, the oldest supported and a
-newer one: `lock.py PYTHON3.10 PYTHON`. The files carry versions only.
+    lock.py PYTHON3.10 PYTHON FOLDER CONSTRAINTS REQUIREMENT...
+
+Some packages have left Python 3.10 behind, so two interpreters resolve, the oldest supported and a newer
+one, each in an empty environment. The file CONSTRAINTS carries versions only; FOLDER, where `make-venv` puts
+the environment, is not looked at.
 """
 
 import subprocess
@@ -9,34 +12,35 @@ import sys
 import tempfile
 from pathlib import Path
 
-FILES = {3: Path("constraints.txt"), 2: Path("constraints-openai2.txt")}
+OURS = ("vllm-connect", "langchain-vllm", "llama-index-vllm-connect")
 
 
-def resolve(python: str, major: int) -> dict[str, str]:
+def resolve(python: str, requirements: list[str]) -> dict[str, str]:
     """Install into an empty environment, and tell the version of every package."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True)
         pip = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "--quiet", ".[dev]", f"openai<{major + 1}"], check=True)
-        frozen = subprocess.run([*pip, "freeze"], check=True, capture_output=True, text=True).stdout
-    pins = (line.split("==") for line in frozen.splitlines() if "==" in line)
-    return {name: version for name, version in pins if name != "vllm-connect"}
+        subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
+        command = [*pip, "list", "--format=freeze"]
+        listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    pins = dict(line.split("==") for line in listed.splitlines())
+    return {name: version for name, version in pins.items() if name not in (*OURS, "pip", "setuptools")}
 
 
-def main(oldest: str, newer: str) -> None:
-    """Write both files."""
-    for major, file in FILES.items():
-        old, new = resolve(oldest, major), resolve(newer, major)
-        lines = []
-        for name in sorted(old.keys() | new.keys(), key=str.lower):
-            if old.get(name) == new.get(name):
-                lines.append(f"{name}=={new[name]}")
-                continue
-            if name in old:
-                lines.append(f'{name}=={old[name]} ; python_version < "3.11"')
-            if name in new:
-                lines.append(f'{name}=={new[name]} ; python_version >= "3.11"')
-        file.write_text("\n".join(lines) + "\n")
+def main(oldest: str, newer: str, _folder: str, constraints: str, *requirements: str) -> None:
+    """Write the file."""
+    old, new = resolve(oldest, list(requirements)), resolve(newer, list(requirements))
+    lines = []
+    for name in sorted(old.keys() | new.keys(), key=str.lower):
+        if old.get(name) == new.get(name):
+            lines.append(f"{name}=={new[name]}")
+            continue
+        if name in old:
+            lines.append(f'{name}=={old[name]} ; python_version < "3.11"')
+        if name in new:
+            lines.append(f'{name}=={new[name]} ; python_version >= "3.11"')
+    Path(constraints).write_text("\n".join(lines) + "\n")
+    print(f"lock: {constraints}: {len(lines)} lines")
 
 
 if __name__ == "__main__":

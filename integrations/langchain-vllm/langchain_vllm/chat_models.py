@@ -10,7 +10,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableLambda
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
 from .errors import model_errors
@@ -20,7 +20,7 @@ from .messages import Replay, wire_messages
 from .parameters import ChatParameters
 from .replies import ChunkReader, chat_result
 from .server import CONFIG
-from .structured import Method, plan, with_raw
+from .structured import Method, plan, reasoning_as_text, with_raw
 from .tools import Tool, wire_tool_choice, wire_tools
 
 
@@ -255,6 +255,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         method: Method | None = None,
         include_raw: bool = False,
         strict: bool | None = None,
+        reasoning_fallback: bool = False,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Have answers of a given structure.
@@ -266,12 +267,18 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
                 "choice", "regex", "grammar" or "structural_tag".
             include_raw: return ``{"raw": message, "parsed": …, "parsing_error": …}`` instead.
             strict: sent along, for json_schema and function_calling.
+            reasoning_fallback: where there is reasoning and nothing else, read that. A server whose
+                reasoning parser does not suit the model may take the answer for reasoning (vLLM #15618).
+                The answer is then read when it is complete, streamed or not.
             kwargs: further parameters of the request; `tools` are bound along.
 
         Raises:
             ValueError: the schema does not suit the method.
         """
         request, parser, shown = plan(schema, method, strict)
+        read: Runnable[AIMessage, Any] = parser
+        if reasoning_fallback:
+            read = RunnableLambda(reasoning_as_text) | parser
         kwargs["ls_structured_output_format"] = {
             "kwargs": {"method": method or "json_schema", "strict": strict},
             "schema": shown,
@@ -282,7 +289,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             answer = self.bind_tools(tools, **request, **kwargs)
         else:
             answer = self.bind(**request, **kwargs)
-        return with_raw(answer, parser) if include_raw else answer | parser
+        return with_raw(answer, read) if include_raw else answer | read
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Tool] | None = None

@@ -4,15 +4,23 @@
     image     standard block, v0, Anthropic's   {"type": "image_url"}
     audio     standard block, v0                {"type": "input_audio"}, by URL {"type": "audio_url"}
     video     standard block                    {"type": "video_url"}
+    image_pil    a PIL image, as vLLM calls it  {"type": "image_url"}, as PNG
     anything that vLLM knows itself             as it is: image_url, audio_url, video_url, input_audio,
                                                 image_embeds, audio_embeds, …
+
+The data of a block is base64, or bytes; or it is the file at its `path`, a `pathlib.Path`. A string is no
+path: it may have come from elsewhere, and would read this machine's files.
 
 A `uuid` of a block (itself or in `extras`) goes along: vLLM caches media by it.
 """
 
 from __future__ import annotations
 
+import base64
+import io
+import mimetypes
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 Part = dict[str, Any]
@@ -76,6 +84,8 @@ def part_of(block: str | Mapping[str, Any]) -> Part | None:
         return None
     if kind in ("image", "audio", "video", "file", "document"):
         return _media(kind, block)
+    if kind == "image_pil":
+        return _media("image", {**block, "base64": _png(block["image_pil"]), "mime_type": "image/png"})
     if kind == "cache_control" or kind is None:
         raise ValueError(f"a content block without a type: {sorted(block)}")
     return dict(block)
@@ -91,7 +101,9 @@ def _media(kind: str, block: Mapping[str, Any]) -> Part:
                 f"vLLM takes no {what}: pass their text, or an image of each page, as text and image blocks"
             )
     if url is None and data is None:
-        raise ValueError(f"an {kind} block needs a 'url' or 'base64', and has only {sorted(block)}")
+        raise ValueError(f"an {kind} block needs a 'url', 'base64' or 'path', and has only {sorted(block)}")
+    if isinstance(data, bytes):
+        data = base64.b64encode(data).decode()
     if data is not None and kind == "audio":
         encoding = _audio_format(mime_type)
         return _with_uuid({"type": "input_audio", "input_audio": {"data": data, "format": encoding}}, block)
@@ -106,8 +118,8 @@ def _media(kind: str, block: Mapping[str, Any]) -> Part:
     return _with_uuid({"type": f"{kind}_url", f"{kind}_url": wire}, block)
 
 
-def _source(block: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
-    """URL, base64 data and type, wherever a block has them."""
+def _source(block: Mapping[str, Any]) -> tuple[str | None, str | bytes | None, str | None]:
+    """URL, data and type, wherever a block has them."""
     mime_type = block.get("mime_type")
     if isinstance(source := block.get("source"), Mapping):  # Anthropic's
         return source.get("url"), source.get("data"), source.get("media_type") or mime_type
@@ -116,7 +128,19 @@ def _source(block: Mapping[str, Any]) -> tuple[str | None, str | None, str | Non
         return None, data or None, head.removeprefix("data:") or mime_type
     if block.get("source_type") == "base64":  # LangChain's before 1.0
         return None, block.get("data"), mime_type
+    if (path := block.get("path")) is not None:
+        if not isinstance(path, Path):
+            raise ValueError(
+                "the 'path' of a block is a pathlib.Path, so that no stranger's text becomes one"
+            )
+        return None, path.read_bytes(), mime_type or mimetypes.guess_type(path.name)[0]
     return block.get("url"), block.get("base64"), mime_type
+
+
+def _png(image: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()
 
 
 def _audio_format(mime_type: str | None) -> str:

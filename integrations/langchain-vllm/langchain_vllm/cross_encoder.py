@@ -30,7 +30,7 @@ class VLLMCrossEncoder(Pooling, ScoreParameters, BaseCrossEncoder):
         def ask(batch: Pairs) -> Any:
             return client.score.create(**self._request(batch))
 
-        return _scores(self._ask_all(ask, text_pairs))
+        return _scores(self._ask_each(ask, self._batches(text_pairs)))
 
     async def ascore(self, text_pairs: Pairs) -> list[float]:
         """One score per pair, in their order."""
@@ -39,7 +39,7 @@ class VLLMCrossEncoder(Pooling, ScoreParameters, BaseCrossEncoder):
         async def ask(batch: Pairs) -> Any:
             return await client.score.create(**self._request(batch))
 
-        return _scores(await self._aask_all(ask, text_pairs))
+        return _scores(await self._aask_each(ask, self._batches(text_pairs)))
 
     def _request(self, batch: Pairs) -> dict[str, Any]:
         left, right = zip(*batch, strict=True)

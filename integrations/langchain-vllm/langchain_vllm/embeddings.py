@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
+from .content import content_of
 from .errors import model_errors
 from .parameters import EmbeddingParameters
 from .pooling import Pooling
@@ -41,7 +43,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
                 progress.update(len(batch))
                 return _vectors(reply)
 
-            found = self._ask_all(embed, texts)
+            found = self._ask_each(embed, self._batches(texts))
         return [vector for vectors in found for vector in vectors]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -54,7 +56,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
                 progress.update(len(batch))
                 return _vectors(reply)
 
-            found = await self._aask_all(embed, texts)
+            found = await self._aask_each(embed, self._batches(texts))
         return [vector for vectors in found for vector in vectors]
 
     def embed_query(self, text: str) -> list[float]:
@@ -68,6 +70,34 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         with model_errors():
             request = self._request(self.query_instruction, [text])
             return _vectors(await self._async_client().embeddings.create(**request))[0]
+
+    def embed_image(self, uris: Sequence[str | Path]) -> list[list[float]]:
+        """Embed images, with a model that can: one request each, `concurrency` of them at once.
+
+        Args:
+            uris: ``http:``, ``https:`` or ``data:`` URLs, or paths of files.
+        """
+        client = self._client()
+
+        def embed(uri: str | Path) -> list[float]:
+            return _vectors(client.embeddings.create(**self._image_request(uri)))[0]
+
+        return self._ask_each(embed, uris)
+
+    async def aembed_image(self, uris: Sequence[str | Path]) -> list[list[float]]:
+        """As `embed_image`."""
+        client = self._async_client()
+
+        async def embed(uri: str | Path) -> list[float]:
+            return _vectors(await client.embeddings.create(**self._image_request(uri)))[0]
+
+        return await self._aask_each(embed, uris)
+
+    def _image_request(self, uri: str | Path) -> dict[str, Any]:
+        is_url = str(uri).startswith(("http:", "https:", "data:"))
+        image = {"type": "image", "url": uri} if is_url else {"type": "image", "path": Path(uri)}
+        message = {"role": "user", "content": content_of([image])}
+        return {"messages": [message], **self._parameters(EmbeddingParameters)}
 
     def _request(self, instruction: str, texts: Sequence[str]) -> dict[str, Any]:
         return {"input": [instruction + text for text in texts], **self._parameters(EmbeddingParameters)}

@@ -26,34 +26,33 @@ class Pooling(Server, PoolingParameters):
     """Requests at once, at the most."""
 
     def _batches(self, inputs: Sequence[Input]) -> list[Sequence[Input]]:
-        """The inputs of each request."""
+        """The inputs, as many together as go into a request."""
         return [inputs[start : start + self.batch_size] for start in range(0, len(inputs), self.batch_size)]
 
-    def _ask_all(self, ask: Callable[[Sequence[Input]], Reply], inputs: Sequence[Input]) -> list[Reply]:
-        """The replies to all batches, in order; after an error no further request is begun."""
-        batches = self._batches(inputs)
-        workers = min(self.concurrency, len(batches))
+    def _ask_each(self, ask: Callable[[Input], Reply], inputs: Sequence[Input]) -> list[Reply]:
+        """The replies to all inputs, in order; after an error no further request is begun."""
+        workers = min(self.concurrency, len(inputs))
         with model_errors():
             if workers <= 1:
-                return [ask(batch) for batch in batches]
+                return [ask(each) for each in inputs]
             with ContextThreadPoolExecutor(workers) as pool:
-                futures = [pool.submit(ask, batch) for batch in batches]
+                futures = [pool.submit(ask, each) for each in inputs]
                 try:
                     return [future.result() for future in futures]
                 finally:
                     pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _aask_all(
-        self, ask: Callable[[Sequence[Input]], Awaitable[Reply]], inputs: Sequence[Input]
+    async def _aask_each(
+        self, ask: Callable[[Input], Awaitable[Reply]], inputs: Sequence[Input]
     ) -> list[Reply]:
-        """The replies to all batches, in order; after an error those under way are cancelled."""
+        """The replies to all inputs, in order; after an error those under way are cancelled."""
         permits = asyncio.Semaphore(self.concurrency)
 
-        async def wait_and_ask(batch: Sequence[Input]) -> Reply:
+        async def wait_and_ask(each: Input) -> Reply:
             async with permits:
-                return await ask(batch)
+                return await ask(each)
 
-        tasks = [asyncio.ensure_future(wait_and_ask(batch)) for batch in self._batches(inputs)]
+        tasks = [asyncio.ensure_future(wait_and_ask(each)) for each in inputs]
         with model_errors():
             try:
                 return await asyncio.gather(*tasks)

@@ -44,7 +44,7 @@ class VLLMRerank(Pooling, ScoreParameters, BaseDocumentCompressor):
         def ask(batch: Sequence[str]) -> Any:
             return client.rerank.create(**self._request(query, batch))
 
-        return self._best(self._ask_all(ask, _texts(documents)), top_n)
+        return self._best(self._ask_each(ask, self._batches(_texts(documents))), top_n)
 
     async def arerank(
         self, documents: Sequence[str | Document], query: str, *, top_n: int | None = None
@@ -55,7 +55,7 @@ class VLLMRerank(Pooling, ScoreParameters, BaseDocumentCompressor):
         async def ask(batch: Sequence[str]) -> Any:
             return await client.rerank.create(**self._request(query, batch))
 
-        return self._best(await self._aask_all(ask, _texts(documents)), top_n)
+        return self._best(await self._aask_each(ask, self._batches(_texts(documents))), top_n)
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None

@@ -96,6 +96,14 @@ def with_raw(answer: Runnable[Any, AIMessage], parser: Any) -> Runnable[Any, Any
     return RunnableMap(raw=answer) | parse.with_fallbacks([failed], exception_key="parsing_error")
 
 
+def reasoning_as_text(message: AIMessage) -> AIMessage:
+    """The reasoning as the answer, where there is no other: some reasoning parsers take it all for that."""
+    reasoning = message.additional_kwargs.get("reasoning_content")
+    if message.text or message.tool_calls or not reasoning:
+        return message
+    return message.model_copy(update={"content": reasoning})
+
+
 def json_schema(schema: Any) -> dict[str, Any]:
     """The JSON schema of a class, or the mapping itself: nothing is added, removed or made required."""
     if isinstance(schema, Mapping):

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.exceptions import ModelInvalidRequestError
 
 from langchain_vllm import VLLMCrossEncoder, VLLMEmbeddings, VLLMRerank
+from tests.media import as_base64, png
 
 TEXTS = [f"text number {i}" for i in range(10)]
 QUERY = "What is the capital of France?"
@@ -64,6 +66,36 @@ def test_nothing_to_embed(sim, run):
     assert sim.requests == []
 
 
+def test_images(sim, run, tmp_path):
+    file = tmp_path / "a.png"
+    file.write_bytes(png())
+    data = f"data:image/png;base64,{as_base64(png())}"
+    embeddings = VLLMEmbeddings(base_url=sim.url)
+    first, second = run(embeddings, "embed_image", [data, file])
+    assert first == second
+    assert type(first[0]) is float
+    assert [request.json["messages"] for request in sim.requests] == 2 * [
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data}}]}]
+    ]
+    assert run(embeddings, "embed_image", []) == []
+
+
+def test_after_an_error_nothing_more_is_sent(sim, run):
+    sim.fail_always("status", code=400)
+    embeddings = VLLMEmbeddings(base_url=sim.url, batch_size=1, concurrency=2, max_retries=0)
+    with pytest.raises(ModelInvalidRequestError):
+        run(embeddings, "embed_documents", TEXTS)
+    assert len(sim.requests) < 6
+
+
+def test_no_more_requests_at_once_than_allowed(sim, run):
+    sim.fail_always("stall", seconds=0.05)
+    run(VLLMEmbeddings(base_url=sim.url, batch_size=1, concurrency=3), "embed_documents", TEXTS)
+    assert len(sim.requests) == 10
+    connections = {request.client for request in sim.requests}
+    assert 1 < len(connections) <= 3
+
+
 def test_progress_bar_on_request(sim, run, monkeypatch):
     seen = []
 
@@ -109,6 +141,11 @@ def test_rerank_in_batches(sim, run):
     assert len(sim.requests) == 2
     assert batched == whole
     assert run(VLLMRerank(base_url=sim.url, batch_size=2), "rerank", DOCUMENTS, QUERY, top_n=1) == whole[:1]
+
+
+def test_rerank_refuses_to_keep_none(sim, run):
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        run(VLLMRerank(base_url=sim.url), "rerank", ["a"], QUERY, top_n=0)
 
 
 def test_nothing_to_rerank(sim, run):

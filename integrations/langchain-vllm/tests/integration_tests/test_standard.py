@@ -11,21 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
-from langchain_tests.integration_tests import chat_models as suite
 
 from langchain_vllm import ChatVLLM, VLLMEmbeddings
-from tests.media import download
 from tests.servers import simulator
 from tests.usage import CountsDetails
-
-
-@pytest.fixture(autouse=True)
-def _no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite.httpx, "get", download)
 
 
 class TestChatVLLM(CountsDetails, ChatModelIntegrationTests):

@@ -7,6 +7,8 @@ import re
 from typing import Literal
 
 import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableSequence
 from pydantic import BaseModel
 
 from langchain_vllm import ChatVLLM
@@ -95,6 +97,35 @@ def test_a_cut_answer_says_so(sim):
     assert isinstance(found["parsing_error"], StructuredOutputError)
     assert found["parsed"] is None
     assert found["raw"].content
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "expected"),
+    [
+        (Joke, '{"setup": "a", "punchline": "b"}', Joke(setup="a", punchline="b")),
+        (Color, "red", Color.RED),
+        (re.compile("a+"), "aaa", "aaa"),
+    ],
+)
+def test_an_answer_that_was_taken_for_reasoning(model, schema, text, expected):
+    message = AIMessage("", additional_kwargs={"reasoning_content": text})
+    assert read_by(model.with_structured_output(schema, reasoning_fallback=True)).invoke(message) == expected
+    with pytest.raises(StructuredOutputError, match="all of it is reasoning"):
+        read_by(model.with_structured_output(schema)).invoke(message)
+    said = AIMessage(text, additional_kwargs={"reasoning_content": "hm"})
+    assert read_by(model.with_structured_output(schema, reasoning_fallback=True)).invoke(said) == expected
+
+
+def read_by(structured):
+    """What reads the model's message."""
+    return structured.steps[1] if len(structured.steps) == 2 else RunnableSequence(*structured.steps[1:])
+
+
+async def test_the_fallback_does_no_harm(model):
+    structured = model.with_structured_output(Joke, reasoning_fallback=True)
+    ask = "Tell me a joke about cats."
+    assert structured.invoke(ask) == await structured.ainvoke(ask) == list(structured.stream(ask))[-1]
+    assert isinstance(structured.invoke(ask), Joke)
 
 
 def test_tools_beside_the_structure(sim, model):

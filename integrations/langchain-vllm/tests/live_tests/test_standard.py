@@ -11,30 +11,31 @@ Left out, besides what the simulator's class leaves out (see integration_tests/t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
-from langchain_tests.integration_tests import chat_models as suite
 
 from langchain_vllm import ChatVLLM, VLLMEmbeddings
-from tests.media import download
 from tests.servers import live_url
 from tests.usage import CountsDetails
 
 
-@pytest.fixture(autouse=True)
-def _no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite.httpx, "get", download)
+class OfServer:
+    """Which of the servers a suite asks."""
+
+    server: ClassVar[str]
+
+    def connection(self) -> dict[str, Any]:
+        """Arguments that say where it is."""
+        aliases = {"tiny-alias": f"tiny-{self.server}"}
+        return {"keys": [{"name": self.server, "url": live_url(self.server), "aliases": aliases}]}
 
 
-def keys(name: str) -> list[dict[str, Any]]:
-    return [{"name": name, "url": live_url(name), "aliases": {"tiny-alias": f"tiny-{name}"}}]
+class TestChatVLLM(OfServer, CountsDetails, ChatModelIntegrationTests):
+    server = "chat"
 
-
-class TestChatVLLM(CountsDetails, ChatModelIntegrationTests):
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
         return ChatVLLM
@@ -42,7 +43,7 @@ class TestChatVLLM(CountsDetails, ChatModelIntegrationTests):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         # A tiny model does not always end what it writes into an arbitrary schema.
-        return {"model": "tiny-chat", "keys": keys("chat"), "temperature": 0, "max_tokens": 300}
+        return {"model": f"tiny-{self.server}", "temperature": 0, "max_tokens": 300, **self.connection()}
 
     model_override_value = "tiny-alias"
     enable_vcr_tests = True  # test_stream_time: it asks the server all the same
@@ -53,23 +54,24 @@ class TestChatVLLM(CountsDetails, ChatModelIntegrationTests):
 class TestImages(TestChatVLLM):
     """tiny-vision, which is tiny-chat with eyes; it is asked not to think, which it does badly."""
 
+    server = "vision"
     supported_usage_metadata_details = {"invoke": [], "stream": []}  # noqa: RUF012
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        without_thinking = {"chat_template_kwargs": {"enable_thinking": False}}
-        common = {"temperature": 0, "max_tokens": 300, **without_thinking}
-        return {"model": "tiny-vision", "keys": keys("vision"), **common}
+        return {**super().chat_model_params, "chat_template_kwargs": {"enable_thinking": False}}
 
     supports_image_inputs = True
     supports_image_tool_message = True
 
 
-class TestVLLMEmbeddings(EmbeddingsIntegrationTests):
+class TestVLLMEmbeddings(OfServer, EmbeddingsIntegrationTests):
+    server = "embed"
+
     @property
     def embeddings_class(self) -> type[Embeddings]:
         return VLLMEmbeddings
 
     @property
     def embedding_model_params(self) -> dict[str, Any]:
-        return {"base_url": live_url("embed")}
+        return {"model": "tiny-embed", **self.connection()}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import pytest
+from PIL import Image
 
 from langchain_vllm.content import content_of, part_of, text_of
 
@@ -51,6 +55,10 @@ DATA = "data:image/png;base64,QUJD"
             {"type": "image_embeds", "image_embeds": "QUJD"},
         ),
         ({"type": "tool_use", "id": "1"}, None),
+        (
+            {"type": "image", "base64": b"ABC", "mime_type": "image/png"},
+            {"type": "image_url", "image_url": {"url": DATA}},
+        ),
     ],
 )
 def test_part(block, part):
@@ -67,13 +75,35 @@ def test_part(block, part):
         ),
         ({"type": "file", "file_id": "f1"}, "vLLM takes no files"),
         ({"type": "image", "base64": "QUJD"}, "needs a 'mime_type'"),
-        ({"type": "image", "file_id": "f1"}, "needs a 'url' or 'base64'"),
+        ({"type": "image", "file_id": "f1"}, "needs a 'url', 'base64' or 'path'"),
+        ({"type": "image", "path": "/etc/hostname"}, "is a pathlib.Path"),
         ({"text": "hello"}, "without a type"),
     ],
 )
 def test_what_vllm_cannot_take_is_refused(block, words):
     with pytest.raises(ValueError, match=words):
         part_of(block)
+
+
+def test_files(tmp_path):
+    image, sound = tmp_path / "a.png", tmp_path / "a.wav"
+    image.write_bytes(b"ABC")
+    sound.write_bytes(b"ABC")
+    assert part_of({"type": "image", "path": image, "uuid": "u1"}) == {
+        "type": "image_url",
+        "image_url": {"url": DATA},
+        "uuid": "u1",
+    }
+    assert part_of({"type": "audio", "path": sound})["input_audio"] == {"data": "QUJD", "format": "wav"}
+
+
+def test_pil_images():
+    image = Image.new("RGB", (2, 2), (255, 0, 0))
+    part = part_of({"type": "image_pil", "image_pil": image, "uuid": "u1"})
+    head, _, data = part["image_url"]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    assert part["uuid"] == "u1"
+    assert Image.open(io.BytesIO(base64.b64decode(data))).getpixel((1, 1)) == (255, 0, 0)
 
 
 def test_text_of_an_assistant_is_put_together_again():
