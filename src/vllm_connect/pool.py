@@ -36,6 +36,13 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a coroutine over blocking connections was suspended")
 
 
+class _Socket(socket.socket):
+    """One that may be dropped: a garbage collection might come to it before it comes to its pool."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Connection(ABC):
     """A TCP connection to one server. What goes wrong with it is an `OSError`, late is a `TimeoutError`."""
 
@@ -294,7 +301,9 @@ class BlockingPool(Pool):
 
     async def connect(self, url: httpx.URL, timeout: float | None) -> Connection:
         """See `Pool`."""
-        return BlockingConnection(socket.create_connection(_address(url), timeout), url.netloc)
+        made = socket.create_connection(_address(url), timeout)
+        sock = _Socket(made.family, made.type, made.proto, made.detach())
+        return BlockingConnection(sock, url.netloc)
 
 
 class LoopPool(Pool):
@@ -331,7 +340,7 @@ async def _open_socket(host: str, port: int) -> socket.socket:
         addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     error = OSError(f"{host} has no address")
     for family, kind, proto, _, address in addresses:
-        sock = socket.socket(family, kind, proto)
+        sock = _Socket(family, kind, proto)
         try:
             sock.setblocking(False)
             await loop.sock_connect(sock, address)

@@ -18,6 +18,7 @@ import pytest
 
 from vllm_connect import transport as under_test
 from vllm_connect._httpx import httpx
+from vllm_connect.pool import BlockingPool, LoopPool
 from vllm_connect.transport import (
     AsyncTransport,
     Transport,
@@ -905,6 +906,22 @@ def test_transports_may_be_dropped(serve: Serve, kind: str) -> None:
         both.loop.close()
     del both
     gc.collect()
+
+
+async def test_garbage_collections_may_come_to_a_socket_first(serve: Serve) -> None:
+    """Within one of them, what finalizer runs first is by age, roughly; only a pool's closes its sockets."""
+    url, limits = httpx.URL(serve().url), httpx.Limits()
+    for pool in (BlockingPool(limits), LoopPool(limits)):
+        connection = await pool.connect(url, 5)
+        number = connection._sock.fileno()
+        connection.itself = connection  # type: ignore[attr-defined]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            del connection
+            gc.collect()
+        assert not caught
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
 
 
 def test_transport_may_be_dropped_beside_its_loop(serve: Serve) -> None:
