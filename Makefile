@@ -6,21 +6,55 @@ PYTEST_ARGS ?=
 OFFLINE := --block-network --allowed-hosts='127\.0\.0\.1|localhost|::1' -n 2 --dist loadfile
 TESTS := tests/unit tests/sim tests/cassette
 LIVE := $(PYTHON) scripts/live.py
+LOCK := $(PYTHON) scripts/lock.py "$(PYTHON310)" "$(PYTHON)"
 
 .PHONY: help
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '  make %-12s %s\n' "$$name" "$$text"; done
+		printf '  make %-18s %s\n' "$$name" "$$text"; done
 
-# One environment for each major of the openai SDK, made anew when what it is made of changes.
+# The environments: folder, pins, and what is installed there. Each is made anew when one of its files changes.
+# The core has one for each major of the openai SDK; langchain-vllm one for the newest langchain-core and one for
+# the lowest it declares, with the older SDK; llama-index-vllm-connect one with llama-index-core alone, and one
+# beside the llama-index package, which keeps the older SDK.
+LANGCHAIN := integrations/langchain-vllm
+LLAMA_INDEX := integrations/llama-index-vllm-connect
+OPENAI3 := .venv constraints.txt '.[dev]'
+OPENAI2 := .venv-openai2 constraints-openai2.txt '.[dev]' 'openai<3'
+LANGCHAIN_NEWEST := .venv-langchain $(LANGCHAIN)/constraints.txt \
+	'.[sim,numpy]' --editable './$(LANGCHAIN)[test,bench]'
+LANGCHAIN_LOWEST := .venv-langchain-lowest $(LANGCHAIN)/constraints-lowest.txt \
+	'.[sim,numpy]' --editable './$(LANGCHAIN)[test]' 'langchain-core==1.6.0' 'openai<3'
+LLAMA_INDEX_CORE := .venv-llama-index $(LLAMA_INDEX)/constraints.txt \
+	'.[sim,numpy]' --editable './$(LLAMA_INDEX)[dev]'
+LLAMA_INDEX_META := .venv-llama-index-meta $(LLAMA_INDEX)/constraints-meta.txt \
+	'.[sim,numpy]' --editable './$(LLAMA_INDEX)[dev,bench]' 'llama-index>=0.14'
+
 .venv/ready: pyproject.toml constraints.txt scripts/make-venv
-	scripts/make-venv "$(PYTHON)" .venv constraints.txt '.[dev]'
+	scripts/make-venv "$(PYTHON)" $(OPENAI3)
 
 .venv-openai2/ready: pyproject.toml constraints-openai2.txt scripts/make-venv
-	scripts/make-venv "$(PYTHON)" .venv-openai2 constraints-openai2.txt '.[dev]'
+	scripts/make-venv "$(PYTHON)" $(OPENAI2)
+
+.venv-langchain/ready: pyproject.toml $(addprefix $(LANGCHAIN)/,pyproject.toml constraints.txt) scripts/make-venv
+	scripts/make-venv "$(PYTHON)" $(LANGCHAIN_NEWEST)
+
+.venv-langchain-lowest/ready: pyproject.toml $(addprefix $(LANGCHAIN)/,pyproject.toml constraints-lowest.txt) \
+		scripts/make-venv
+	scripts/make-venv "$(PYTHON)" $(LANGCHAIN_LOWEST)
+
+.venv-llama-index/ready: pyproject.toml $(addprefix $(LLAMA_INDEX)/,pyproject.toml constraints.txt) scripts/make-venv
+	scripts/make-venv "$(PYTHON)" $(LLAMA_INDEX_CORE)
+
+.venv-llama-index-meta/ready: pyproject.toml $(addprefix $(LLAMA_INDEX)/,pyproject.toml constraints-meta.txt) \
+		scripts/make-venv
+	scripts/make-venv "$(PYTHON)" $(LLAMA_INDEX_META)
+
+ALL := $(addsuffix /ready,.venv .venv-openai2 .venv-langchain .venv-langchain-lowest \
+	.venv-llama-index .venv-llama-index-meta)
 
 .PHONY: setup
-setup: .venv/ready .venv-openai2/ready ## Make both environments
+setup: $(ALL) ## Make all environments
 
 .PHONY: demo
 demo: .venv/ready ## Show every operation against the simulator, or against URL=http://…
@@ -33,7 +67,10 @@ lint: .venv/ready ## Check style and types
 	.venv/bin/mypy
 
 .PHONY: test
-test: lint test-openai3 test-openai2 ## Lint, types and all offline tests, on both majors of the openai SDK
+test: lint test-core test-langchain test-llama-index ## Lint, types and all offline tests, of all three packages
+
+.PHONY: test-core
+test-core: test-openai3 test-openai2 ## The offline tests of vllm-connect, on both majors of the openai SDK
 
 .PHONY: test-openai3
 test-openai3: .venv/ready
@@ -43,23 +80,19 @@ test-openai3: .venv/ready
 test-openai2: .venv-openai2/ready
 	.venv-openai2/bin/python -m pytest $(TESTS) $(OFFLINE) $(PYTEST_ARGS)
 
-.venv-langchain/ready: integrations/langchain-vllm/pyproject.toml integrations/langchain-vllm/constraints.txt
-	scripts/make-venv "$(PYTHON)" .venv-langchain integrations/langchain-vllm/constraints.txt \
-		'.[sim,numpy]' --editable 'integrations/langchain-vllm[test]'
-
 .PHONY: test-langchain
-test-langchain: .venv-langchain/ready ## Run the offline tests of langchain-vllm
-	cd integrations/langchain-vllm && ../../.venv-langchain/bin/python -m pytest $(OFFLINE) $(PYTEST_ARGS)
-
-.venv-llama-index/ready: integrations/llama-index-vllm-connect/pyproject.toml \
-		integrations/llama-index-vllm-connect/constraints.txt
-	scripts/make-venv "$(PYTHON)" .venv-llama-index integrations/llama-index-vllm-connect/constraints.txt \
-		'.[sim,numpy]' --editable 'integrations/llama-index-vllm-connect[dev]'
+test-langchain: .venv-langchain/ready .venv-langchain-lowest/ready ## langchain-vllm: types and offline tests, on the newest and the lowest langchain-core
+	cd $(LANGCHAIN) && ../../.venv-langchain/bin/mypy
+	cd $(LANGCHAIN) && ../../.venv-langchain/bin/python -m pytest $(OFFLINE) --ignore tests/live_tests $(PYTEST_ARGS)
+	cd $(LANGCHAIN) && ../../.venv-langchain-lowest/bin/python -m pytest $(OFFLINE) --ignore tests/live_tests $(PYTEST_ARGS)
 
 .PHONY: test-llama-index
-test-llama-index: .venv-llama-index/ready ## Run the offline tests of llama-index-vllm-connect
-	cd integrations/llama-index-vllm-connect && \
-		../../.venv-llama-index/bin/python -m pytest tests --ignore tests/live -n 2 $(PYTEST_ARGS)
+test-llama-index: .venv-llama-index/ready .venv-llama-index-meta/ready ## llama-index-vllm-connect: types and offline tests, with llama-index-core alone and beside llama-index
+	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/mypy
+	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/python tests/smoke.py
+	cd $(LLAMA_INDEX) && ../../.venv-llama-index-meta/bin/python tests/smoke.py
+	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/python -m pytest -n 2 --ignore tests/live $(PYTEST_ARGS)
+	cd $(LLAMA_INDEX) && ../../.venv-llama-index-meta/bin/python -m pytest -n 2 --ignore tests/live $(PYTEST_ARGS)
 
 .PHONY: live
 live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the servers
@@ -74,12 +107,20 @@ live-down: ## Stop the live servers
 	$(LIVE) down
 
 .PHONY: record
-record: .venv/ready ## Record the cassettes anew from live servers
+record: .venv/ready .venv-langchain/ready ## Record the cassettes anew from live servers
 	$(LIVE) run -- .venv/bin/python scripts/record.py
 
 .PHONY: bench
 bench: .venv/ready ## Compare CPU time with the stock openai SDK
 	.venv/bin/python -m benchmarks
+
+.PHONY: bench-langchain
+bench-langchain: .venv-langchain/ready ## Compare CPU time with langchain-openai
+	.venv-langchain/bin/python -m benchmarks.langchain
+
+.PHONY: bench-llama-index
+bench-llama-index: .venv-llama-index-meta/ready ## Compare CPU time with LlamaIndex's OpenAILike
+	.venv-llama-index-meta/bin/python -m benchmarks.llama_index
 
 .PHONY: format
 format: .venv/ready ## Format the code
@@ -88,7 +129,12 @@ format: .venv/ready ## Format the code
 
 .PHONY: lock
 lock: ## Resolve all dependencies anew and pin what was found
-	$(PYTHON) scripts/lock.py "$(PYTHON310)" "$(PYTHON)"
+	$(LOCK) $(OPENAI3)
+	$(LOCK) $(OPENAI2)
+	$(LOCK) $(LANGCHAIN_NEWEST)
+	$(LOCK) $(LANGCHAIN_LOWEST)
+	$(LOCK) $(LLAMA_INDEX_CORE)
+	$(LOCK) $(LLAMA_INDEX_META)
 
 .PHONY: clean
 clean: ## Remove the environments and caches

@@ -20,7 +20,8 @@ def resolve(python: str, requirements: list[str]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True)
         pip = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
+        packages = [each for each in requirements if each != "--editable"]
+        subprocess.run([*pip, "install", "--quiet", *packages], check=True)
         command = [*pip, "list", "--format=freeze"]
         listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     pins = dict(line.split("==") for line in listed.splitlines())

@@ -1,19 +1,21 @@
-"""Record the cassettes of `tests/cassette` anew, from real vLLM servers.
+"""Record the cassettes of vllm-connect and langchain-vllm anew, from real vLLM servers.
 
     python scripts/live.py run -- python scripts/record.py              all of them (`make record`)
-    python scripts/live.py run -- python scripts/record.py -k Rerank    those of the tests that pytest picks
+    python scripts/live.py run -- python scripts/record.py -k Rerank    vllm-connect's that pytest picks
 
 The servers are those of `scripts/live.py`, which names them in VLLM_LIVE_*_URL. Every test body runs once,
 with the sync client, and overwrites its cassette in `cassettes/`; then everything is replayed, so that what
 the async client asks for is held against what was recorded. Ends with pytest's exit code.
 
-When all were recorded, those that no body recorded are removed. Look at `git diff --stat cassettes` before
-you commit: ids and times always change, words and numbers of the tiny models should not.
+When all were recorded, those that no body recorded are removed, and langchain-vllm's standard tests are
+recorded with the Python of `.venv-langchain`. Look at `git diff --stat` before you commit: ids and times
+always change, words and numbers of the tiny models should not.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CASSETTES = REPOSITORY / "cassettes" / "operations"
+LANGCHAIN = REPOSITORY / "integrations" / "langchain-vllm"
 SERVERS = ("chat", "embed", "rerank", "whisper", "vision")
 
 
@@ -40,7 +43,21 @@ def main() -> int:
             if file.stat().st_mtime < began - 1:
                 print(f"record: removed {file.relative_to(REPOSITORY)}, which no test records any more")
                 file.unlink()
+        if failed := record_langchain():
+            return failed
     return pytest("tests/cassette", *picked)
+
+
+def record_langchain() -> int:
+    """Record langchain-vllm's cassettes, and replay them."""
+    python = str(REPOSITORY / ".venv-langchain" / "bin" / "python")
+    tests = LANGCHAIN / "tests" / "cassette_tests"
+    shutil.rmtree(tests / "cassettes", ignore_errors=True)
+    for mode in ("rewrite", "none"):
+        command = [python, "-X", "utf8", "-m", "pytest", "-q", str(tests), f"--record-mode={mode}"]
+        if failed := subprocess.run(command, cwd=LANGCHAIN).returncode:
+            return failed
+    return 0
 
 
 def pytest(*arguments: str) -> int:

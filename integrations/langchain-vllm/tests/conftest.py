@@ -20,3 +20,4 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite.httpx, "get", download)
+    monkeypatch.setenv("LANGCHAIN_TESTS_USER_AGENT", "none, since nothing is downloaded")

@@ -1,4 +1,4 @@
-"""The README's Python, run as it is."""
+"""The Python of this package's README, and vllm-connect's that uses it, run as it is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from pathlib import Path
 import pytest
 from vllm_connect.sim import SimServer
 
-README = Path(__file__).parents[2] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+PACKAGE = Path(__file__).parents[2]
+BLOCKS = [
+    block
+    for readme in (PACKAGE / "README.md", PACKAGE.parents[1] / "README.md")
+    for block in re.findall(r"```python\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)
+    if "langchain_vllm" in block
+]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+def test_there_are_examples():
+    assert len(BLOCKS) >= 3
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_block(block):
     with SimServer(models=["llama", "bge", "bge-reranker"]) as server:
-        exec(compile(block.replace("http://localhost:8000", server.url), str(README), "exec"), {})
+        exec(compile(block.replace("http://localhost:8000", server.url), "README.md", "exec"), {})
