@@ -48,7 +48,8 @@ class Server(Serializable):
     keys: list[Any] | None = None
     """Several servers instead: `vllm_connect.Key`s, or mappings of their fields."""
     timeout: Any = None
-    """Seconds, or an `httpx.Timeout`. Default 600, connect 10."""
+    """Seconds, or an `httpx.Timeout`: to connect, for the first token, and from one token to the next.
+    Default 600, connect 10."""
     max_retries: int = 2
     """Further attempts after connection errors and 408, 429, 502, 503, 504; nothing else retries."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)

@@ -74,6 +74,21 @@ def test_a_stream_that_breaks(sim, model):
     assert caught.value.is_retryable
 
 
+@pytest.mark.parametrize("where", ["first", "middle"])
+async def test_a_stream_that_stalls(sim, where):
+    """`timeout` is for the first token, and from one to the next."""
+    model = ChatVLLM(base_url=sim.url, timeout=0.2, max_retries=0)
+    sim.fail_always("stall", where=where, after=3, seconds=5)
+    seen = []
+    with pytest.raises(core.ModelTimeoutError):
+        for chunk in model.stream("Count to 9"):
+            seen.append(chunk)
+    assert bool(seen) == (where == "middle")
+    with pytest.raises(core.ModelTimeoutError):
+        async for _ in model.astream("Count to 9"):
+            pass
+
+
 def test_no_server():
     model = ChatVLLM(base_url="http://127.0.0.1:9", max_retries=0)
     with pytest.raises(core.ModelConnectionError) as caught:
