@@ -20,6 +20,7 @@ from tests.servers import live_url
 
 SERVERS = ("chat", "vision", "embed")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_INDENTATION = re.compile(r"\\n +")
 
 
 def address_of(server: str) -> str:
@@ -37,7 +38,9 @@ def _request(request: Any) -> Any:
         # Some tests make ids for the tool calls of their examples.
         ids: dict[str, str] = {}
         text = request.body.decode() if isinstance(request.body, bytes) else request.body
-        request.body = _UUID.sub(lambda found: ids.setdefault(found[0], f"uuid-{len(ids) + 1}"), text)
+        text = _UUID.sub(lambda found: ids.setdefault(found[0], f"uuid-{len(ids) + 1}"), text)
+        # Tools are described by docstrings, of which Python 3.13 drops the indentation.
+        request.body = _INDENTATION.sub(r"\\n", text)
     for name in [name for name in request.headers if name.lower() != "content-type"]:
         del request.headers[name]
     return request
