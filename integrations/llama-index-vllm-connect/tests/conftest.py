@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import dataclasses
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import llama_index.core
 import pytest
 from llama_index.core import Settings
 from llama_index.core.instrumentation import get_dispatcher
@@ -12,7 +19,7 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from pydantic import PrivateAttr
 
 from llama_index.embeddings.vllm_connect import VLLMEmbedding
-from llama_index.llms.vllm_connect import VLLM
+from llama_index.llms.vllm_connect import VLLM, connection
 from llama_index.postprocessor.vllm_connect import VLLMRerank
 from vllm_connect.sim import SimServer
 
@@ -40,10 +47,61 @@ class Asker:
                 seen.append(item)
         return seen
 
+    async def pieces(self, response: Any) -> list[str]:
+        """The pieces of a streamed answer of a query or chat engine."""
+        if self.kind == "sync":
+            return list(response.response_gen)
+        return [piece async for piece in response.async_response_gen()]
+
+    async def leave_early(self, stream: Any) -> None:
+        """Takes one item of a stream and closes it."""
+        if self.kind == "sync":
+            next(stream)
+            stream.close()
+        else:
+            await anext(stream)
+            await stream.aclose()
+
 
 @pytest.fixture(params=["sync", "async"])
 def ask(request: pytest.FixtureRequest) -> Asker:
     return Asker(request.param)
+
+
+async def run_agent(agent: Any, message: str, **kwargs: Any) -> tuple[Any, list[Any]]:
+    """What an agent answers, and the events on the way."""
+    handler = agent.run(message, **kwargs)
+    events = [event async for event in handler.stream_events()]
+    return await handler, events
+
+
+@pytest.fixture
+def run() -> Callable[..., Any]:
+    return run_agent
+
+
+class Crowd:
+    """Counts how many calls of a method are going on together."""
+
+    def __init__(self) -> None:
+        self.running = self.most = 0
+
+    def watch(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        async def watched(**params: Any) -> Any:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await asyncio.sleep(0.01)
+            try:
+                return await method(**params)
+            finally:
+                self.running -= 1
+
+        return watched
+
+
+@pytest.fixture
+def crowd() -> Crowd:
+    return Crowd()
 
 
 @pytest.fixture
@@ -69,6 +127,36 @@ def sent(vllm_sim: SimServer) -> Callable[..., list[Any]]:
         return [request.json for request in vllm_sim.requests if request.path == path]
 
     return bodies
+
+
+@pytest.fixture
+def canned() -> Iterator[Callable[[Any], str]]:
+    """Makes a server that answers everything with the same JSON, and tells its URL."""
+    with ExitStack() as stack:
+
+        def serve(reply: Any) -> str:
+            class Handler(BaseHTTPRequestHandler):
+                def do_POST(self) -> None:
+                    self.rfile.read(int(self.headers["content-length"]))
+                    body = json.dumps(reply).encode()
+                    self.send_response(200)
+                    self.send_header("content-type", "application/json")
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+                def log_message(self, *args: Any) -> None:
+                    pass  # pytest's output is no place for an access log
+
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+            thread = threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+            )
+            thread.start()
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield serve
 
 
 class Events(BaseEventHandler):
@@ -97,6 +185,24 @@ def events() -> Iterator[Events]:
 
 
 @pytest.fixture(autouse=True)
+async def _closed(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Clients whose connections do not outlive the test: one that is forgotten open is a ResourceWarning."""
+    made: list[Any] = []
+    make = connection._make
+
+    def noted(*arguments: Any) -> Any:
+        made.append(make(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(connection, "_make", noted)
+    yield
+    for client in made:
+        closed = client.close()
+        if closed is not None:
+            await closed
+
+
+@pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Secrets that must never show up anywhere, and settings that no test leaves to the next."""
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
@@ -105,8 +211,6 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("VLLM_BASE_URL", "VLLM_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     yield
-    Settings._llm = Settings._embed_model = None
-    Settings._callback_manager = None
-    import llama_index.core
-
+    for field in dataclasses.fields(Settings):
+        setattr(Settings, field.name, None)
     llama_index.core.global_tokenizer = None

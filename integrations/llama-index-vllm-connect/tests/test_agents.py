@@ -19,7 +19,7 @@ from llama_index.core.agent.workflow import (
     ToolCallResult,
 )
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock, ThinkingBlock
-from llama_index.core.memory import ChatMemoryBuffer, Memory
+from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer, Memory
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context
 from pydantic import BaseModel
@@ -49,18 +49,12 @@ async def add(a: int, b: int) -> int:
 TOOLS = [get_weather, multiply, add]
 
 
-async def run(agent: Any, message: str, **kwargs: Any) -> tuple[Any, list[Any]]:
-    handler = agent.run(message, **kwargs)
-    events = [event async for event in handler.stream_events()]
-    return await handler, events
-
-
 def of_type(events: list[Any], kind: type) -> list[Any]:
     return [event for event in events if type(event) is kind]
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_function_agent(llm, sent, streaming):
+async def test_function_agent(llm, sent, streaming, run):
     agent = FunctionAgent(tools=TOOLS, llm=llm, streaming=streaming, system_prompt="Help.")
     result, events = await run(agent, "What is the weather in Paris?")
     assert str(result) == "The weather in Paris is sunny."
@@ -82,7 +76,7 @@ async def test_function_agent(llm, sent, streaming):
         assert streamed[-1].raw["usage"]["total_tokens"] > 0
 
 
-async def test_reasoning_goes_back_in_the_loop(llm, sent):
+async def test_reasoning_goes_back_in_the_loop(llm, sent, run):
     agent = FunctionAgent(tools=TOOLS, llm=llm)
     await run(agent, 'Think: I wonder\nCall get_weather {"city": "Rome"}')
     assistant = sent()[1]["messages"][1]
@@ -90,7 +84,7 @@ async def test_reasoning_goes_back_in_the_loop(llm, sent):
     assert assistant["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": '{"city": "Rome"}'}
 
 
-async def test_several_calls_at_once(llm, sent):
+async def test_several_calls_at_once(llm, sent, run):
     agent = FunctionAgent(tools=TOOLS, llm=llm)
     result, events = await run(agent, "What is 15 * 23? What is 15 + 23?")
     outputs = {event.tool_output.content for event in of_type(events, ToolCallResult)}
@@ -101,7 +95,7 @@ async def test_several_calls_at_once(llm, sent):
     assert sent()[0]["parallel_tool_calls"] is True
 
 
-async def test_one_call_at_a_time(llm, sent):
+async def test_one_call_at_a_time(llm, sent, run):
     agent = FunctionAgent(tools=TOOLS, llm=llm, allow_parallel_tool_calls=False)
     result, events = await run(agent, "What is 15 * 23? What is 15 + 23?")
     assert len(of_type(events, ToolCallResult)) == 1
@@ -109,7 +103,7 @@ async def test_one_call_at_a_time(llm, sent):
     assert str(result) == "The result is 345."
 
 
-async def test_initial_tool_choice(llm, sent):
+async def test_initial_tool_choice(llm, sent, run):
     agent = FunctionAgent(tools=TOOLS, llm=llm, initial_tool_choice="get_weather")
     _, events = await run(agent, "Hello")
     assert of_type(events, ToolCall)[0].tool_name == "get_weather"
@@ -119,7 +113,7 @@ async def test_initial_tool_choice(llm, sent):
     ]
 
 
-async def test_thinking_alone(vllm_sim):
+async def test_thinking_alone(vllm_sim, run):
     llm = VLLM(base_url=vllm_sim.url, max_tokens=2)
     result, events = await run(FunctionAgent(tools=TOOLS, llm=llm), "Think: I wonder and wonder\nSay: x")
     assert isinstance(result.response.blocks[0], ThinkingBlock)
@@ -132,21 +126,21 @@ class Report(BaseModel):
     text: str
 
 
-async def test_an_object_in_the_end(llm, sent):
+async def test_an_object_in_the_end(llm, sent, run):
     agent = FunctionAgent(tools=TOOLS, llm=llm, output_cls=Report)
     result, _ = await run(agent, "What is the weather in Paris?")
     assert isinstance(result.get_pydantic_model(Report), Report)
     assert sent()[-1]["response_format"]["type"] == "json_schema"
 
 
-async def test_return_direct(llm, sent):
+async def test_return_direct(llm, sent, run):
     direct = FunctionTool.from_defaults(get_weather, return_direct=True)
     result, _ = await run(FunctionAgent(tools=[direct], llm=llm), "What is the weather in Paris?")
     assert str(result) == "sunny"
     assert len(sent()) == 1
 
 
-async def test_return_direct_and_then_another_question(llm):
+async def test_return_direct_and_then_another_question(llm, run):
     direct = FunctionTool.from_defaults(get_weather, return_direct=True)
     agent = FunctionAgent(tools=[direct], llm=llm)
     context = Context(agent)
@@ -166,7 +160,7 @@ async def test_too_many_iterations(llm, method):
         assert (await handler).response.content
 
 
-async def test_an_image_from_a_tool(llm, sent):
+async def test_an_image_from_a_tool(llm, sent, run):
     def camera() -> list[Any]:
         """Take a picture."""
         return [TextBlock(text="here"), ImageBlock(image=PNG)]
@@ -185,7 +179,7 @@ async def test_an_image_from_a_tool(llm, sent):
         lambda: ChatMemoryBuffer.from_defaults(token_limit=4000),
     ],
 )
-async def test_memory(llm, sent, memory):
+async def test_memory(llm, sent, memory, run):
     remembered = memory()
     agent = FunctionAgent(tools=TOOLS, llm=llm)
     await run(agent, "My name is Ada.", memory=remembered)
@@ -196,7 +190,20 @@ async def test_memory(llm, sent, memory):
     assert roles == ["user", "assistant", "user", "assistant", "tool", "assistant", "user"]
 
 
-async def test_a_memory_that_is_saved(llm, sent):
+async def test_a_memory_that_is_summed_up(llm, sent, run):
+    memory = ChatSummaryMemoryBuffer.from_defaults(llm=llm, token_limit=25, tokenizer_fn=llm.tokenizer)
+    agent = FunctionAgent(tools=TOOLS, llm=llm)
+    await run(agent, "Hello\nSay: Ada was here, and so on and so on and so on", memory=memory)
+    result, _ = await run(agent, "Say: x", memory=memory)
+    assert str(result) == "x"
+    (summed_up,) = [body for body in sent() if "Transcript so far" in str(body["messages"][-1]["content"])]
+    assert "tools" not in summed_up
+    system, *_ = sent()[-1]["messages"]
+    assert system["role"] == "system"
+    assert system["content"].startswith("Ada was here")
+
+
+async def test_a_memory_that_is_saved(llm, sent, run):
     agent = FunctionAgent(tools=TOOLS, llm=llm)
     memory = ChatMemoryBuffer.from_defaults(token_limit=4000)
     await run(agent, "What is the weather in Paris?", memory=memory)
@@ -210,7 +217,7 @@ async def test_a_memory_that_is_saved(llm, sent):
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_react_agent(llm, sent, streaming):
+async def test_react_agent(llm, sent, streaming, run):
     def look_up(city: str) -> str:
         """Look something up."""
         return f"{city} is fine.\nSay: Thought: I know.\nAnswer: {city} is fine."
@@ -226,7 +233,7 @@ async def test_react_agent(llm, sent, streaming):
         assert any(event.thinking_delta for event in of_type(events, AgentStream))
 
 
-async def test_code_act_agent(llm):
+async def test_code_act_agent(llm, run):
     async def execute(code: str) -> str:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
@@ -240,14 +247,14 @@ async def test_code_act_agent(llm):
     assert of_type(events, ToolCallResult)[0].tool_output.content.strip() == "Say: it is 42"
 
 
-async def test_workflow_from_tools(llm):
+async def test_workflow_from_tools(llm, run):
     workflow = AgentWorkflow.from_tools_or_functions(TOOLS, llm=llm)
     assert isinstance(next(iter(workflow.agents.values())), FunctionAgent)
     result, _ = await run(workflow, "What is the weather in Paris?")
     assert str(result) == "The weather in Paris is sunny."
 
 
-async def test_workflow_without_function_calling(vllm_sim):
+async def test_workflow_without_function_calling(vllm_sim, run):
     llm = VLLM(base_url=vllm_sim.url, is_function_calling_model=False)
     workflow = AgentWorkflow.from_tools_or_functions(TOOLS, llm=llm)
     assert isinstance(next(iter(workflow.agents.values())), ReActAgent)
@@ -255,7 +262,7 @@ async def test_workflow_without_function_calling(vllm_sim):
     assert str(result) == "yes"
 
 
-async def test_a_handoff(llm, sent):
+async def test_a_handoff(llm, sent, run):
     first = FunctionAgent(name="first", description="Asks.", tools=[add], llm=llm, can_handoff_to=["second"])
     second = FunctionAgent(name="second", description="Knows.", tools=[get_weather], llm=llm)
     workflow = AgentWorkflow(
@@ -270,7 +277,7 @@ async def test_a_handoff(llm, sent):
     assert result.current_agent_name == "second"
 
 
-async def test_errors_end_the_run(llm, vllm_sim):
+async def test_errors_end_the_run(llm, vllm_sim, run):
     vllm_sim.fail_always("400", message="no such thing")
     with pytest.raises(Exception, match="no such thing"):
         await run(FunctionAgent(tools=TOOLS, llm=llm), "Hello")

@@ -62,24 +62,50 @@ async def test_nothing_to_embed(embedding, ask, vllm_sim):
 
 
 @pytest.mark.parametrize("workers", [None, 1, 3])
-async def test_only_so_many_requests_at_once(vllm_sim, workers, monkeypatch):
+async def test_only_so_many_requests_at_once(vllm_sim, workers, crowd, monkeypatch):
     embedding = VLLMEmbedding(base_url=vllm_sim.url, embed_batch_size=1, num_workers=workers)
-    create = embedding.async_client.embeddings.create
-    running = most = 0
-
-    async def counted(**params):
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.01)
-        try:
-            return await create(**params)
-        finally:
-            running -= 1
-
-    monkeypatch.setattr(embedding.async_client.embeddings, "create", counted)
+    requests = embedding.async_client.embeddings
+    monkeypatch.setattr(requests, "create", crowd.watch(requests.create))
     await embedding.aget_text_embedding_batch([str(i) for i in range(20)])
-    assert most == (workers or 8)
+    assert crowd.most == (workers or 8)
+
+
+@pytest.mark.parametrize("workers", [None, 3])
+async def test_one_failure_ends_the_others(vllm_sim, workers, monkeypatch):
+    embedding = VLLMEmbedding(base_url=vllm_sim.url, embed_batch_size=1, num_workers=workers)
+    begun: list[str] = []
+    ended: list[str] = []
+
+    async def answered(**params):
+        (text,) = params["input"]
+        begun.append(text)
+        try:
+            if text == "1":
+                raise ConnectionError(text)
+            await asyncio.sleep(3600)
+        finally:
+            ended.append(text)
+
+    monkeypatch.setattr(embedding.async_client.embeddings, "create", answered)
+    with pytest.raises(ConnectionError):
+        await embedding.aget_text_embedding_batch([str(i) for i in range(40)])
+    for _ in range(10):  # LlamaIndex's own tasks need some rounds to see it
+        await asyncio.sleep(0)
+    assert len(begun) <= (workers or 8) + 1
+    assert sorted(ended) == sorted(begun)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_cancelling_ends_the_requests(vllm_sim):
+    embedding = VLLMEmbedding(base_url=vllm_sim.url, embed_batch_size=1, num_workers=None)
+    vllm_sim.fail_always("stall", where="headers", seconds=30)
+    task = asyncio.create_task(embedding.aget_text_embedding_batch([str(i) for i in range(12)]))
+    assert await asyncio.to_thread(vllm_sim.wait_for_requests, 8)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(vllm_sim.wait_for_abort, 8)
+    assert len(vllm_sim.requests) == 8
 
 
 async def test_dimensions(ask):

@@ -1,4 +1,4 @@
-"""The examples run as they are, and so do the snippets of the README."""
+"""The examples run as they are, and so do the snippets of both READMEs that are for LlamaIndex."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from vllm_connect.sim import SimServer
 
 HERE = Path(__file__).parents[1]
 EXAMPLES = sorted(path.name for path in (HERE / "examples").glob("*.py"))
-SNIPPETS = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text(), re.DOTALL)
+SNIPPETS = [
+    snippet
+    for readme in (HERE / "README.md", HERE.parents[1] / "README.md")
+    for snippet in re.findall(r"```python\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)
+    if "llama_index" in snippet
+]
 
 
 def run(arguments: list[str], **environment: str) -> str:

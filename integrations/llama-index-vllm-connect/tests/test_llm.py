@@ -17,7 +17,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import ValidationError
 
 from llama_index.llms.vllm_connect import VLLM
-from vllm_connect import ConfigError, IncompleteStreamError, InternalServerError, Key
+from vllm_connect import ConfigError, Key, VLLMError
 from vllm_connect.sim import SimServer
 
 CHAT = "/v1/chat/completions"
@@ -145,45 +145,7 @@ def test_a_server_is_needed(monkeypatch, vllm_sim):
     assert VLLM().complete("Say: x").text == "x"
 
 
-# Streams that end early, or badly
-
-
-async def test_closing_a_stream_ends_the_request(llm, ask, vllm_sim):
-    vllm_sim.fail_next("pace", seconds=0.02)
-    stream = await ask(llm, "stream_chat", say("Count to 500"))
-    if ask.kind == "sync":
-        next(stream)
-        stream.close()
-    else:
-        await anext(stream)
-        await stream.aclose()
-        del stream
-        await asyncio.sleep(0)
-    assert await asyncio.to_thread(vllm_sim.wait_for_abort)
-
-
-async def test_cancelling_ends_the_request(llm, vllm_sim):
-    vllm_sim.fail_next("stall", where="headers", seconds=5)
-    task = asyncio.create_task(llm.achat(say("Say: x")))
-    await asyncio.to_thread(vllm_sim.wait_for_requests)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.to_thread(vllm_sim.wait_for_abort)
-
-
-async def test_an_error_within_a_stream_is_raised(llm, ask, vllm_sim):
-    vllm_sim.fail_next("error_chunk", after=4, code=500)
-    seen: list[Any] = []
-    with pytest.raises(InternalServerError):
-        await ask.stream(llm, "stream_chat", say("Say: one two three four"), seen=seen)
-    assert seen
-
-
-async def test_a_stream_that_breaks_off_is_an_error(llm, ask, vllm_sim):
-    vllm_sim.fail_next("cut", where="event", after=4)
-    with pytest.raises(IncompleteStreamError):
-        await ask.stream(llm, "stream_complete", "Say: one two three four")
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -308,6 +270,62 @@ async def test_from_config(ask, vllm_sim, tmp_path):
     assert (await ask(llm, "complete", "Say: x")).text == "x"
     assert vllm_sim.requests[-1].headers["authorization"] == "Bearer hush"
     assert VLLM.from_dict(llm.to_dict()).complete("Say: y").text == "y"
+
+
+async def test_several_answers(llm, ask):
+    """The first is the message, and all of them are in `raw`; a stream is that of the first alone."""
+    response = await ask(llm, "chat", say("Say: x y"), n=2)
+    assert response.message.content == "x y"
+    assert [choice["message"]["content"] for choice in response.raw["choices"]] == ["x y", "x y"]
+    streamed = await ask.stream(llm, "stream_chat", say("Say: x y"), n=2)
+    assert "".join(each.delta for each in streamed) == streamed[-1].message.content == "x y"
+    base = llm.model_copy(update={"mode": "completion"})
+    assert len((await ask(base, "complete", "Say: x", n=2)).raw["choices"]) == 2
+    texts = await ask.stream(base, "stream_complete", "Say: x", n=2)
+    assert (
+        "".join(each.delta for each in texts)
+        == texts[-1].text
+        == (await ask(base, "complete", "Say: x")).text
+    )
+
+
+async def test_an_answer_without_a_choice(ask, canned):
+    llm = VLLM(
+        base_url=canned({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": []})
+    )
+    with pytest.raises(VLLMError, match="no choice"):
+        await ask(llm, "chat", say("x"))
+    with pytest.raises(VLLMError, match="no choice"):
+        await ask(llm.model_copy(update={"mode": "completion"}), "complete", "x")
+
+
+async def test_logprobs_of_completions(llm, ask):
+    response = await ask(llm, "complete", "Say: a b", logprobs=True)
+    assert "".join(token[0].token for token in response.logprobs).endswith("a b<|im_end|>")
+    base = llm.model_copy(update={"mode": "completion"})
+    chat = await ask(base, "chat", say("Say: a b"), logprobs=True)
+    assert "".join(token[0].token for token in chat.logprobs) == f"{chat.message.content}<|im_end|>"
+    assert chat.additional_kwargs["finish_reason"] == "stop"
+    assert chat.message.additional_kwargs == {}
+
+
+async def test_stream_options_are_added_to(llm, ask, sent):
+    for options in ({"continuous_usage_stats": True}, {"include_usage": False}):
+        await ask.stream(llm, "stream_chat", say("Say: x"), stream_options=options)
+    assert [body["stream_options"] for body in sent()] == [
+        {"include_usage": True, "continuous_usage_stats": True},
+        {"include_usage": False},
+    ]
+
+
+def test_an_http_client_that_is_given_stays_open(vllm_sim):
+    given = openai.DefaultHttpxClient()
+    llm = VLLM(base_url=vllm_sim.url, http_client=given)
+    llm.complete("Say: x")
+    llm.close()
+    assert not given.is_closed
+    assert llm.complete("Say: x").text == "x"
+    given.close()
 
 
 def test_closed_clients_open_again(llm):

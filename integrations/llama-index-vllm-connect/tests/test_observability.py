@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from llama_index.core import Document, Settings, VectorStoreIndex
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler, TokenCountingHandler
-from llama_index.core.evaluation import FaithfulnessEvaluator
+from llama_index.core.evaluation import CorrectnessEvaluator, FaithfulnessEvaluator, RelevancyEvaluator
 from llama_index.core.llms import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.rate_limiter import TokenBucketRateLimiter
@@ -98,16 +98,19 @@ def _count(limiter: Any, name: str, taken: list[str]) -> None:
     object.__setattr__(limiter, name, counted)
 
 
-async def test_evaluation(llm, ask):
-    template = PromptTemplate("{context_str} {query_str}\nSay: YES")
-    evaluator = FaithfulnessEvaluator(llm=llm, eval_template=template, refine_template=template)
-    arguments = {"query": "q", "response": "r", "contexts": ["c"]}
-    if ask.kind == "sync":
-        result = evaluator.evaluate(**arguments)
-    else:
-        result = await evaluator.aevaluate(**arguments)
-    assert result.passing
-    assert result.score == 1.0
+@pytest.mark.parametrize("kind", [FaithfulnessEvaluator, RelevancyEvaluator])
+@pytest.mark.parametrize("said", ["YES", "NO"])
+async def test_evaluation(llm, ask, kind, said):
+    template = PromptTemplate(f"{{context_str}} {{query_str}}\nSay: {said}")
+    evaluator = kind(llm=llm, eval_template=template, refine_template=template)
+    result = await ask(evaluator, "evaluate", query="q", response="r", contexts=["c"])
+    assert result.passing == (said == "YES")
+
+
+async def test_evaluation_by_a_score(llm, ask):
+    evaluator = CorrectnessEvaluator(llm=llm, eval_template=PromptTemplate("Say: 4.5\nfine"))
+    result = await ask(evaluator, "evaluate", query="q", response="r", reference="a")
+    assert (result.score, result.feedback) == (4.5, "fine")
 
 
 def test_settings(llm, embedding, vllm_sim):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.base.response.schema import PydanticResponse
@@ -72,10 +70,7 @@ async def test_response_modes(index, llm, ask, reranker, mode):
 async def test_a_streamed_answer(index, llm, ask, reranker):
     engine = index.as_query_engine(llm=llm, streaming=True, node_postprocessors=[reranker])
     response = await ask(engine, "query", QUESTION)
-    if ask.kind == "sync":
-        pieces = list(response.response_gen)
-    else:
-        pieces = [piece async for piece in response.async_response_gen()]
+    pieces = await ask.pieces(response)
     assert "".join(pieces) == ANSWER
     assert len(pieces) > 3
 
@@ -86,10 +81,7 @@ async def test_a_streamed_answer_that_breaks_off(index, llm, ask, vllm_sim):
 
     async def read() -> None:
         response = await ask(engine, "query", QUESTION)
-        if ask.kind == "sync":
-            list(response.response_gen)
-        else:
-            [piece async for piece in response.async_response_gen()]
+        await ask.pieces(response)
 
     with pytest.raises(InternalServerError):
         await read()
@@ -161,18 +153,11 @@ async def test_chat_engines(index, llm, ask, mode):
     assert ANSWER in str(await ask(engine, "chat", QUESTION))
     assert str(await ask(engine, "chat", "My name is Ada."))
     response = await ask(engine, "stream_chat", QUESTION)
-    if ask.kind == "sync":
-        pieces = list(response.response_gen)
-    else:
-        pieces = [piece async for piece in response.async_response_gen()]
+    pieces = await ask.pieces(response)
     assert "".join(pieces)
     if mode in ("simple", "context"):
         assert "".join(pieces) == ANSWER
         assert "Ada" in str(await ask(engine, "chat", "What is my name?"))
-
-
-async def run_pipeline(pipeline: IngestionPipeline, kind: str, **kwargs: Any) -> Any:
-    return pipeline.run(**kwargs) if kind == "sync" else await pipeline.arun(**kwargs)
 
 
 async def test_ingestion(llm, embedding, ask):
@@ -185,7 +170,7 @@ async def test_ingestion(llm, embedding, ask):
     pipeline = IngestionPipeline(
         transformations=[SentenceSplitter(chunk_size=64, chunk_overlap=0), titles, embedding]
     )
-    nodes = await run_pipeline(pipeline, ask.kind, documents=[Document(text=" ".join(TEXTS))])
+    nodes = await ask(pipeline, "run", documents=[Document(text=" ".join(TEXTS))])
     assert nodes
     assert all(len(node.embedding) == 384 for node in nodes)
     assert nodes[0].metadata["document_title"] == "A title"
@@ -194,11 +179,7 @@ async def test_ingestion(llm, embedding, ask):
 async def test_semantic_splitter(embedding, ask):
     splitter = SemanticSplitterNodeParser(embed_model=embedding, breakpoint_percentile_threshold=50)
     docs = [Document(text=" ".join(TEXTS))]
-    if ask.kind == "sync":
-        nodes = splitter.get_nodes_from_documents(docs)
-    else:
-        nodes = await splitter.aget_nodes_from_documents(docs)
-    assert len(nodes) > 1
+    assert len(await ask(splitter, "get_nodes_from_documents", docs)) > 1
 
 
 async def test_ingestion_with_a_cache_of_embeddings(vllm_sim, ask, sent):
@@ -207,7 +188,7 @@ async def test_ingestion_with_a_cache_of_embeddings(vllm_sim, ask, sent):
     )
     for _ in range(2):
         pipeline = IngestionPipeline(transformations=[embedding], disable_cache=True)
-        await run_pipeline(pipeline, ask.kind, documents=[Document(text=text) for text in TEXTS])
+        await ask(pipeline, "run", documents=[Document(text=text) for text in TEXTS])
     assert len(sent("/v1/embeddings")) == len(TEXTS)
 
 

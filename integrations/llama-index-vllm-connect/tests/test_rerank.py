@@ -63,6 +63,57 @@ async def test_many_nodes_go_in_several_requests(vllm_sim, ask, nodes, sent):
     assert len(sent("/v1/rerank")) == 4
 
 
+async def test_only_so_many_requests_at_once(vllm_sim, nodes, crowd, monkeypatch):
+    reranker = VLLMRerank(base_url=vllm_sim.url, batch_size=1, num_workers=3)
+    requests = reranker.async_client.rerank
+    monkeypatch.setattr(requests, "create", crowd.watch(requests.create))
+    await asyncio.gather(*(reranker.apostprocess_nodes(nodes * 3, query_str=QUERY) for _ in range(2)))
+    assert crowd.most == 3  # of both questions together
+
+
+def test_one_failure_ends_the_others(vllm_sim, nodes):
+    reranker = VLLMRerank(base_url=vllm_sim.url, batch_size=1)
+    vllm_sim.fail_next("400")
+    with pytest.raises(BadRequestError):
+        reranker.postprocess_nodes(nodes, query_str=QUERY)
+    assert len(vllm_sim.requests) == 1
+
+
+async def test_one_failure_ends_the_others_that_go_on(vllm_sim, nodes, monkeypatch):
+    reranker = VLLMRerank(base_url=vllm_sim.url, batch_size=1, num_workers=2)
+    begun: list[str] = []
+    ended: list[str] = []
+
+    async def answered(**params):
+        (document,) = params["documents"]
+        begun.append(document)
+        try:
+            if document == TEXTS[1]:
+                raise ConnectionError(document)
+            await asyncio.sleep(3600)
+        finally:
+            ended.append(document)
+
+    monkeypatch.setattr(reranker.async_client.rerank, "create", answered)
+    with pytest.raises(ConnectionError):
+        await reranker.apostprocess_nodes(nodes * 5, query_str=QUERY)
+    assert len(begun) <= 3  # of 20
+    assert sorted(ended) == sorted(begun)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_cancelling_ends_the_requests(vllm_sim, nodes):
+    reranker = VLLMRerank(base_url=vllm_sim.url, batch_size=1)
+    vllm_sim.fail_always("stall", where="headers", seconds=30)
+    task = asyncio.create_task(reranker.apostprocess_nodes(nodes, query_str=QUERY))
+    assert await asyncio.to_thread(vllm_sim.wait_for_requests, len(nodes))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(vllm_sim.wait_for_abort, len(nodes))
+    assert len(asyncio.all_tasks()) == 1
+
+
 async def test_no_query_and_no_nodes(reranker, ask, nodes, vllm_sim):
     with pytest.raises(ValueError, match=r"Missing query bundle in extra info\."):
         await ask(reranker, "postprocess_nodes", nodes)

@@ -66,7 +66,7 @@ async def test_only_one_call_is_allowed(llm, ask, vllm_sim):
 
 def test_a_server_that_calls_too_often(llm):
     block = ToolCallBlock(tool_call_id="1", tool_name="f", tool_kwargs="{}")
-    message = ChatMessage(blocks=[block, block.model_copy(update={"tool_call_id": "2"})])
+    message = ChatMessage(blocks=[block, block.model_copy(), block.model_copy(update={"tool_call_id": "2"})])
     message.additional_kwargs["tool_calls"] = [{"id": "1"}, {"id": "2"}]
     response = llm._validate_chat_with_tools_response(ChatResponse(message=message), TOOLS)
     assert response.message.blocks == [block]
@@ -121,6 +121,37 @@ def test_calls_that_all_have_number_0(llm):
     so_far.feed(chunk(piece(0, arguments=": 1}"), piece(0, "b", "g", "{")))
     response = so_far.feed(chunk(piece(0, arguments="}")))
     assert calls_in(response) == [("f", '{"x": 1}'), ("g", "{}")]
+
+
+def test_calls_without_an_id_get_one():
+    """The result of a tool names its call."""
+    so_far = ChatSoFar()
+    first = so_far.feed(chunk(piece(0, None, "f", "{"), piece(1, None, "g", "{}")))
+    last = so_far.feed(chunk(piece(0, arguments="}")))
+    ids = [call["id"] for call in last.message.additional_kwargs["tool_calls"]]
+    assert len(set(ids)) == 2
+    assert all(id.startswith("chatcmpl-tool-") for id in ids)
+    for response in (first, last):  # and they stay
+        assert [block.tool_call_id for block in response.message.blocks] == ids
+        assert [call["id"] for call in response.message.additional_kwargs["tool_calls"]] == ids
+
+
+def test_an_id_that_comes_late():
+    so_far = ChatSoFar()
+    so_far.feed(chunk(piece(0, None, "f", "{")))
+    (block,) = so_far.feed(chunk(piece(0, "a", "f", "}"))).message.blocks
+    assert (block.tool_call_id, block.tool_kwargs) == ("a", "{}")
+
+
+async def test_whole_calls_that_lack_things(ask, canned):
+    calls = [{"function": {"name": "now", "arguments": "{}"}}, {"id": "", "function": {"name": "now"}}]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    llm = VLLM(base_url=canned({"id": "1", "object": "chat.completion", "created": 1, "choices": [choice]}))
+    response = await ask(llm, "chat_with_tools", TOOLS, user_msg="x", allow_parallel_tool_calls=True)
+    selections = llm.get_tool_calls_from_response(response)
+    assert [(call.tool_name, call.tool_kwargs) for call in selections] == [("now", {}), ("now", {})]
+    assert len({call.tool_id for call in selections} - {""}) == 2
 
 
 def test_an_id_that_is_repeated_is_the_same_call(llm):

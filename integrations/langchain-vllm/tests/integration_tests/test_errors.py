@@ -79,14 +79,19 @@ async def test_a_stream_that_stalls(sim, where):
     """`timeout` is for the first token, and from one to the next."""
     model = ChatVLLM(base_url=sim.url, timeout=0.2, max_retries=0)
     sim.fail_always("stall", where=where, after=3, seconds=5)
-    seen = []
+    seen: list[str] = []
+
+    async def read():
+        async for chunk in model.astream("Count to 9"):
+            seen.append(chunk.content)
+
     with pytest.raises(core.ModelTimeoutError):
-        for chunk in model.stream("Count to 9"):
-            seen.append(chunk)
+        seen.extend(chunk.content for chunk in model.stream("Count to 9"))
     assert bool(seen) == (where == "middle")
+    seen.clear()
     with pytest.raises(core.ModelTimeoutError):
-        async for _ in model.astream("Count to 9"):
-            pass
+        await read()
+    assert bool(seen) == (where == "middle")
 
 
 def test_no_server():

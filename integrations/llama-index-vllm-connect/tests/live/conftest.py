@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def find_servers() -> dict[str, str]:
     return {name: one["url"] for name, one in live.read_state().items() if live.healthy(one["url"])}
 
 
-def url_of(name: str) -> str:
+def find_url(name: str) -> str:
     if name not in find_servers():
         (pytest.fail if REQUIRED else pytest.skip)(f"no live vLLM server: {name} is not up")
     return find_servers()[name]
@@ -49,20 +50,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
+def url_of() -> Callable[[str], str]:
+    return find_url
+
+
+@pytest.fixture
 def llm() -> VLLM:
-    return VLLM(base_url=url_of("chat"), temperature=0, max_tokens=200)
+    return VLLM(base_url=find_url("chat"), temperature=0, max_tokens=200)
 
 
 @pytest.fixture
 def vision() -> VLLM:
-    return VLLM(base_url=url_of("vision"), temperature=0, max_tokens=50)
+    return VLLM(base_url=find_url("vision"), temperature=0, max_tokens=50)
 
 
 @pytest.fixture
 def embedding() -> VLLMEmbedding:
-    return VLLMEmbedding(base_url=url_of("embed"), truncate_prompt_tokens=-1)
+    return VLLMEmbedding(base_url=find_url("embed"), truncate_prompt_tokens=-1)
 
 
 @pytest.fixture
 def reranker() -> VLLMRerank:
-    return VLLMRerank(base_url=url_of("rerank"), top_n=2, truncate_prompt_tokens=-1)
+    return VLLMRerank(base_url=find_url("rerank"), top_n=2, truncate_prompt_tokens=-1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from pydantic import Field, PrivateAttr
 
+from llama_index.llms.vllm_connect.concurrency import Turns, Undertaking, part
 from llama_index.llms.vllm_connect.connection import Connection
 
 
@@ -41,7 +40,7 @@ class VLLMEmbedding(Connection, BaseEmbedding):
         default_factory=dict, description="Further parameters of `embeddings.create`."
     )
 
-    _turns: Turns = PrivateAttr(default_factory=lambda: Turns())
+    _turns: Turns = PrivateAttr(default_factory=Turns)
 
     @classmethod
     def class_name(cls) -> str:
@@ -55,6 +54,13 @@ class VLLMEmbedding(Connection, BaseEmbedding):
     async def aget_query_embedding(self, query: str) -> Embedding:
         """Embed a query."""
         return await super(VLLMEmbedding, self._for_queries()).aget_query_embedding(query)
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """Embed texts; when a request fails, the others are cancelled."""
+        async with Undertaking():
+            return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
 
     def _for_queries(self) -> VLLMEmbedding:
         """This model, without a cache that would give a query the vector of the same words as a text."""
@@ -86,8 +92,10 @@ class VLLMEmbedding(Connection, BaseEmbedding):
         return _vectors(self.client.embeddings.create(**self._params(texts)))
 
     async def _aembed(self, texts: list[str]) -> list[Embedding]:
-        async with self._turns.of_this_loop(self.num_workers or 8):
-            return _vectors(await self.async_client.embeddings.create(**self._params(texts)))
+        # LlamaIndex itself would start the requests of all batches together.
+        with part():
+            async with self._turns.of_this_loop(self.num_workers or 8):
+                return _vectors(await self.async_client.embeddings.create(**self._params(texts)))
 
     def _params(self, texts: list[str]) -> dict[str, Any]:
         return {
@@ -102,24 +110,3 @@ class VLLMEmbedding(Connection, BaseEmbedding):
 
 def _vectors(response: Any) -> list[Embedding]:
     return [item.embedding for item in response.data]
-
-
-class Turns:
-    """Lets only so many tasks of an event loop go on at once; neither copied nor pickled with its owner.
-
-    LlamaIndex itself would start the requests of all batches together.
-    """
-
-    def __init__(self) -> None:
-        self._semaphores: WeakKeyDictionary[Any, tuple[int, asyncio.Semaphore]] = WeakKeyDictionary()
-
-    def __reduce__(self) -> tuple[type[Turns], tuple[()]]:
-        return Turns, ()
-
-    def of_this_loop(self, most: int) -> asyncio.Semaphore:
-        """What the tasks of the running loop have to wait for."""
-        loop = asyncio.get_running_loop()
-        made = self._semaphores.get(loop)
-        if made is None or made[0] != most:
-            made = self._semaphores[loop] = (most, asyncio.Semaphore(most))
-        return made[1]

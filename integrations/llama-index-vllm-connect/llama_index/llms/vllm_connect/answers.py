@@ -14,25 +14,30 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
 )
 
+from vllm_connect import VLLMError
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Completion
 
-from .tools import CallsSoFar, call_block
+from .tools import CallsSoFar, call_block, new_call_id
 
 Json = dict[str, Any]
 
 
 def chat_response(completion: ChatCompletion) -> ChatResponse:
-    """A chat completion as a response; `raw` is all of it, as plain data."""
-    choice = completion.choices[0]
+    """A chat completion as a response: its first choice; `raw` is all of it, as plain data.
+
+    Raises:
+        VLLMError: There is no choice.
+    """
+    choice = _first(completion)
     usage = completion.usage
     calls = [
         {
-            "id": call.id,
+            "id": call.id or new_call_id(),
             "type": "function",
-            "function": {"name": call.function.name, "arguments": call.function.arguments},
+            "function": {"name": function.name or "", "arguments": function.arguments or ""},
         }
         for call in choice.message.tool_calls or ()
-        if call.type == "function"
+        if (function := getattr(call, "function", None)) is not None
     ]
     return ChatResponse(
         message=_message(choice.message.reasoning, choice.message.content, calls, usage),
@@ -43,13 +48,35 @@ def chat_response(completion: ChatCompletion) -> ChatResponse:
 
 
 def completion_response(completion: Completion) -> CompletionResponse:
-    """A text completion as a response."""
-    choice = completion.choices[0]
+    """A text completion as a response; see `chat_response`."""
+    choice = _first(completion)
     return CompletionResponse(
         text=choice.text,
         raw=completion.model_dump(warnings=False),
         logprobs=_text_logprobs(choice.logprobs),
         additional_kwargs=_facts(completion.usage, choice.finish_reason, choice.stop_reason),
+    )
+
+
+def as_completion(response: ChatResponse) -> CompletionResponse:
+    """What a chat answered to a prompt."""
+    return CompletionResponse(
+        text=response.message.content or "",
+        delta=response.delta,
+        raw=response.raw,
+        logprobs=response.logprobs,
+        additional_kwargs={**response.message.additional_kwargs, **response.additional_kwargs},
+    )
+
+
+def as_chat(response: CompletionResponse) -> ChatResponse:
+    """What continued a conversation that was written out as a text."""
+    return ChatResponse(
+        message=ChatMessage(role=MessageRole.ASSISTANT, content=response.text),
+        delta=response.delta,
+        raw=response.raw,
+        logprobs=response.logprobs,
+        additional_kwargs=response.additional_kwargs,
     )
 
 
@@ -65,13 +92,9 @@ class ChatSoFar:
 
     def feed(self, chunk: ChatCompletionChunk) -> ChatResponse | None:
         """The response so far; None if the chunk adds nothing."""
-        choice = chunk.choices[0] if chunk.choices else None
+        choice = _first_of(chunk)
         if choice is None:
-            if chunk.usage is None:
-                return None
-            return self._response(chunk, "", None, None)
-        if choice.index:
-            return None
+            return self._response(chunk, None, "", None) if chunk.usage else None
         delta = choice.delta
         text, thought = delta.content or "", delta.reasoning
         if delta.tool_calls:
@@ -83,10 +106,10 @@ class ChatSoFar:
             self._reasoning += thought
         if choice.finish_reason:
             self._finish_reason, self._stop_reason = choice.finish_reason, choice.stop_reason
-        return self._response(chunk, text, thought, choice.logprobs)
+        return self._response(chunk, choice, text, thought)
 
     def _response(
-        self, chunk: ChatCompletionChunk, text: str, thought: str | None, logprobs: Any
+        self, chunk: ChatCompletionChunk, choice: Any, text: str, thought: str | None
     ) -> ChatResponse:
         calls = self._calls.listed() if self._calls else []
         facts = _facts(chunk.usage, self._finish_reason, self._stop_reason)
@@ -95,8 +118,8 @@ class ChatSoFar:
         return ChatResponse(
             message=_message(self._reasoning, self._text, calls, chunk.usage),
             delta=text,
-            raw=_raw_chunk(chunk, text, thought),
-            logprobs=_logprobs(logprobs) if logprobs else None,
+            raw=chunk.model_dump(warnings=False),
+            logprobs=_logprobs(choice.logprobs) if choice and choice.logprobs else None,
             additional_kwargs=facts,
         )
 
@@ -111,26 +134,30 @@ class TextSoFar:
 
     def feed(self, chunk: Completion) -> CompletionResponse | None:
         """The response so far; None if the chunk adds nothing."""
-        choice = chunk.choices[0] if chunk.choices else None
-        if (choice is None and chunk.usage is None) or (choice is not None and choice.index):
+        choice = _first_of(chunk)
+        if choice is None and chunk.usage is None:
             return None
         delta = choice.text if choice else ""
         self._text += delta
         if choice and choice.finish_reason:
             self._finish_reason, self._stop_reason = choice.finish_reason, choice.stop_reason
-        raw: Json = {"id": chunk.id, "object": chunk.object, "created": chunk.created, "model": chunk.model}
-        raw["choices"] = []
-        if choice:
-            told = {"index": 0, "text": delta, "finish_reason": choice.finish_reason}
-            raw["choices"].append({**told, "stop_reason": choice.stop_reason})
-        raw["usage"] = chunk.usage.model_dump(warnings=False) if chunk.usage else None
         return CompletionResponse(
             text=self._text,
             delta=delta,
-            raw=raw,
+            raw=chunk.model_dump(warnings=False),
             logprobs=_text_logprobs(choice.logprobs) if choice else None,
             additional_kwargs=_facts(chunk.usage, self._finish_reason, self._stop_reason),
         )
+
+
+def _first(completion: Any) -> Any:
+    if (choice := _first_of(completion)) is None:
+        raise VLLMError(f"The reply has no choice, so there is no answer: {completion!r:.500}")
+    return choice
+
+
+def _first_of(reply: Any) -> Any:
+    return next((choice for choice in reply.choices if not choice.index), None)
 
 
 def _message(reasoning: str | None, text: str | None, calls: list[Json], usage: Any) -> ChatMessage:
@@ -161,31 +188,6 @@ def _facts(usage: Any, finish_reason: str | None, stop_reason: int | str | None)
     if stop_reason is not None:
         facts["stop_reason"] = stop_reason
     return facts
-
-
-def _raw_chunk(chunk: ChatCompletionChunk, text: str, thought: str | None) -> Json:
-    """A chunk as plain data, by hand: pydantic's own way costs as much as all the rest together."""
-    raw: Json = {
-        "id": chunk.id,
-        "object": chunk.object,
-        "created": chunk.created,
-        "model": chunk.model,
-        "choices": [],
-        "usage": chunk.usage.model_dump(warnings=False) if chunk.usage else None,
-    }
-    if chunk.choices:
-        choice = chunk.choices[0]
-        delta: Json = {"role": choice.delta.role, "content": text}
-        if thought:
-            delta["reasoning"] = thought
-        if choice.delta.tool_calls:
-            delta["tool_calls"] = [call.model_dump(warnings=False) for call in choice.delta.tool_calls]
-        told: Json = {"index": choice.index, "delta": delta, "finish_reason": choice.finish_reason}
-        for name in ("stop_reason", "token_ids"):
-            if (value := getattr(choice, name)) is not None:
-                told[name] = value
-        raw["choices"].append(told)
-    return raw
 
 
 def _logprobs(logprobs: Any) -> list[list[LogProb]] | None:

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from llama_index.core.base.llms.generic_utils import (
-    astream_chat_response_to_completion_response,
-    astream_completion_response_to_chat_response,
-    chat_response_to_completion_response,
-    completion_response_to_chat_response,
-    prompt_to_messages,
-    stream_chat_response_to_completion_response,
-    stream_completion_response_to_chat_response,
-)
+from llama_index.core.base.llms.generic_utils import prompt_to_messages
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -31,11 +23,13 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.llm import ToolSelection
 from pydantic import Field, PrivateAttr
 
-from .answers import ChatSoFar, TextSoFar, chat_response, completion_response
+from .answers import ChatSoFar, TextSoFar, as_chat, as_completion, chat_response, completion_response
 from .connection import Connection
 from .messages import ReasoningField, wire_messages
 from .options import GenerationOptions
+from .request import CHAT, TEXT, R, Request
 from .served import Inquiry, Served
+from .streams import aclosing, aresponses, closing, responses
 from .structured import StructuredPrediction
 from .tokens import VLLMTokenizer
 from .tools import keep_first_call, selections, wire_choice, wire_tool
@@ -129,104 +123,88 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Answer a conversation."""
-        return self._chat(messages, **kwargs)
+        """Answer a conversation; of several answers (`n=`), all but the first are in `raw` alone."""
+        return self._send(self._chat_request(messages, kwargs))
 
+    @closing
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece; close the generator to stop the server."""
-        return self._stream_chat(messages, **kwargs)
+        return self._send_for_stream(self._chat_request(messages, kwargs, stream=True))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Answer a conversation."""
-        return await self._achat(messages, **kwargs)
+        """Answer a conversation; of several answers (`n=`), all but the first are in `raw` alone."""
+        return await self._asend(self._chat_request(messages, kwargs))
 
+    @aclosing
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece; close the generator to stop the server."""
-        return await self._astream_chat(messages, **kwargs)
+        return await self._asend_for_stream(self._chat_request(messages, kwargs, stream=True))
 
     # Completion
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt, or continue it in mode 'completion'."""
-        if self.mode == "chat":
-            return chat_response_to_completion_response(self._chat(prompt_to_messages(prompt), **kwargs))
-        return self._complete(self._formatted(prompt, formatted), **kwargs)
+        return self._send(self._completion_request(prompt, formatted, kwargs))
 
+    @closing
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Answer or continue a prompt piece by piece; close the generator to stop the server."""
-        if self.mode == "chat":
-            stream = self._stream_chat(prompt_to_messages(prompt), **kwargs)
-            return stream_chat_response_to_completion_response(stream)
-        return self._stream_complete(self._formatted(prompt, formatted), **kwargs)
+        return self._send_for_stream(self._completion_request(prompt, formatted, kwargs, stream=True))
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt, or continue it in mode 'completion'."""
-        if self.mode == "chat":
-            response = await self._achat(prompt_to_messages(prompt), **kwargs)
-            return chat_response_to_completion_response(response)
-        return await self._acomplete(self._formatted(prompt, formatted), **kwargs)
+        return await self._asend(self._completion_request(prompt, formatted, kwargs))
 
+    @aclosing
     @llm_completion_callback()
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """Answer or continue a prompt piece by piece; close the generator to stop the server."""
-        if self.mode == "chat":
-            stream = await self._astream_chat(prompt_to_messages(prompt), **kwargs)
-            return astream_chat_response_to_completion_response(stream)
-        return await self._astream_complete(self._formatted(prompt, formatted), **kwargs)
+        return await self._asend_for_stream(self._completion_request(prompt, formatted, kwargs, stream=True))
 
     # The requests
 
-    def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+    def _send(self, request: Request[R]) -> R:
+        response: Any = request.read(request.method(self.client)(**request.params))
+        return response  # type: ignore[no-any-return]
+
+    async def _asend(self, request: Request[R]) -> R:
+        response: Any = request.read(await request.method(self.async_client)(**request.params))
+        return response  # type: ignore[no-any-return]
+
+    def _send_for_stream(self, request: Request[R]) -> Generator[R, None, None]:
+        return responses(request.method(self.client)(**request.params), request.read)
+
+    async def _asend_for_stream(self, request: Request[R]) -> AsyncGenerator[R, None]:
+        return await aresponses(await request.method(self.async_client)(**request.params), request.read)
+
+    def _chat_request(
+        self, messages: Sequence[ChatMessage], given: dict[str, Any], stream: bool = False
+    ) -> Request[ChatResponse]:
         if self.mode == "completion":
-            return completion_response_to_chat_response(self._complete(self._as_prompt(messages), **kwargs))
-        return chat_response(self.client.chat.completions.create(**self._chat_params(messages, kwargs)))
+            assert self.messages_to_prompt is not None
+            return self._text_request(self.messages_to_prompt(messages), given, stream).turned(as_chat)
+        params = self._chat_params(messages, given, stream)
+        return Request(CHAT, params, ChatSoFar().feed if stream else chat_response)
 
-    async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        if self.mode == "completion":
-            return completion_response_to_chat_response(
-                await self._acomplete(self._as_prompt(messages), **kwargs)
-            )
-        params = self._chat_params(messages, kwargs)
-        return chat_response(await self.async_client.chat.completions.create(**params))
+    def _completion_request(
+        self, prompt: str, formatted: bool, given: dict[str, Any], stream: bool = False
+    ) -> Request[CompletionResponse]:
+        if self.mode == "chat":
+            return self._chat_request(prompt_to_messages(prompt), given, stream).turned(as_completion)
+        assert self.completion_to_prompt is not None
+        return self._text_request(prompt if formatted else self.completion_to_prompt(prompt), given, stream)
 
-    def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        if self.mode == "completion":
-            return stream_completion_response_to_chat_response(
-                self._stream_complete(self._as_prompt(messages), **kwargs)
-            )
-        params = self._chat_params(messages, kwargs, stream=True)
-        return _stream(self.client.chat.completions.create(**params), ChatSoFar().feed)
-
-    async def _astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        if self.mode == "completion":
-            return astream_completion_response_to_chat_response(
-                await self._astream_complete(self._as_prompt(messages), **kwargs)
-            )
-        params = self._chat_params(messages, kwargs, stream=True)
-        return _astream(await self.async_client.chat.completions.create(**params), ChatSoFar().feed)
-
-    def _complete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
-        return completion_response(self.client.completions.create(**self._text_params(prompt, kwargs)))
-
-    async def _acomplete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
-        params = self._text_params(prompt, kwargs)
-        return completion_response(await self.async_client.completions.create(**params))
-
-    def _stream_complete(self, prompt: str, **kwargs: Any) -> CompletionResponseGen:
-        params = self._text_params(prompt, kwargs, stream=True)
-        return _stream(self.client.completions.create(**params), TextSoFar().feed)
-
-    async def _astream_complete(self, prompt: str, **kwargs: Any) -> CompletionResponseAsyncGen:
-        params = self._text_params(prompt, kwargs, stream=True)
-        return _astream(await self.async_client.completions.create(**params), TextSoFar().feed)
+    def _text_request(self, prompt: str, given: dict[str, Any], stream: bool) -> Request[CompletionResponse]:
+        params = self._text_params(prompt, given, stream)
+        return Request(TEXT, params, TextSoFar().feed if stream else completion_response)
 
     def _chat_params(
         self, messages: Sequence[ChatMessage], given: dict[str, Any], stream: bool = False
@@ -246,16 +224,8 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         params.setdefault("model", self.model)
         if stream:
             params["stream"] = True
-            params.setdefault("stream_options", {"include_usage": True})
+            params["stream_options"] = {"include_usage": True, **(params.get("stream_options") or {})}
         return params
-
-    def _as_prompt(self, messages: Sequence[ChatMessage]) -> str:
-        assert self.messages_to_prompt is not None
-        return self.messages_to_prompt(messages)
-
-    def _formatted(self, prompt: str, formatted: bool) -> str:
-        assert self.completion_to_prompt is not None
-        return prompt if formatted else self.completion_to_prompt(prompt)
 
     # Tools
 
@@ -340,7 +310,8 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool]
     ) -> dict[str, Any]:
         if self.mode == "completion":
-            text = prompt if isinstance(prompt, str) else self._as_prompt(prompt)
+            assert self.messages_to_prompt is not None
+            text = prompt if isinstance(prompt, str) else self.messages_to_prompt(prompt)
             return {"model": self.model, "prompt": text}
         messages = prompt_to_messages(prompt) if isinstance(prompt, str) else prompt
         template = self.generation_params({}, "chat").get("chat_template_kwargs")
@@ -350,24 +321,6 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
             "tools": [wire_tool(tool, self.strict) for tool in tools] or None,
             "chat_template_kwargs": template,
         }
-
-
-def _stream(stream: Any, feed: Callable[[Any], Any]) -> Generator[Any, None, None]:
-    try:
-        for chunk in stream:
-            if (response := feed(chunk)) is not None:
-                yield response
-    finally:
-        stream.close()
-
-
-async def _astream(stream: Any, feed: Callable[[Any], Any]) -> AsyncGenerator[Any, None]:
-    try:
-        async for chunk in stream:
-            if (response := feed(chunk)) is not None:
-                yield response
-    finally:
-        await stream.close()
 
 
 def _loop_is_running() -> bool:

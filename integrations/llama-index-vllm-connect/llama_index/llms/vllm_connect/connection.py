@@ -126,11 +126,11 @@ class Connection(BaseComponent):
         return client
 
     def close(self) -> None:
-        """Close the idle connections of the sync client; it can still be used."""
+        """Close the connections of the sync client, unless `http_client` was given; it can still be used."""
         self._clients.close()
 
     async def aclose(self) -> None:
-        """Close the idle connections of both clients; they can still be used."""
+        """Close the connections of both clients; see `close`."""
         await self._clients.aclose()
 
     def _settings(self) -> dict[str, Any]:
@@ -171,14 +171,19 @@ class Clients:
 
     def close(self) -> None:
         """Close the sync client's connections."""
-        if made := self._made.pop(VLLM, None):
-            made[1].close()
+        if client := self._own(VLLM):
+            client.close()
 
     async def aclose(self) -> None:
         """Close both clients' connections."""
         self.close()
-        if made := self._made.pop(AsyncVLLM, None):
-            await made[1].close()
+        if client := self._own(AsyncVLLM):
+            await client.close()
+
+    def _own(self, kind: type) -> Any:
+        """The client to close, which forgets it; None for one whose connections are someone else's."""
+        (_, http_client), client = self._made.pop(kind, ((None, None), None))
+        return None if http_client else client
 
 
 def _make(kind: Any, settings: dict[str, Any], http_client: Any) -> Any:

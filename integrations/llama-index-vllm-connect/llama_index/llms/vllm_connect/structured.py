@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from abc import ABC
 from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, closing
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
+    LLMStructuredPredictInProgressEvent,
     LLMStructuredPredictStartEvent,
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -55,6 +58,7 @@ class ObjectSoFar:
     def __init__(self, output_cls: type[BaseModel]) -> None:
         self._output_cls = output_cls
         self._lenient = create_flexible_model(output_cls)
+        self._begun: BaseModel | None = None
         self._last: ChatResponse | None = None
 
     def feed(self, response: ChatResponse) -> BaseModel | None:
@@ -70,9 +74,12 @@ class ObjectSoFar:
         for cls in (self._output_cls, self._lenient):
             try:
                 read: BaseModel = cls.model_validate(begun)
-                return read
             except ValidationError:
                 continue
+            if read == self._begun:
+                return None
+            self._begun = read
+            return read
         return None
 
     def finish(self) -> BaseModel:
@@ -80,6 +87,27 @@ class ObjectSoFar:
         if self._last is None:
             raise ValueError("The stream was empty")
         return read_object(self._last, self._output_cls)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One object that is asked for.
+
+    Attributes:
+        output_cls: Its class.
+        messages: The conversation that asks for it.
+        params: What holds the answer to the class's schema, and the parameters of the call.
+    """
+
+    output_cls: type[BaseModel]
+    messages: list[ChatMessage]
+    params: dict[str, Any]
+
+    def end(self, response: ChatResponse) -> BaseModel:
+        """Read the answer, and tell that the prediction is done; raises like `read_object`."""
+        output = read_object(response, self.output_cls)
+        _tell_end(output)
+        return output
 
 
 class StructuredPrediction(FunctionCallingLLM, ABC):
@@ -102,10 +130,8 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         if not self._by_schema():
             return super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)  # type: ignore[no-any-return]
         _tell_start(output_cls, prompt, prompt_args)
-        messages, params = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        result = read_object(self.chat(messages, **params), output_cls)
-        dispatcher.event(LLMStructuredPredictEndEvent(output=result))
-        return result
+        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
+        return asked.end(self.chat(asked.messages, **asked.params))
 
     async def astructured_predict(
         self,
@@ -118,10 +144,45 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         if not self._by_schema():
             return await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)  # type: ignore[no-any-return]
         _tell_start(output_cls, prompt, prompt_args)
-        messages, params = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        result = read_object(await self.achat(messages, **params), output_cls)
-        dispatcher.event(LLMStructuredPredictEndEvent(output=result))
-        return result
+        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
+        return asked.end(await self.achat(asked.messages, **asked.params))
+
+    def stream_structured_predict(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any, None, None]:
+        """Answer with an object that is still being written; close the generator to stop the server."""
+        _tell_start(output_cls, prompt, prompt_args)
+        output = None
+        with closing(self._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)) as objects:
+            for output in objects:
+                dispatcher.event(LLMStructuredPredictInProgressEvent(output=output))
+                yield output
+        _tell_end(output)
+
+    async def astream_structured_predict(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any, None]:
+        """Answer with an object that is still being written; close the generator to stop the server."""
+
+        async def objects() -> AsyncGenerator[Any, None]:
+            _tell_start(output_cls, prompt, prompt_args)
+            output = None
+            stream = await self._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
+            async with aclosing(stream):
+                async for output in stream:
+                    dispatcher.event(LLMStructuredPredictInProgressEvent(output=output))
+                    yield output
+            _tell_end(output)
+
+        return objects()
 
     def _structured_stream_call(
         self,
@@ -133,11 +194,12 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         if not self._by_schema():
             yield from super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
             return
-        messages, params = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
+        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
         written = ObjectSoFar(output_cls)
-        for response in self.stream_chat(messages, **params):
-            if (begun := written.feed(response)) is not None:
-                yield begun
+        with closing(self.stream_chat(asked.messages, **asked.params)) as stream:
+            for response in stream:
+                if (begun := written.feed(response)) is not None:
+                    yield begun
         yield written.finish()
 
     async def _structured_astream_call(
@@ -149,14 +211,14 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
     ) -> AsyncGenerator[Any, None]:
         if not self._by_schema():
             return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        messages, params = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        stream = await self.astream_chat(messages, **params)
+        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
 
         async def objects() -> AsyncGenerator[Any, None]:
             written = ObjectSoFar(output_cls)
-            async for response in stream:
-                if (begun := written.feed(response)) is not None:
-                    yield begun
+            async with aclosing(await self.astream_chat(asked.messages, **asked.params)) as stream:
+                async for response in stream:
+                    if (begun := written.feed(response)) is not None:
+                        yield begun
             yield written.finish()
 
         return objects()
@@ -170,13 +232,17 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
-    ) -> tuple[list[ChatMessage], dict[str, Any]]:
+    ) -> Prediction:
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         params = {name: value for name, value in (llm_kwargs or {}).items() if name not in _OF_TOOLS}
-        return messages, {**params, "response_format": json_format(output_cls)}
+        return Prediction(output_cls, messages, {**params, "response_format": json_format(output_cls)})
 
 
 def _tell_start(output_cls: type[BaseModel], prompt: Any, prompt_args: dict[str, Any]) -> None:
     dispatcher.event(
         LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
     )
+
+
+def _tell_end(output: Any) -> None:
+    dispatcher.event(LLMStructuredPredictEndEvent(output=output))

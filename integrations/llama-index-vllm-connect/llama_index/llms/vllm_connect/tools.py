@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
@@ -60,6 +61,11 @@ def _wire_call(id: str | None, name: str | None, arguments: Any) -> Json:
     return {"id": id or "", "type": "function", "function": {"name": name, "arguments": text or "{}"}}
 
 
+def new_call_id() -> str:
+    """An id, in vLLM's own shape, for a call that came without: the tool's result has to name its call."""
+    return f"chatcmpl-tool-{uuid4().hex}"
+
+
 def call_block(call: Json) -> ToolCallBlock:
     """A call as a block; its arguments stay the text that the model wrote, and that it will see again."""
     function = call["function"]
@@ -101,8 +107,8 @@ def _read(text: str) -> Any:
 def keep_first_call(response: ChatResponse) -> None:
     """Drop all calls but the first."""
     message = response.message
-    calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
-    message.blocks = [block for block in message.blocks if block not in calls[1:]]
+    calls = [id(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
+    message.blocks = [block for block in message.blocks if id(block) not in calls[1:]]
     if listed := message.additional_kwargs.get("tool_calls"):
         message.additional_kwargs["tool_calls"] = listed[:1]
 
@@ -112,6 +118,7 @@ class CallsSoFar:
 
     def __init__(self) -> None:
         self._calls: list[Json] = []
+        self._spare_ids: list[str] = []
         self._place: dict[int, int] = {}  # index on the wire -> position here
 
     def __bool__(self) -> bool:
@@ -123,18 +130,22 @@ class CallsSoFar:
             function = delta.function
             name = function.name if function else None
             place = self._place.get(delta.index)
-            if place is None or (name and delta.id and delta.id != self._calls[place]["id"]):
+            if place is None or (name and delta.id and self._calls[place]["id"] not in (None, delta.id)):
                 # Some parsers number every call 0; a new id with a name is a new call.
                 place = self._place[delta.index] = len(self._calls)
                 self._calls.append(
                     {"id": delta.id, "type": "function", "function": {"name": "", "arguments": ""}}
                 )
-                self._calls[place]["function"]["name"] = name or ""
-            elif name and not self._calls[place]["function"]["name"]:
-                self._calls[place]["function"]["name"] = name
+                self._spare_ids.append(new_call_id())
+            call = self._calls[place]
+            call["id"] = call["id"] or delta.id
+            call["function"]["name"] = call["function"]["name"] or name or ""
             if function and function.arguments:
-                self._calls[place]["function"]["arguments"] += function.arguments
+                call["function"]["arguments"] += function.arguments
 
     def listed(self) -> list[Json]:
         """The calls so far, as copies."""
-        return [{**call, "function": dict(call["function"])} for call in self._calls]
+        return [
+            {**call, "id": call["id"] or spare, "function": dict(call["function"])}
+            for call, spare in zip(self._calls, self._spare_ids, strict=True)
+        ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.callbacks import CBEventType, EventPayload
@@ -12,8 +12,9 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from llama_index.llms.vllm_connect.concurrency import Turns, together
 from llama_index.llms.vllm_connect.connection import Connection
 
 dispatcher = get_dispatcher(__name__)
@@ -38,6 +39,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
     batch_size: int = Field(
         default=256, gt=0, description="Most nodes in one request; scores do not depend on the company."
     )
+    num_workers: int = Field(default=8, gt=0, description="Most requests at once of the async method.")
     instruction: str | None = Field(default=None, description="For models that take one.")
     truncate_prompt_tokens: int | None = Field(
         default=None,
@@ -47,6 +49,8 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         default_factory=dict, description="Further parameters of `rerank.create`."
     )
 
+    _turns: Turns = PrivateAttr(default_factory=Turns)
+
     @classmethod
     def class_name(cls) -> str:
         """The id in serialised data."""
@@ -55,25 +59,46 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = _checked(query_bundle)
-        if not nodes:
-            return []
-        with self._told(nodes, query) as ranked:
-            answers = [self.client.rerank.create(**params) for params in self._requests(nodes, query)]
-            ranked += self._ranked(nodes, answers)
-        return ranked
+        with self._told(nodes, query_bundle) as reranking:
+            reranking.answers += [self._ask(params) for params in reranking.requests]
+        return reranking.ranked
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = _checked(query_bundle)
+        with self._told(nodes, query_bundle) as reranking:
+            reranking.answers += await together(self._aask(params) for params in reranking.requests)
+        return reranking.ranked
+
+    def _ask(self, params: dict[str, Any]) -> Any:
+        return self.client.rerank.create(**params)
+
+    async def _aask(self, params: dict[str, Any]) -> Any:
+        async with self._turns.of_this_loop(self.num_workers):
+            return await self.async_client.rerank.create(**params)
+
+    @contextmanager
+    def _told(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None) -> Iterator[_Reranking]:
+        """A reranking, whose begin and end are told; without nodes there is none to tell of."""
+        if query_bundle is None:
+            raise ValueError("Missing query bundle in extra info.")
+        reranking = _Reranking(self._requests(nodes, query_bundle))
         if not nodes:
-            return []
-        with self._told(nodes, query) as ranked:
-            requests = self._requests(nodes, query)
-            create = self.async_client.rerank.create
-            ranked += self._ranked(nodes, await asyncio.gather(*(create(**params) for params in requests)))
-        return ranked
+            yield reranking
+            return
+        name = self.model or ""
+        dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=name))
+        payload: dict[str, Any] = {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: name,
+            EventPayload.QUERY_STR: query_bundle.query_str,
+            EventPayload.TOP_K: self.top_n,
+        }
+        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+            yield reranking
+            reranking.ranked = self._ranked(nodes, reranking.answers)
+            event.on_end(payload={EventPayload.NODES: reranking.ranked})
+        dispatcher.event(ReRankEndEvent(nodes=reranking.ranked))
 
     def _requests(self, nodes: Sequence[NodeWithScore], query: QueryBundle) -> list[dict[str, Any]]:
         texts = [node.node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
@@ -107,25 +132,17 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
             inner = inner.model_copy(update={"metadata": {**inner.metadata, "retrieval_score": node.score}})
         return NodeWithScore(node=inner, score=score)
 
-    @contextmanager
-    def _told(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[list[NodeWithScore]]:
-        """Tells of the reranking, whose result goes into the list."""
-        name = self.model or ""
-        dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=self.top_n, model_name=name))
-        payload: dict[str, Any] = {
-            EventPayload.NODES: nodes,
-            EventPayload.MODEL_NAME: name,
-            EventPayload.QUERY_STR: query.query_str,
-            EventPayload.TOP_K: self.top_n,
-        }
-        ranked: list[NodeWithScore] = []
-        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
-            yield ranked
-            event.on_end(payload={EventPayload.NODES: ranked})
-        dispatcher.event(ReRankEndEvent(nodes=ranked))
 
+@dataclass
+class _Reranking:
+    """One reranking.
 
-def _checked(query_bundle: QueryBundle | None) -> QueryBundle:
-    if query_bundle is None:
-        raise ValueError("Missing query bundle in extra info.")
-    return query_bundle
+    Attributes:
+        requests: The arguments of its requests.
+        answers: Their answers, in the same order; a shell fills them in.
+        ranked: What comes of them.
+    """
+
+    requests: list[dict[str, Any]]
+    answers: list[Any] = field(default_factory=list)
+    ranked: list[NodeWithScore] = field(default_factory=list)

@@ -1,0 +1,38 @@
+"""A request, before anyone has decided whether it is sent synchronously."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any, Generic, TypeVar, cast
+
+R = TypeVar("R")
+S = TypeVar("S")
+
+CHAT, TEXT = attrgetter("chat.completions.create"), attrgetter("completions.create")
+
+
+@dataclass(frozen=True)
+class Request(Generic[R]):
+    """What to send, and how to read what comes back.
+
+    Attributes:
+        method: Finds the client's method, sync or async.
+        params: Its arguments.
+        read: Turns its reply, or a chunk of it, into a response; None for a chunk that adds nothing.
+    """
+
+    method: Callable[[Any], Any]
+    params: dict[str, Any]
+    read: Callable[[Any], R | None]
+
+    def turned(self, turn: Callable[[R], S]) -> Request[S]:
+        """The same request with other responses."""
+        read = self.read
+
+        def turned(reply: Any) -> S | None:
+            response = read(reply)
+            return None if response is None else turn(response)
+
+        return replace(cast("Request[S]", self), read=turned)
