@@ -38,7 +38,7 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
     A server may close an idle connection just when a request is on its way to it. So if a connection that has
     served before dies without a byte of response, the request goes out once more, on a new one.
 
-    The response has an extension of ours, `drain`: see `Body.drain`.
+    The response has extensions of ours, `drain` and `end`: see `Body.drain` and `Body.close`.
     """
     head, length = encode_head(request.method, request.url.raw_path, request.headers.raw)
     connection = await _take(request, "pool", pool.acquire, request.url.netloc)
@@ -68,7 +68,8 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
             continue
         reader.reusable = reader.reusable and not is_refused
         body = Body(request, pool, connection, reader, start)
-        extensions = {"http_version": reader.version, "reason_phrase": reader.reason, "drain": body.drain}
+        extensions: dict[str, Any] = {"http_version": reader.version, "reason_phrase": reader.reason}
+        extensions |= {"drain": body.drain, "end": body.close}
         return httpx.Response(reader.status, headers=reader.headers, stream=body, extensions=extensions)
 
 

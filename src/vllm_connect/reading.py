@@ -56,11 +56,13 @@ class Reader(Generic[T]):
     Args:
         cls: the type.
         required: a field without which it is not that type, however lenient one is.
+        filled: whether that field, a list, must hold something.
     """
 
-    def __init__(self, cls: type[T], required: str) -> None:
+    def __init__(self, cls: type[T], required: str, *, filled: bool = False) -> None:
         self.cls = cls
         self.required = required
+        self.filled = filled
         self._validator: Any = None
 
     def __call__(self, data: bytes) -> T:
@@ -76,10 +78,13 @@ class Reader(Generic[T]):
         if b'"reasoning_content"' not in data and b'"error"' not in data:
             try:
                 read: T = self._validator.validate_json(data)
-                return read
             except ValidationError:
-                pass
-        return self._leniently(data)
+                read = self._leniently(data)
+        else:
+            read = self._leniently(data)
+        if self.filled and not getattr(read, self.required):
+            raise NotAReply(f"{self.required!r} is empty in the reply: {data[:200]!r}")
+        return read
 
     def _leniently(self, data: bytes) -> T:
         payload = read_object(data)

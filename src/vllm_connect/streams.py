@@ -152,12 +152,20 @@ class _Held:
             self.response.close()
 
 
+class _HeldInLoop(_Held):
+    """The same; only our own transport can end a request without an event loop to wait in."""
+
+    def __del__(self) -> None:
+        if not self.response.is_closed and (end := self.response.extensions.get("end")) is not None:
+            end()
+
+
 class AsyncVLLMStream(AsyncStream[T]):
     """A stream of chunks; iterate it, or close it to make the server stop generating."""
 
     def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
         self.response = response
-        self._iterator = _async_chunks(response, _reader(cast_to, response))
+        self._iterator = _async_chunks(_HeldInLoop(response), _reader(cast_to, response))
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._iterator
@@ -185,7 +193,8 @@ def _chunks(held: _Held, reader: ChunkReader[T]) -> Iterator[T]:
         response.close()
 
 
-async def _async_chunks(response: Any, reader: ChunkReader[T]) -> AsyncIterator[T]:
+async def _async_chunks(held: _Held, reader: ChunkReader[T]) -> AsyncIterator[T]:
+    response = held.response
     try:
         body = response.aiter_bytes() if _is_decoded(response) else response.aiter_raw()
         try:

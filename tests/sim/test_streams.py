@@ -213,6 +213,17 @@ def test_dropping_a_stream_that_was_never_read_stops_the_server(vllm_sim: SimSer
         assert vllm_sim.wait_for_abort()
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_dropping_an_async_stream_stops_the_server(vllm_sim: SimServer, begun: bool) -> None:
+    async with AsyncVLLM(vllm_sim.url) as client:
+        params = fault("pace; seconds=0.05")
+        stream = await client.chat.completions.create(messages=LONG, stream=True, **params)
+        if begun:
+            await anext(aiter(stream))
+        del stream
+        assert await asyncio.to_thread(vllm_sim.wait_for_abort)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_cancelling_a_task_stops_the_server(vllm_sim: SimServer, stream: bool) -> None:
     async with AsyncVLLM(vllm_sim.url) as client:

@@ -157,6 +157,15 @@ async def test_huge_and_no_json(canned, operation):
         await canned((200, b'{"id": "' + b"x" * 100_000, JSON))(operation, **OPERATIONS[operation])
 
 
+@pytest.mark.parametrize("operation", ["chat.completions.create", "completions.create", "responses.create"])
+async def test_no_choices(canned, operation):
+    """Nobody could read an answer of it, and `choices[0]` would only be an IndexError."""
+    for extra in ({}, {"error": None}):
+        body = {"id": "r", "object": "o", "created": 1, "model": "m", "choices": [], "usage": None, **extra}
+        with pytest.raises(InvalidResponseError, match="'choices' is empty"):
+            await canned((200, body))(operation, **OPERATIONS[operation])
+
+
 @pytest.mark.parametrize("headers", [JSON, {"content-type": "text/html"}, {}])
 @pytest.mark.parametrize("operation", STREAMS)
 async def test_no_stream(canned, operation, headers):

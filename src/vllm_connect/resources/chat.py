@@ -62,7 +62,7 @@ class ChatCompletionParams(
 
 
 _KNOWN = names(ChatCompletionParams)
-_READ = Reader(ChatCompletion, "choices")
+_READ = Reader(ChatCompletion, "choices", filled=True)
 
 
 def chat_call(

@@ -41,7 +41,7 @@ class CompletionParams(CompletionCreateParamsBase, SamplingParams, RequestOption
 
 
 _KNOWN = names(CompletionParams)
-_READ = Reader(Completion, "choices")
+_READ = Reader(Completion, "choices", filled=True)
 
 
 def _call(params: Mapping[str, Any], stream: bool) -> tuple[Call, dict[str, Any]]:

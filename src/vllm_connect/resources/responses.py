@@ -55,7 +55,7 @@ class ResponseParams(ResponseCreateParamsBase, VLLMResponseParams, RequestOption
 
 
 _NATIVE = names(ResponseParams)
-_READ_CHAT = Reader(ChatCompletion, "choices")
+_READ_CHAT = Reader(ChatCompletion, "choices", filled=True)
 _READ_NATIVE = Reader(Response, "output")
 
 
