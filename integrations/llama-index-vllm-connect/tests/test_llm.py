@@ -17,7 +17,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import ValidationError
 
 from llama_index.llms.vllm_connect import VLLM
-from vllm_connect import ConfigError, Key, VLLMError
+from vllm_connect import ConfigError, InvalidResponseError, Key
 from vllm_connect.sim import SimServer
 
 CHAT = "/v1/chat/completions"
@@ -293,9 +293,9 @@ async def test_an_answer_without_a_choice(ask, canned):
     llm = VLLM(
         base_url=canned({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": []})
     )
-    with pytest.raises(VLLMError, match="no choice"):
+    with pytest.raises(InvalidResponseError, match="'choices' is empty"):
         await ask(llm, "chat", say("x"))
-    with pytest.raises(VLLMError, match="no choice"):
+    with pytest.raises(InvalidResponseError, match="'choices' is empty"):
         await ask(llm.model_copy(update={"mode": "completion"}), "complete", "x")
 
 

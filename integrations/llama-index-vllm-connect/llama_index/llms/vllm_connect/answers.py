@@ -14,7 +14,6 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
 )
 
-from vllm_connect import VLLMError
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Completion
 
 from .tools import CallsSoFar, call_block, new_call_id
@@ -23,12 +22,8 @@ Json = dict[str, Any]
 
 
 def chat_response(completion: ChatCompletion) -> ChatResponse:
-    """A chat completion as a response: its first choice; `raw` is all of it, as plain data.
-
-    Raises:
-        VLLMError: There is no choice.
-    """
-    choice = _first(completion)
+    """A chat completion as a response: its first choice; `raw` is all of it, as plain data."""
+    choice = completion.choices[0]
     usage = completion.usage
     calls = [
         {
@@ -49,7 +44,7 @@ def chat_response(completion: ChatCompletion) -> ChatResponse:
 
 def completion_response(completion: Completion) -> CompletionResponse:
     """A text completion as a response; see `chat_response`."""
-    choice = _first(completion)
+    choice = completion.choices[0]
     return CompletionResponse(
         text=choice.text,
         raw=completion.model_dump(warnings=False),
@@ -148,12 +143,6 @@ class TextSoFar:
             logprobs=_text_logprobs(choice.logprobs) if choice else None,
             additional_kwargs=_facts(chunk.usage, self._finish_reason, self._stop_reason),
         )
-
-
-def _first(completion: Any) -> Any:
-    if (choice := _first_of(completion)) is None:
-        raise VLLMError(f"The reply has no choice, so there is no answer: {completion!r:.500}")
-    return choice
 
 
 def _first_of(reply: Any) -> Any:
