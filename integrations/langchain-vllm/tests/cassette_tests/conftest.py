@@ -1,8 +1,6 @@
 """Cassettes, a file for each test: what real vLLM servers answered, without secrets and addresses.
 
-Record anew, with the servers of `scripts/live.py`, after deleting `cassettes/`:
-
-    pytest tests/cassette_tests --record-mode=rewrite -n 0
+vllm-connect's `make record` records them anew.
 """
 
 from __future__ import annotations
