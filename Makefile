@@ -91,8 +91,8 @@ test-llama-index: .venv-llama-index/ready .venv-llama-index-meta/ready ## llama-
 	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/mypy
 	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/python tests/smoke.py
 	cd $(LLAMA_INDEX) && ../../.venv-llama-index-meta/bin/python tests/smoke.py
-	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/python -m pytest -n 2 --ignore tests/live $(PYTEST_ARGS)
-	cd $(LLAMA_INDEX) && ../../.venv-llama-index-meta/bin/python -m pytest -n 2 --ignore tests/live $(PYTEST_ARGS)
+	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/python -m pytest $(OFFLINE) --ignore tests/live $(PYTEST_ARGS)
+	cd $(LLAMA_INDEX) && ../../.venv-llama-index-meta/bin/python -m pytest $(OFFLINE) --ignore tests/live $(PYTEST_ARGS)
 
 .PHONY: live
 live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the servers
