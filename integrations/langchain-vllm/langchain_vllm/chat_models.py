@@ -11,6 +11,8 @@ from langchain_core.language_models import BaseChatModel, LangSmithParams, Langu
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
+from vllm_connect import Key
+from vllm_connect.keys import wire_model
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
 from .errors import model_errors
@@ -80,20 +82,22 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         Returns:
             The profile, which agents and middleware read.
         """
+        client = self._client()
         with model_errors():
-            return self._with_context(self._client().models.list().data)
+            return self._with_context(client.models.list().data, client.keys)
 
     async def arefresh_profile(self) -> Any:
         """As `refresh_profile`."""
+        client = self._async_client()
         with model_errors():
-            return self._with_context((await self._async_client().models.list()).data)
+            return self._with_context((await client.models.list()).data, client.keys)
 
-    def _with_context(self, models: Sequence[Any]) -> Any:
+    def _with_context(self, models: Sequence[Any], keys: Sequence[Key]) -> Any:
         name = self._name({})
-        lengths = {model.id: model.max_model_len for model in models}
-        length = lengths.get(name) if name else next(iter(lengths.values()), None)
-        if length:
-            self.profile = {**(self.profile or {}), "max_input_tokens": length}
+        names = {wire_model(key, name) for key in keys} if name else {model.id for model in models}
+        lengths = [model.max_model_len for model in models if model.id in names and model.max_model_len]
+        if lengths:  # of several servers, any of which may be asked, the least counts
+            self.profile = {**(self.profile or {}), "max_input_tokens": min(lengths)}
         return self.profile
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
+from vllm_connect.sim import SimServer
 
 from langchain_vllm import ChatVLLM
 
@@ -185,6 +186,19 @@ async def test_profile(model):
     assert "max_input_tokens" not in model.profile
     assert model.refresh_profile()["max_input_tokens"] == 32768
     assert (await ChatVLLM(base_url=model.base_url).arefresh_profile())["max_input_tokens"] == 32768
+
+
+async def test_profile_of_several_servers(sim):
+    """A key may know the model by another name, and any of the servers may be asked."""
+    with SimServer(models=["small"], max_model_len=4096) as other:
+        keys = [
+            {"name": "a", "url": sim.url, "aliases": {"mine": "sim-chat"}},
+            {"name": "b", "url": other.url, "aliases": {"mine": "small"}},
+        ]
+        assert ChatVLLM(model="mine", keys=keys[:1]).refresh_profile()["max_input_tokens"] == 32768
+        assert ChatVLLM(model="mine", keys=keys).refresh_profile()["max_input_tokens"] == 4096
+        assert (await ChatVLLM(model="mine", keys=keys).arefresh_profile())["max_input_tokens"] == 4096
+    assert "max_input_tokens" not in ChatVLLM(model="nobody", base_url=sim.url).refresh_profile()
 
 
 def test_second_event_loop(model):

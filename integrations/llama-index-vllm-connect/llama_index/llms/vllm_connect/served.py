@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vllm_connect import VLLM, AsyncVLLM, Key, VLLMError
+from vllm_connect.keys import wire_model
 from vllm_connect.types import Model
 
 _logger = logging.getLogger(__name__)
@@ -41,8 +42,7 @@ def find(models: Sequence[Model], wanted: str | None, keys: Iterable[Key]) -> Se
     """
     bases = [model for model in models if not model.parent] or list(models)
     if wanted is not None:
-        name = wanted.removeprefix("vllm/")
-        names = {name, *(key.aliases.get(name, name) for key in keys)}
+        names = {wire_model(key, wanted) for key in keys}
         found = [model for model in models if model.id in names]
         bases = found or bases
     windows = [model.max_model_len for model in bases if model.max_model_len]
