@@ -7,6 +7,9 @@ import copy
 import itertools
 import json
 import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -16,7 +19,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import ValidationError
 
-from llama_index.llms.vllm_connect import VLLM
+from llama_index.llms.vllm_connect import VLLM, connection
 from vllm_connect import ConfigError, InvalidResponseError, Key
 from vllm_connect.sim import SimServer
 
@@ -363,3 +366,23 @@ async def test_text_between_two_others(vllm_sim, ask, sent):
     with pytest.raises(openai.BadRequestError):
         await ask(llm, "complete", "def f(", suffix="return x")
     assert sent("/v1/completions")[0]["suffix"] == "return x"
+
+
+def test_threads_share_a_client(vllm_sim, monkeypatch):
+    def make_slowly(*arguments: Any) -> Any:
+        time.sleep(0.02)
+        return make(*arguments)
+
+    make = connection._make
+    monkeypatch.setattr(connection, "_make", make_slowly)
+    llm = VLLM(base_url=vllm_sim.url)
+    llm.close()  # forgets the client that the constructor made
+    begin = threading.Barrier(8)
+
+    def first_use(_: int) -> object:
+        begin.wait()
+        return llm.client
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(first_use, range(8)))
+    assert all(client is made[0] for client in made)

@@ -163,11 +163,11 @@ class Clients:
     def get(self, kind: type, settings: Mapping[str, Any], http_client: Any) -> Any:
         """The client of a kind with these settings."""
         wanted = (settings, http_client)
-        made = self._made.get(kind)
-        if made is None or made[0] != wanted:
-            with self._lock:
+        with self._lock:  # or threads that begin together would each make one
+            made = self._made.get(kind)
+            if made is None or made[0] != wanted:
                 made = self._made[kind] = (wanted, _make(kind, dict(settings), http_client))
-        return made[1]
+            return made[1]
 
     def close(self) -> None:
         """Close the sync client's connections."""
