@@ -17,9 +17,9 @@ from tests.operations.kit import each, settled
 from vllm_connect import AsyncVLLM, IncompleteStreamError
 
 LONG = question("Say: hello", ignore_eos=True, max_tokens=1900)
-# On two busy cores a server now and then hands nothing over for seconds, and generates on meanwhile; what
-# is tested does not show then. A client that does not close its streams fails every attempt.
-ATTEMPTS = 5
+# Where something else keeps the cores busy, a server may hand nothing over for seconds and generate on
+# meanwhile; what is tested does not show then. A client that does not close its streams fails every attempt.
+ATTEMPTS = 3
 BROKEN = {"format": {"type": "json_schema", "name": "broken", "schema": {"type": "nonsense"}}}
 
 
@@ -101,8 +101,11 @@ class TestGivenUp:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        elif how == "break" and chat.kind == "sync":
+            for _ in chunks:  # not each(): a generator that is left open would keep the stream open, too
+                break
         elif how == "break":
-            async for _ in each(chunks):
+            async for _ in chunks:
                 break
         elif how == "with" and chat.kind == "sync":
             with chunks:
