@@ -1,9 +1,9 @@
 """Record the cassettes of vllm-connect and langchain-vllm anew, from real vLLM servers.
 
-    python scripts/live.py run -- python scripts/record.py              all of them (`make record`)
-    python scripts/live.py run -- python scripts/record.py -k Rerank    vllm-connect's that pytest picks
+    python -m scripts.live run -- python scripts/record.py              all of them (`make record`)
+    python -m scripts.live run -- python scripts/record.py -k Rerank    vllm-connect's that pytest picks
 
-The servers are those of `scripts/live.py`, which names them in VLLM_LIVE_*_URL. Every test body runs once,
+The servers are those of `scripts/live`, which names them in VLLM_LIVE_*_URL. Every test body runs once,
 with the sync client, and overwrites its cassette in `cassettes/`; then everything is replayed, so that what
 the async client asks for is held against what was recorded. Ends with pytest's exit code.
 
@@ -32,7 +32,7 @@ def main() -> int:
     missing = [name for name in SERVERS if not os.environ.get(f"VLLM_LIVE_{name.upper()}_URL")]
     if missing:
         raise SystemExit(
-            f"record: no server for {', '.join(missing)}; python scripts/live.py run -- {sys.argv[0]}"
+            f"record: no server for {', '.join(missing)}; python -m scripts.live run -- {sys.argv[0]}"
         )
     picked = sys.argv[1:]
     began = time.time()

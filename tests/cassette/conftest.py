@@ -49,7 +49,7 @@ def url_of(name):
         if not is_recording(request.config):
             return readable.name_of(name)
         assert addresses[name], (
-            f"no {name} server to record from: python scripts/live.py run -- scripts/record.py"
+            f"no {name} server to record from: python -m scripts.live run -- scripts/record.py"
         )
         return addresses[name]
 

@@ -1,17 +1,19 @@
 """The addresses of the real vLLM servers; without servers this folder is skipped.
 
-`make live` names the servers in VLLM_LIVE_*_URL; those that `scripts/live.py up` left running are found, too.
+`make live` names the servers in VLLM_LIVE_*_URL; those that `make live-up` left running are found, too.
 With VLLM_LIVE_REQUIRED=1 a missing server is an error, so that CI cannot skip in silence.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 from pathlib import Path
 
 import pytest
+from scripts.live.cache import read_state
+from scripts.live.processes import healthy
+from scripts.live.servers import SERVERS
 from tests.media import png_url, tone
 
 HERE = Path(__file__).parent
@@ -22,12 +24,9 @@ ABSENT = "no live vLLM server: run `make live`"
 @functools.cache
 def find_servers() -> dict[str, str]:
     """Name to address, of the servers that the environment names or, failing that, of those that are up."""
-    spec = importlib.util.spec_from_file_location("live", HERE.parents[1] / "scripts" / "live.py")
-    live = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(live)
-    named = {name: os.environ.get(f"VLLM_LIVE_{name.upper()}_URL") for name in live.SERVERS}
+    named = {name: os.environ.get(f"VLLM_LIVE_{name.upper()}_URL") for name in SERVERS}
     found = {name: url for name, url in named.items() if url}
-    return found or {name: one["url"] for name, one in live.read_state().items() if live.healthy(one["url"])}
+    return found or {name: one["url"] for name, one in read_state().items() if healthy(one["url"])}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

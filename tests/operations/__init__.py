@@ -5,7 +5,7 @@ answered when `scripts/record.py` last recorded them; each with the sync and the
 method of a `Test…` class, takes a client by the name of its server (see `fixtures`) and says with `covers`
 which operations it is about; `tests/cassette/test_completeness.py` fails when one is missing somewhere.
 
-What the tiny models answer at temperature 0 is exact: see `scripts/live.py`, which serves them.
+What the tiny models answer at temperature 0 is exact: see `scripts/live`, which serves them.
 """
 
 import importlib

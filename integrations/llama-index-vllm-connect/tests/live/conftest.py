@@ -1,18 +1,14 @@
 """The addresses of real vLLM servers; without servers this folder is skipped.
 
-They are named in VLLM_LIVE_CHAT_URL, VLLM_LIVE_EMBED_URL, VLLM_LIVE_RERANK_URL and VLLM_LIVE_VISION_URL;
-those that the repository's `scripts/live.py up` left running are found, too. With VLLM_LIVE_REQUIRED=1 a
-missing server is an error.
+They are named in VLLM_LIVE_CHAT_URL, VLLM_LIVE_EMBED_URL, VLLM_LIVE_RERANK_URL and VLLM_LIVE_VISION_URL, as
+the repository's `make live` does. With VLLM_LIVE_REQUIRED=1 a missing server is an error.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,26 +17,14 @@ from llama_index.llms.vllm_connect import VLLM
 from llama_index.postprocessor.vllm_connect import VLLMRerank
 
 HERE = Path(__file__).parent
-SCRIPT = HERE.parents[3] / "scripts" / "live.py"
 REQUIRED = os.environ.get("VLLM_LIVE_REQUIRED") == "1"
-NAMES = ("chat", "embed", "rerank", "vision")
-
-
-@functools.cache
-def find_servers() -> dict[str, str]:
-    found = {name: url for name in NAMES if (url := os.environ.get(f"VLLM_LIVE_{name.upper()}_URL"))}
-    if found or not SCRIPT.exists():
-        return found
-    spec: Any = importlib.util.spec_from_file_location("live", SCRIPT)
-    live = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(live)
-    return {name: one["url"] for name, one in live.read_state().items() if live.healthy(one["url"])}
 
 
 def find_url(name: str) -> str:
-    if name not in find_servers():
-        (pytest.fail if REQUIRED else pytest.skip)(f"no live vLLM server: {name} is not up")
-    return find_servers()[name]
+    url = os.environ.get(f"VLLM_LIVE_{name.upper()}_URL")
+    if not url:
+        (pytest.fail if REQUIRED else pytest.skip)(f"no live vLLM server for {name}: run `make live`")
+    return url
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

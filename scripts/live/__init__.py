@@ -1,0 +1,1 @@
+"""Real vLLM servers on this machine's CPU; `python -m scripts.live --help` says more."""

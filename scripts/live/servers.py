@@ -1,0 +1,89 @@
+"""The servers: which tiny model each serves, how it is started, and the request that proves it works."""
+
+from __future__ import annotations
+
+import io
+import json
+import wave
+from typing import NamedTuple
+
+from scripts.live.cache import CACHE
+
+
+class Server(NamedTuple):
+    """How one server is started, and the request that proves it works."""
+
+    flags: str
+    path: str
+    body: bytes
+    content_type: str = "application/json"
+
+
+def chat(model: str) -> bytes:
+    """A chat request that also asks for logprobs, once the slowest part of a first request."""
+    messages = [{"role": "user", "content": "Say: hello"}]
+    return json.dumps({"model": model, "messages": messages, "max_tokens": 8, "logprobs": True}).encode()
+
+
+def transcription(model: str) -> bytes:
+    """A form with a second of silence, its parts cut by `--cut`."""
+    audio = io.BytesIO()
+    with wave.open(audio, "wb") as clip:
+        clip.setnchannels(1)
+        clip.setsampwidth(2)
+        clip.setframerate(16000)
+        clip.writeframes(bytes(2 * 16000))
+    part = '--cut\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    form = part.format("model", model) + part.format("response_format", "verbose_json")
+    form += part.format('file"; filename="silence.wav', "")[:-2]
+    return form.encode() + audio.getvalue() + b"\r\n--cut--\r\n"
+
+
+TOOLS = (
+    "--enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3"
+    " --structured-outputs-config.backend xgrammar"  # guidance answers 400 to every tool_choice "required"
+)
+SERVERS = {
+    "chat": Server(
+        f"--max-model-len 2048 --max-num-seqs 8 --enable-prompt-tokens-details {TOOLS}",
+        "/v1/chat/completions",
+        chat("tiny-chat"),
+    ),
+    "embed": Server(
+        "--runner pooling --max-model-len 256 --max-num-seqs 16",
+        "/v1/embeddings",
+        b'{"model": "tiny-embed", "input": "hello"}',
+    ),
+    "rerank": Server(
+        "--runner pooling --max-model-len 512 --max-num-seqs 16",
+        "/v1/rerank",
+        b'{"model": "tiny-rerank", "query": "hello", "documents": ["hello"]}',
+    ),
+    "whisper": Server(
+        "--max-model-len 448 --max-num-seqs 2 --max-num-batched-tokens 4096",
+        "/v1/audio/transcriptions",
+        transcription("tiny-whisper"),
+        "multipart/form-data; boundary=cut",
+    ),
+    "vision": Server(
+        f"--model-impl transformers --max-model-len 2048 --max-num-seqs 4 {TOOLS}",
+        "/v1/chat/completions",
+        chat("tiny-vision"),
+    ),
+}
+# The model runs in the engine's process. The default is one more process, and the two wait for each other in
+# a loop of sched_yield(): on two cores, Linux 6.18 then lets other processes, the server's own HTTP process
+# among them, wait for seconds. "uni" means the default here; the class's path means the class.
+EXECUTOR = "--distributed-executor-backend vllm.v1.executor.uniproc_executor.UniProcExecutor"
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_CACHE_ROOT": str(CACHE / "vllm"),
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+    # Else the first logprobs and the first verbose_json wait 10 to 20 s for a C++ compiler, and need one.
+    "TORCH_COMPILE_DISABLE": "1",
+}
