@@ -44,7 +44,8 @@ from typing import Any, Literal
 from ._httpx import httpx
 from .document import Node, open_document, warn
 from .errors import ConfigError
-from .keys import _SENDABLE, Key, _kind, _masked, _read, check_keys
+from .keys import Key, check_keys
+from .settings import SENDABLE, kind_of, masked, read
 from .transport import LIMITS, TIMEOUT
 
 
@@ -80,7 +81,7 @@ class ProxyConfig:
         schemes = ("http://", "https://") if self.type == "http" else ("socks5://", "socks5h://")
         if not re.fullmatch(rf"(?:{'|'.join(schemes)})[^\s/]+/?", url, re.IGNORECASE):
             raise ConfigError(
-                f"proxy_config.url {_masked(url)!r} is not of the form {schemes[0]}HOST:PORT, "
+                f"proxy_config.url {masked(url)!r} is not of the form {schemes[0]}HOST:PORT, "
                 f"as type {self.type!r} needs"
             )
         username = _resolved(self.username, "proxy_config.username")
@@ -195,7 +196,7 @@ def load_keys(config: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]
         provider, listed = Node({}, document.source, ""), document
 
     if isinstance(listed.value, str) or not isinstance(listed.value, Sequence):
-        raise listed.error(f"must be a list of keys, not {_kind(listed.value)}")
+        raise listed.error(f"must be a list of keys, not {kind_of(listed.value)}")
     keys = [
         _key(Node(value, listed.source, f"{listed.path}[{index}]"), empty_means_all)
         for index, value in enumerate(listed.value)
@@ -270,7 +271,7 @@ def _network(node: Node) -> dict[str, Any]:
     retries = node["max_retries"]
     headers = node["extra_headers"]
     for header, value in headers.mapping().items():
-        if not (isinstance(value, str) and _SENDABLE.fullmatch(value) and _SENDABLE.fullmatch(str(header))):
+        if not (isinstance(value, str) and SENDABLE.fullmatch(value) and SENDABLE.fullmatch(str(header))):
             raise headers[header].error("must be a string of ASCII characters")
     ca_cert_pem = node["ca_cert_pem"].secret()
     if ca_cert_pem and not ca_cert_pem.startswith("env.") and "BEGIN CERTIFICATE" not in ca_cert_pem:
@@ -304,7 +305,7 @@ def _proxy(node: Node) -> ProxyConfig | None:
 
 
 def _resolved(value: str | None, place: str) -> str:
-    text, variable = _read(value)
+    text, variable = read(value)
     if variable and not text:
         raise ConfigError(f"{place} refers to environment variable {variable}, which is empty or not set")
     return text

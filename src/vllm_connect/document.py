@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
-from .keys import _kind
+from .settings import kind_of
 
 # What somebody meant who wrote a field where it does not belong.
 _MEANT = {
@@ -94,7 +94,7 @@ class Node:
     def mapping(self) -> Mapping[str, Any]:
         """The object here, empty if there is none."""
         if self.value is not None and not isinstance(self.value, Mapping):
-            raise self.error(f"must be an object, not {_kind(self.value)}")
+            raise self.error(f"must be an object, not {kind_of(self.value)}")
         return self.value or {}
 
     def check_fields(
@@ -137,7 +137,7 @@ class Node:
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            raise self.error(f"must be a string, not {_kind(value)}")
+            raise self.error(f"must be a string, not {kind_of(value)}")
         if _REDACTED.fullmatch(value):
             raise self.error(
                 "is what Bifrost shows in place of a secret: put the secret, or 'env.NAME', here"
@@ -150,7 +150,7 @@ class Node:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            raise self.error(f"must be a {'whole ' if whole else ''}number, not {_kind(value)}")
+            raise self.error(f"must be a {'whole ' if whole else ''}number, not {kind_of(value)}")
         if not 0 <= value < 1e9:
             raise self.error("must not be negative, nor out of all proportion")
         return value or None
@@ -167,5 +167,5 @@ class Node:
     def flag(self) -> bool:
         """True or false; false if there is nothing."""
         if self.value is not None and not isinstance(self.value, bool):
-            raise self.error(f"must be true or false, not {_kind(self.value)}")
+            raise self.error(f"must be true or false, not {kind_of(self.value)}")
         return bool(self.value)

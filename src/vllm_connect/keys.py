@@ -8,16 +8,15 @@ gateway's vLLM provider, version 1.5 and later.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from .errors import ConfigError, MissingURLError
+from .settings import NOT_SENDABLE, SENDABLE, kind_of, masked, parse_url, read, variable_of
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -65,7 +64,7 @@ class Key:
         if not isinstance(self.name, str) or not self.name.strip():
             raise ConfigError("a key's name must be a string that is not empty, for example 'gpu1'")
         if not isinstance(self.enabled, bool):
-            raise _invalid(self, "enabled", f"must be True or False, not {_kind(self.enabled)}")
+            raise _invalid(self, "enabled", f"must be True or False, not {kind_of(self.enabled)}")
         clean: dict[str, object] = {"weight": _clean_weight(self), "aliases": _clean_aliases(self)}
         for name in ("url", "api_key", "model_name"):
             clean[name] = _clean_text(self, name)
@@ -76,10 +75,10 @@ class Key:
 
     def __repr__(self) -> str:
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
-        if shown["api_key"] and _variable(shown["api_key"]) is None:
+        if shown["api_key"] and variable_of(shown["api_key"]) is None:
             shown["api_key"] = "***"
         if shown["url"]:
-            shown["url"] = _masked(shown["url"])
+            shown["url"] = masked(shown["url"])
         differing = (f"{name}={value!r}" for name, value in shown.items() if value != getattr(Key, name, {}))
         return f"Key({', '.join(differing)})"
 
@@ -127,7 +126,7 @@ def check_keys(keys: Iterable[Key]) -> tuple[Key, ...]:
     names = set()
     for key in checked:
         if not isinstance(key, Key):
-            raise ConfigError(f"keys must be a list of vllm_connect.Key, not of {_kind(key)}")
+            raise ConfigError(f"keys must be a list of vllm_connect.Key, not of {kind_of(key)}")
         if key.name in names:
             raise ConfigError(f"two keys are named '{key.name}': give each key a name of its own")
         names.add(key.name)
@@ -144,24 +143,24 @@ def resolve(key: Key) -> Server:
         MissingURLError: the key has no URL, or its URL refers to nothing.
         ConfigError: the URL, or the API key, cannot be used.
     """
-    url, variable = _read(key.url)
+    url, variable = read(key.url)
     if not url:
         problem = f"no base URL configured: set vllm_key_config.url on key '{key.name}'"
         if variable:
             state = "empty" if variable in os.environ else "not set"
             problem += f" (environment variable {variable} is {state})"
         raise _about(key, MissingURLError(problem))
-    root, userinfo, problem = _parse_url(url)
+    root, userinfo, problem = parse_url(url)
     if problem:
-        subject = f"(environment variable {variable})" if variable else repr(_masked(url))
+        subject = f"(environment variable {variable})" if variable else repr(masked(url))
         raise _invalid(key, "url", f"{subject} {problem}")
 
-    api_key, variable = _read(key.api_key)
+    api_key, variable = read(key.api_key)
     if variable and variable not in os.environ:
         problem = f"environment variable {variable} for the api_key of key '{key.name}' is not set: "
         raise _about(key, ConfigError(problem + "set it, or take api_key off the key if none is needed"))
-    if not _SENDABLE.fullmatch(api_key):
-        raise _invalid(key, "api_key", _NOT_SENDABLE)
+    if not SENDABLE.fullmatch(api_key):
+        raise _invalid(key, "api_key", NOT_SENDABLE)
     if api_key and userinfo:
         raise _invalid(key, "api_key", "cannot be sent along with the credentials in url: remove one of them")
     return Server(key, root, api_key or None, userinfo)
@@ -188,78 +187,24 @@ def fold(name: str) -> str:
     return split_prefix(name).casefold()
 
 
-def _variable(value: str | None) -> str | None:
-    """The NAME of a reference ``env.NAME``; None if the value is no reference."""
-    return value[4:] if value and value.startswith("env.") else None
-
-
-def _read(value: str | None) -> tuple[str, str | None]:
-    """What a field stands for, and the environment variable that it came from, if any."""
-    variable = _variable(value)
-    return ((value or "") if variable is None else os.environ.get(variable, "")).strip(), variable
-
-
-# No "@" in the path: after an unescaped "/" in a password, the rest of the password would be there.
-_URL = re.compile(
-    r"(?P<scheme>https?)://(?:(?P<userinfo>[^/?#]*)@)?"
-    r"(?P<host>(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?)"
-    r"(?P<path>/[^?#@\\\s\x00-\x1f\x7f]*)?",
-    re.IGNORECASE,
-)
-_LACKS_SCHEME = re.compile(r"(?:localhost|[\w.-]+:\d+)(?:/[\w./-]*)?")
-_ROUTE = re.compile(r"/v1/(?:chat/completions|completions|responses|embeddings|rerank|models)$")
-
-
-@lru_cache(maxsize=1024)
-def _parse_url(url: str) -> tuple[str, str | None, str]:
-    """The root of a URL, the credentials in it, and what is wrong with it (in words that are no secret)."""
-    match = _URL.fullmatch(url)
-    if match is None or int(match["port"] or 0) > 65535:
-        if _LACKS_SCHEME.fullmatch(url):
-            return "", None, f"has no scheme: did you mean http://{url}?"
-        if not re.match("https?://", url, re.IGNORECASE):
-            return "", None, "must begin with http:// or https://, for example http://localhost:8000"
-        if "?" in url or "#" in url:
-            return "", None, "must not have a query or a fragment: leave out '?' or '#' and what follows"
-        return "", None, "is not of the form http://HOST:PORT/PATH (in a password, '@' is %40 and '/' is %2F)"
-    path = match["path"] or ""
-    # However often: "/v1" and "/v1/v1" can only mean the same server.
-    root = f"{match['scheme']}://{match['host']}".lower() + re.sub("(?:/+v1)*/*$", "", path, count=1)
-    route = _ROUTE.search(path)
-    if route:
-        return "", None, f"is a route, not a server: did you mean {root.removesuffix(route[0])}?"
-    return root, match["userinfo"] or None, ""
-
-
-def _masked(url: str) -> str:
-    """A URL fit to be shown: neither credentials nor a query, even if it is not a valid URL."""
-    shown = re.sub(r"^(https?://)?.*@", r"\1***@", url, flags=re.IGNORECASE | re.DOTALL)
-    return re.sub(r"[?#].*", "?***", shown, flags=re.DOTALL)
-
-
-# Anything else would be refused, and quoted, by the HTTP library.
-_SENDABLE = re.compile(r"[\x20-\x7e]*")
-_NOT_SENDABLE = "holds a line break or a character outside ASCII, which no HTTP header can carry"
-
-
 def _clean_text(key: Key, attribute: str) -> str | None:
     value = getattr(key, attribute)
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _invalid(key, attribute, f"must be a string, not {_kind(value)}")
+        raise _invalid(key, attribute, f"must be a string, not {kind_of(value)}")
     value = value.strip()
     if attribute == "model_name":
         return value or None
-    variable = _variable(value)
+    variable = variable_of(value)
     if variable == "":
         raise _invalid(key, attribute, "must name an environment variable after 'env.'")
-    if variable is None and attribute == "api_key" and not _SENDABLE.fullmatch(value):
-        raise _invalid(key, attribute, _NOT_SENDABLE)
+    if variable is None and attribute == "api_key" and not SENDABLE.fullmatch(value):
+        raise _invalid(key, attribute, NOT_SENDABLE)
     if variable is None and attribute == "url" and value:
-        _, _, problem = _parse_url(value)
+        _, _, problem = parse_url(value)
         if problem:
-            raise _invalid(key, attribute, f"{_masked(value)!r} {problem}")
+            raise _invalid(key, attribute, f"{masked(value)!r} {problem}")
     return value or None
 
 
@@ -267,7 +212,7 @@ def _clean_models(key: Key, attribute: str) -> tuple[str, ...]:
     value = getattr(key, attribute)
     # A string is a sequence of strings too: models="llama" would allow "l", "a" and "m".
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
-        raise _invalid(key, attribute, f"must be a list of model names, not {_kind(value)}")
+        raise _invalid(key, attribute, f"must be a list of model names, not {kind_of(value)}")
     names = tuple(value)
     _check_names(key, attribute, names)
     if len(names) > 1 and any(fold(name) == "*" for name in names):
@@ -278,7 +223,7 @@ def _clean_models(key: Key, attribute: str) -> tuple[str, ...]:
 def _clean_weight(key: Key) -> float:
     weight: Any = key.weight
     if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-        raise _invalid(key, "weight", f"must be a number, not {_kind(weight)}")
+        raise _invalid(key, "weight", f"must be a number, not {kind_of(weight)}")
     if not 0 <= weight <= sys.float_info.max:
         raise _invalid(key, "weight", "must be finite and not negative")
     return float(weight)
@@ -286,7 +231,9 @@ def _clean_weight(key: Key) -> float:
 
 def _clean_aliases(key: Key) -> dict[str, str]:
     if not isinstance(key.aliases, Mapping):
-        raise _invalid(key, "aliases", f"must be a mapping of names to model names, not {_kind(key.aliases)}")
+        raise _invalid(
+            key, "aliases", f"must be a mapping of names to model names, not {kind_of(key.aliases)}"
+        )
     _check_names(key, "aliases", key.aliases)
     for target in key.aliases.values():
         _check_names(key, "aliases", [target])
@@ -297,17 +244,12 @@ def _check_names(key: Key, attribute: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if not isinstance(name, str):
-            raise _invalid(key, attribute, f"must hold names of models, not {_kind(name)}")
+            raise _invalid(key, attribute, f"must hold names of models, not {kind_of(name)}")
         if not name or name != name.strip():
             raise _invalid(key, attribute, f"holds {name!r}, which is empty or has spaces around it")
         if fold(name) in seen:
             raise _invalid(key, attribute, f"holds {name!r} twice (upper and lower case are the same)")
         seen.add(fold(name))
-
-
-def _kind(value: object) -> str:
-    # The type alone: the value may be a secret that ended up in the wrong place.
-    return type(value).__name__
 
 
 def _invalid(key: Key, attribute: str, problem: str) -> ConfigError:

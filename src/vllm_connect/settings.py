@@ -1,0 +1,64 @@
+"""Settings as a person wrote them: read from the environment, checked, and shown without their secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+
+# Anything else would be refused, and quoted, by the HTTP library.
+SENDABLE = re.compile(r"[\x20-\x7e]*")
+NOT_SENDABLE = "holds a line break or a character outside ASCII, which no HTTP header can carry"
+
+# No "@" in the path: after an unescaped "/" in a password, the rest of the password would be there.
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?:(?P<userinfo>[^/?#]*)@)?"
+    r"(?P<host>(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?)"
+    r"(?P<path>/[^?#@\\\s\x00-\x1f\x7f]*)?",
+    re.IGNORECASE,
+)
+_LACKS_SCHEME = re.compile(r"(?:localhost|[\w.-]+:\d+)(?:/[\w./-]*)?")
+_ROUTE = re.compile(r"/v1/(?:chat/completions|completions|responses|embeddings|rerank|models)$")
+
+
+def variable_of(value: str | None) -> str | None:
+    """The NAME of a reference ``env.NAME``; None if the value is no reference."""
+    return value[4:] if value and value.startswith("env.") else None
+
+
+def read(value: str | None) -> tuple[str, str | None]:
+    """What a field stands for, and the environment variable that it came from, if any."""
+    variable = variable_of(value)
+    return ((value or "") if variable is None else os.environ.get(variable, "")).strip(), variable
+
+
+@lru_cache(maxsize=1024)
+def parse_url(url: str) -> tuple[str, str | None, str]:
+    """The root of a URL, the credentials in it, and what is wrong with it (in words that are no secret)."""
+    match = _URL.fullmatch(url)
+    if match is None or int(match["port"] or 0) > 65535:
+        if _LACKS_SCHEME.fullmatch(url):
+            return "", None, f"has no scheme: did you mean http://{url}?"
+        if not re.match("https?://", url, re.IGNORECASE):
+            return "", None, "must begin with http:// or https://, for example http://localhost:8000"
+        if "?" in url or "#" in url:
+            return "", None, "must not have a query or a fragment: leave out '?' or '#' and what follows"
+        return "", None, "is not of the form http://HOST:PORT/PATH (in a password, '@' is %40 and '/' is %2F)"
+    path = match["path"] or ""
+    # However often: "/v1" and "/v1/v1" can only mean the same server.
+    root = f"{match['scheme']}://{match['host']}".lower() + re.sub("(?:/+v1)*/*$", "", path, count=1)
+    route = _ROUTE.search(path)
+    if route:
+        return "", None, f"is a route, not a server: did you mean {root.removesuffix(route[0])}?"
+    return root, match["userinfo"] or None, ""
+
+
+def masked(url: str) -> str:
+    """A URL fit to be shown: neither credentials nor a query, even if it is not a valid URL."""
+    shown = re.sub(r"^(https?://)?.*@", r"\1***@", url, flags=re.IGNORECASE | re.DOTALL)
+    return re.sub(r"[?#].*", "?***", shown, flags=re.DOTALL)
+
+
+def kind_of(value: object) -> str:
+    """The type alone, for messages: the value may be a secret that ended up in the wrong place."""
+    return type(value).__name__
