@@ -16,6 +16,7 @@ from binascii import a2b_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from .reading import NotAReply, read_object
@@ -67,8 +68,7 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
         vectors = [item.get("embedding") for item in _in_order(about.get("data"))]
     elif metadata := headers.get("metadata"):
         about = read_object(metadata.encode())
-        view = memoryview(content)
-        vectors = [_part(view, item) for item in _in_order(about.get("data"))]
+        vectors = _parts(content, _in_order(about.get("data")))
     else:
         about = {}
         vectors = _equal_parts(content, layout)
@@ -103,19 +103,23 @@ def _in_order(items: Any) -> list[dict[str, Any]]:
     """The descriptions of the vectors, in the order of the input."""
     if not isinstance(items, list):
         raise NotAReply("the reply holds no embeddings")
-    by_index = {
-        item["index"]: item for item in items if isinstance(item, dict) and isinstance(item.get("index"), int)
-    }
-    if by_index.keys() != set(range(len(items))):
+    indices: list[Any] = [item.get("index") if isinstance(item, dict) else None for item in items]
+    in_order = list(range(len(items)))
+    if indices == in_order:
+        return items
+    if not all(isinstance(index, int) for index in indices) or sorted(indices) != in_order:
         raise NotAReply(f"{len(items)} embeddings whose indices are not 0 to {len(items) - 1}")
-    return [by_index[index] for index in range(len(items))]
+    return sorted(items, key=itemgetter("index"))
 
 
-def _part(content: memoryview, item: Mapping[str, Any]) -> memoryview:
-    start, end = item.get("start"), item.get("end")
-    if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(content)):
-        raise NotAReply(f"an embedding is bytes {start} to {end} of {len(content)}")
-    return content[start:end]
+def _parts(content: bytes, items: list[dict[str, Any]]) -> list[Any]:
+    view, parts = memoryview(content), []
+    for item in items:
+        start, end = item.get("start"), item.get("end")
+        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(content)):
+            raise NotAReply(f"an embedding is bytes {start} to {end} of {len(content)}")
+        parts.append(view[start:end])
+    return parts
 
 
 def _equal_parts(content: bytes, layout: Layout) -> list[Any]:
@@ -176,7 +180,8 @@ def _matrix(vectors: list[Any], layout: Layout) -> Any:
         if matrix.ndim != 2:
             raise NotAReply(f"the embeddings have {matrix.ndim} dimensions, not 2")
         return matrix
-    parts = [_raw(vector) for vector in vectors]
+    # Bytes are cut from one body, JSON may hold anything.
+    parts = vectors if isinstance(vectors[0], memoryview) else [_raw(vector) for vector in vectors]
     if len({len(part) for part in parts}) > 1:
         raise NotAReply("the embeddings differ in length")
     if len(parts[0]) % _ITEM_SIZE[layout.dtype]:
