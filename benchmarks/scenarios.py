@@ -244,7 +244,7 @@ def numpy(clients: Clients, url: str) -> list[Scenario]:
         return numpy.array([item.embedding for item in response.data], dtype=numpy.float32)
 
     asked = {"model": "bge", "input": _TEXTS}
-    # Many in a row, as in embedding a corpus: in turns of 4, the first call, on cold caches, weighs a quarter.
+    # As many in a row as embedding a corpus takes: the first call of a turn finds cold caches.
     work = Work("embeddings.create", asked, 16, finish=as_array)
     our_work = Work("embeddings.create", {**asked, "as_numpy": True}, 16, finish=lambda made: made.array)
     return clients.scenarios("embeddings, numpy", "ms", work, 15, our_work=our_work)
