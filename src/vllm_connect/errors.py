@@ -38,6 +38,7 @@ Error payloads come in seven shapes (vLLM 0.8 to 0.32 and the routers in front o
 from __future__ import annotations
 
 import re
+from copy import copy
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,6 +62,19 @@ class VLLMError(openai.OpenAIError):
     operation: str | None = None
     key_name: str | None = None
     server_url: str | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle, so that a pool of processes can hand an error over; `__init__` is not repeated.
+
+        Of the request its method and URL go along, neither headers, which hold the key, nor body.
+        """
+        state = dict(vars(self))
+        if request := state.get("request"):
+            state["request"] = request = type(request)(request.method, request.url)
+        if response := state.get("response"):
+            state["response"] = response = copy(response)
+            response.request = request
+        return type(self).__new__, (type(self), *self.args), state
 
 
 class ConfigError(VLLMError):

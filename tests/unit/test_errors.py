@@ -1,6 +1,8 @@
 """Error payloads as HTTP errors: every recorded one, every known shape, every status; the class tree."""
 
+import copy
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vllm_connect import errors
+from vllm_connect._httpx import httpx
 from vllm_connect.errors import VLLMError, find_error, read_error
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "error_exchanges.json").read_text("utf-8"))
@@ -327,3 +330,52 @@ def test_read_error_never_fails(content):
     assert found.message
     assert found.status is None or 400 <= found.status <= 599
     assert 0 <= found.weight <= 3
+
+
+COPIES = [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
+STREAM = [b'data: {"id":"a","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}\n\n']
+
+
+@pytest.mark.parametrize("duplicate", COPIES, ids=["copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    ("reply", "params"),
+    [
+        ((404, {"error": {"message": "no such model", "type": "NotFoundError", "code": 404}}), {}),
+        ((200, {"error": {"message": "maximum context length is 9", "code": 400}}), {}),
+        ((200, {"choices": []}), {}),
+        (httpx.ConnectError("refused"), {}),
+        ((200, STREAM, {"content-type": "text/event-stream"}), {"stream": True}),
+    ],
+    ids=["status", "in a 200", "invalid", "connection", "cut stream"],
+)
+async def test_copies_and_pickles(canned, duplicate, reply, params):
+    """A pool of processes hands errors over as pickles; the key stays behind."""
+    client = canned(reply, api_key="sk-secret", default_headers={"X-Token": "sk-secret"})
+    with pytest.raises(VLLMError) as raised:
+        await read_all(await client("chat.completions.create", **MESSAGES, **params))
+    error, twin = raised.value, duplicate(raised.value)
+    assert (type(twin), str(twin), twin.args) == (type(error), str(error), error.args)
+    kept = vars(twin).keys() - {"request", "response"}
+    assert {name: getattr(twin, name) for name in kept} == {name: getattr(error, name) for name in kept}
+    assert twin.operation == error.operation == "chat.completions.create"
+    if hasattr(error, "request"):
+        assert (twin.request.method, twin.request.url) == (error.request.method, error.request.url)
+        assert error.request.headers["authorization"] == "Bearer sk-secret"
+        assert not twin.request.headers.get("authorization")
+    if hasattr(error, "response"):
+        assert twin.response.status_code == error.response.status_code
+        assert twin.response.request is twin.request
+        assert error.response.request.headers["authorization"]
+    assert b"sk-secret" not in pickle.dumps(error)
+
+
+def test_copies_of_what_is_refused_before_a_request():
+    twin = pickle.loads(pickle.dumps(errors.UnsupportedOperationError("images.generate", "no images")))
+    assert str(twin) == "images.generate is not supported by vllm: no images"
+    assert (twin.operation, twin.reason, twin.provider) == ("images.generate", "no images", "vllm")
+
+
+async def read_all(reply):
+    if hasattr(reply, "__aiter__"):
+        return [chunk async for chunk in reply]
+    return list(reply)
