@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from typing_extensions import Unpack
 
 from ..calls import Call, Variant
 from ..params import encode, names, options_of, read_params
-from ..reading import Reader
+from ..reading import NotAReply, Reader
 from ..replies import reading
 from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
 from .own import AsyncOwnResource, OwnResource
@@ -68,8 +69,26 @@ _SCORE = names(ScoreParams)
 _CLASSIFY = names(InputParams)
 _POOLING = names(PoolingParams)
 
-_READ_SCORE = Reader(ScoreResponse, "data")
-_READ_CLASSIFY = Reader(ClassificationResponse, "data")
+R = TypeVar("R", ScoreResponse, ClassificationResponse)
+
+
+def _in_order(read: Callable[[bytes], R]) -> Callable[[bytes], R]:
+    """Read a reply whose indices say which input each item is for."""
+
+    def ordered(content: bytes) -> R:
+        reply = read(content)
+        indices: list[Any] = [getattr(item, "index", None) for item in reply.data]
+        known = all(isinstance(index, int) for index in indices)
+        if not known or sorted(indices) != list(range(len(indices))):
+            raise NotAReply(f"{len(indices)} results whose indices are not 0 to {len(indices) - 1}")
+        reply.data.sort(key=attrgetter("index"))
+        return reply
+
+    return ordered
+
+
+_READ_SCORE = _in_order(Reader(ScoreResponse, "data", filled=True))
+_READ_CLASSIFY = _in_order(Reader(ClassificationResponse, "data", filled=True))
 _READ_POOLING = Reader(PoolingResponse, "data")
 
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2"))
