@@ -7,19 +7,33 @@ import copy
 import itertools
 import json
 import pickle
+import re
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
 import pytest
 from llama_index.core.base.llms.base import BaseLLM
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ThinkingBlock
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    ChatMessage,
+    DocumentBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    VideoBlock,
+)
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from pydantic import ValidationError
+from llama_index.core.rate_limiter import TokenBucketRateLimiter
+from pydantic import SecretStr, ValidationError
 
+from llama_index.embeddings.vllm_connect import VLLMEmbedding
 from llama_index.llms.vllm_connect import VLLM, connection
+from llama_index.postprocessor.vllm_connect import VLLMRerank
 from vllm_connect import ConfigError, InvalidResponseError, Key
 from vllm_connect.sim import SimServer
 
@@ -142,8 +156,9 @@ async def test_unknown_arguments_are_refused(llm, ask, vllm_sim):
 
 
 def test_a_server_is_needed(monkeypatch, vllm_sim):
-    with pytest.raises(ConfigError, match="VLLM_BASE_URL"):
-        VLLM(model="llama")
+    for cls in (VLLM, VLLMEmbedding, VLLMRerank):
+        with pytest.raises(ConfigError, match=rf"{cls.__name__}\(base_url=.*VLLM_BASE_URL"):
+            cls()
     monkeypatch.setenv("VLLM_BASE_URL", vllm_sim.url)
     assert VLLM().complete("Say: x").text == "x"
 
@@ -386,3 +401,186 @@ def test_threads_share_a_client(vllm_sim, monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(first_use, range(8)))
     assert all(client is made[0] for client in made)
+
+
+# Settings
+
+CLASSES = [VLLM, VLLMEmbedding, VLLMRerank]
+
+
+@pytest.fixture
+def shared() -> Iterator[dict[str, Any]]:
+    """What holds locks or connections, and cannot be pickled."""
+    client, async_client = openai.DefaultHttpxClient(), openai.DefaultAsyncHttpxClient()
+    yield {"http_client": client, "async_http_client": async_client}
+    client.close()
+    asyncio.run(async_client.aclose())
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_pickling_changes_nothing(cls, vllm_sim, shared):
+    limit = {} if cls is VLLMRerank else {"rate_limiter": TokenBucketRateLimiter(requests_per_minute=600)}
+    made = cls(base_url=vllm_sim.url, default_headers={"X": "1"}, **shared, **limit)
+    before = dict(vars(made))
+    again = pickle.loads(pickle.dumps(made))
+    assert vars(made) == before
+    assert vars(again).keys() == before.keys()
+    assert again.http_client is again.async_http_client is None
+    assert again.default_headers == {"X": "1"}
+    assert again.client is not made.client
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_deep_copies_share_connections(cls, vllm_sim, shared):
+    limit = {} if cls is VLLMRerank else {"rate_limiter": TokenBucketRateLimiter(requests_per_minute=600)}
+    made = cls(base_url=vllm_sim.url, default_headers={"X": "1"}, **shared, **limit)
+    for copied in (copy.deepcopy(made), made.model_copy(deep=True)):
+        assert all(getattr(copied, name) is given for name, given in (shared | limit).items())
+        assert copied.default_headers is not made.default_headers
+
+
+def test_what_cannot_be_pickled_gets_its_default(llm, caplog):
+    llm.completion_to_prompt = lambda prompt: f"<{prompt}>"
+    again = pickle.loads(pickle.dumps(llm))
+    assert llm.completion_to_prompt("x") == "<x>"
+    assert again.completion_to_prompt is not None
+    assert "VLLM.completion_to_prompt cannot be pickled" in caplog.text
+
+
+def _assign(llm: VLLM, **fields: Any) -> VLLM:
+    for name, value in fields.items():
+        setattr(llm, name, value)
+    return llm
+
+
+@pytest.mark.parametrize("change", [_assign, lambda llm, **fields: llm.model_copy(update=fields)])
+def test_credentials_can_be_changed(llm, vllm_sim, change):
+    changed = change(llm, api_key="hush")
+    assert isinstance(changed.api_key, SecretStr)
+    assert "hush" not in repr(changed)
+    changed.complete("Say: x")
+    keys = [{"name": "a", "url": vllm_sim.url, "api_key": "hushed"}]
+    changed = change(llm, base_url=None, api_key=None, keys=keys)
+    assert "hushed" not in repr(changed)
+    changed.complete("Say: x")
+    authorized = [request.headers["authorization"] for request in vllm_sim.requests]
+    assert authorized == ["Bearer hush", "Bearer hushed"]
+
+
+async def test_settings_that_are_changed_in_place(ask, vllm_sim):
+    config = {"providers": {"vllm": {"keys": [_bifrost_key(vllm_sim.url)]}}}
+    configured = VLLM.from_config(config)
+    await ask(configured, "complete", "Say: x")
+    config["providers"]["vllm"]["keys"][0]["value"] = "new"
+    keyed = VLLM(keys=[Key(name="a", url=vllm_sim.url)], default_headers={"X": "old"})
+    await ask(keyed, "complete", "Say: x")
+    keyed.keys[0] = Key(name="a", url=vllm_sim.url, api_key="new")
+    keyed.default_headers["X"] = "new"
+    for llm in (configured, keyed):
+        await ask(llm, "complete", "Say: x")
+        assert vllm_sim.requests[-1].headers["authorization"] == "Bearer new"
+    assert vllm_sim.requests[-1].headers["x"] == "new"
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_headers_of_requests_are_not_shown(cls, vllm_sim):
+    further = {"extra_headers": {"Authorization": "hush"}, "user": "me"}
+    made = cls(base_url=vllm_sim.url, additional_kwargs=further)
+    assert "hush" not in repr(made) + made.to_json() + made.model_dump_json()
+    assert made.to_dict()["additional_kwargs"] == {"user": "me"}
+    assert made.additional_kwargs == further
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_refusals_do_not_show_what_was_given(cls, vllm_sim):
+    with pytest.raises(ValidationError, match="apikey") as caught:
+        cls(base_url=vllm_sim.url, apikey="hush")
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "hint"),
+    [
+        (VLLM, "api_base", "base_url="),
+        (VLLMEmbedding, "api_base", "base_url="),
+        (VLLM, "request_timeout", "timeout="),
+        (VLLM, "max_new_tokens", "max_tokens="),
+        (VLLM, "n", 'additional_kwargs={"n": …}'),
+        (VLLM, "extra_body", 'additional_kwargs={"extra_body": …}'),
+        (VLLM, "model_name", "model="),
+        (VLLMRerank, "model_name", "model="),
+        (VLLMEmbedding, "model", "model_name="),
+    ],
+)
+def test_usual_names_are_pointed_to_ours(vllm_sim, cls, name, hint):
+    with pytest.raises(ValidationError, match=f"has no {name}=: use {re.escape(hint)}"):
+        cls(**{"base_url": vllm_sim.url, name: "x"})
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_dump_makes_another(cls, vllm_sim):
+    made = cls(base_url=vllm_sim.url)
+    assert cls(**made.model_dump()).to_dict() == made.to_dict()
+    assert cls.model_validate_json(made.model_dump_json()).to_dict() == made.to_dict()
+
+
+async def test_token_ids_as_numbers(vllm_sim, ask, sent):
+    await ask(VLLM(base_url=vllm_sim.url, logit_bias={123: -100}), "complete", "Say: x")
+    assert sent()[0]["logit_bias"] == {"123": -100}
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "template"),
+    [
+        ({"a": 1}, {}, {"a": 1, "enable_thinking": False}),
+        (
+            {"a": 1},
+            {"extra_body": {"chat_template_kwargs": {"b": 2}}},
+            {"a": 1, "b": 2, "enable_thinking": False},
+        ),
+        ({"a": 1}, {"chat_template_kwargs": {"a": 2}}, {"a": 2, "enable_thinking": False}),
+        ({}, {"extra_body": {"chat_template_kwargs": {"enable_thinking": True}}}, {"enable_thinking": True}),
+    ],
+)
+async def test_template_parameters_in_an_extra_body(vllm_sim, ask, sent, own, given, template):
+    further = {"extra_body": {"chat_template_kwargs": own, "new": 1}}
+    llm = VLLM(base_url=vllm_sim.url, enable_thinking=False, additional_kwargs=further)
+    await ask(llm, "complete", "Say: x", **given)
+    assert (sent()[0]["chat_template_kwargs"], sent()[0]["new"]) == (template, 1)
+    assert further == {"extra_body": {"chat_template_kwargs": own, "new": 1}}
+
+
+@pytest.mark.parametrize("mode", ["chat", "completion"])
+async def test_streams_have_methods_of_their_own(vllm_sim, ask, sent, mode):
+    streaming = VLLM(base_url=vllm_sim.url, mode=mode, additional_kwargs={"stream": True})
+    llm = VLLM(base_url=vllm_sim.url, mode=mode, additional_kwargs={"stream_options": {}})
+    for call in (ask(streaming, "chat", say("x")), ask(llm, "chat", say("x"), stream=True)):
+        with pytest.raises(ValueError, match="use stream_chat"):
+            await call
+    await ask(llm, "chat", say("Say: x"))
+    await ask.stream(streaming, "stream_chat", say("Say: x"))
+    whole, streamed = sent() or sent("/v1/completions")
+    assert not whole.keys() & {"stream", "stream_options"}
+    assert streamed["stream"] is True
+
+
+@pytest.mark.parametrize(
+    "option", [{"enable_thinking": False}, {"reasoning_effort": "low"}, {"chat_template_kwargs": {}}]
+)
+def test_base_models_have_no_template(vllm_sim, option):
+    (name,) = option
+    with pytest.raises(ValidationError, match=f"no chat template, so leave out {name}"):
+        VLLM(base_url=vllm_sim.url, mode="completion", **option)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [ImageBlock(image=b"x"), AudioBlock(audio=b"x"), VideoBlock(video=b"x"), DocumentBlock(data=b"x")],
+)
+async def test_base_models_take_text_alone(vllm_sim, ask, block):
+    llm = VLLM(base_url=vllm_sim.url, mode="completion")
+    messages = [ChatMessage(blocks=[TextBlock(text="What is it?"), block])]
+    for method in ("chat", "count_tokens"):
+        with pytest.raises(ValueError, match=f"no {type(block).__name__}"):
+            await ask(llm, method, messages)
+    assert not vllm_sim.requests

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import pickle
 import time
+from typing import Any
 
+import pytest
 from llama_index.core.llms import ChatMessage
 
 from llama_index.llms.vllm_connect import VLLM
+from llama_index.llms.vllm_connect.served import find
+from vllm_connect import Key
 from vllm_connect.sim import SimServer
+from vllm_connect.types import Model
 
 
 def say(text: str) -> list[ChatMessage]:
@@ -67,6 +72,69 @@ def test_metadata_of_a_server_that_is_down(caplog):
     assert llm.metadata.context_window == 3900
     assert llm.metadata.model_name == "unknown"
     assert caplog.text.count("default context") == 1  # and it is not asked again at once
+
+
+def card(id: str, window: int | None = None, parent: str | None = None) -> Model:
+    told: dict[str, Any] = {"id": id, "object": "model", "created": 1, "owned_by": "vllm"}
+    return Model.model_validate({**told, "max_model_len": window, "parent": parent})
+
+
+@pytest.mark.parametrize(
+    ("models", "window"),
+    [
+        ([card("base", 32768), card("lora", parent="base")], 32768),
+        ([card("small", 100), card("base", 32768), card("lora", parent="base")], 32768),
+        ([card("small", 100), card("base", 32768), card("lora", parent="elsewhere")], 100),
+        ([card("base", 32768), card("lora", 50, parent="base")], 50),
+        ([card("base"), card("lora", parent="base")], None),
+    ],
+)
+def test_the_context_of_an_adapter_is_that_of_its_base(models, window):
+    served = find(models, "lora", [Key(name="a", url="http://a")])
+    assert (served.name, served.context_window) == ("lora", window)
+
+
+async def test_a_default_that_is_handed_out_in_a_loop_is_told_once(vllm_sim, caplog):
+    VLLM(base_url=vllm_sim.url, context_window=10).metadata  # noqa: B018
+    assert not caplog.records
+    with SimServer() as server:
+        server.fail_next("stall", path="/v1/models", where="headers", seconds=0.2)
+        llm = VLLM(base_url=server.url)
+        assert [llm.metadata.context_window for _ in range(3)] == [3900] * 3
+        assert caplog.text.count("await llm.aload_metadata() before building") == 1
+        await llm.aload_metadata()
+
+
+async def test_many_that_await_the_metadata_ask_once(llm, vllm_sim, caplog):
+    await asyncio.gather(*(llm.aload_metadata() for _ in range(10)))
+    assert len(vllm_sim.requests) == 1
+    down = VLLM(base_url="http://127.0.0.1:9")
+    await asyncio.gather(*(down.aload_metadata() for _ in range(10)))
+    assert caplog.text.count("default context") == 1
+
+
+def test_the_metadata_in_several_loops(llm, vllm_sim):
+    for _ in range(2):
+        assert asyncio.run(llm.aload_metadata()).context_window == 32768
+    assert len(vllm_sim.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reasoning_effort": "none"},
+        {"reasoning_effort": "low"},
+        {"enable_thinking": False},
+        {"enable_thinking": True, "reasoning_effort": "none"},
+        {"additional_kwargs": {"reasoning_effort": "none"}},
+        {"additional_kwargs": {"extra_body": {"reasoning_effort": "none"}}},
+        {"additional_kwargs": {"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}}},
+    ],
+)
+async def test_counts_know_the_template_parameters(vllm_sim, ask, fields):
+    llm = VLLM(base_url=vllm_sim.url, **fields)
+    response = await ask(llm, "chat", say("Say: x"))
+    assert await ask(llm, "count_tokens", "Say: x") == response.additional_kwargs["prompt_tokens"]
 
 
 async def test_counts_are_the_servers(llm, ask):

@@ -44,6 +44,15 @@ class Picky(BaseModel):
         raise ValueError("no city is good enough")
 
 
+class Dated(BaseModel):
+    date: str
+
+    @field_validator("date")
+    @classmethod
+    def _year(cls, date: str) -> str:
+        return date.split("-")[1]
+
+
 PROMPT = PromptTemplate("What is the capital of {country}?")
 ROME = '{"city": "Rome", "country": "Italy"}'
 PARIS = Place(city="Paris", country="France")
@@ -119,6 +128,15 @@ async def test_an_object_that_is_cut(llm, ask):
 async def test_a_validator_says_no(llm, ask):
     with pytest.raises(ValidationError, match="good enough"):
         await ask(llm, "structured_predict", Picky, PROMPT, country="France")
+
+
+async def test_a_validator_trips_over_half_a_value(llm, ask):
+    prompt = ChatPromptTemplate([ChatMessage(content='Say: {"date": "2024-05-01"}')])
+    objects = await ask.stream(llm, "stream_structured_predict", Dated, prompt)
+    assert objects[-1] == Dated.model_construct(date="05")
+    whole = ChatPromptTemplate([ChatMessage(content='Say: {"date": "2024"}')])
+    with pytest.raises(IndexError):
+        await ask.stream(llm, "stream_structured_predict", Dated, whole)
 
 
 async def test_errors_are_raised(llm, ask, vllm_sim):

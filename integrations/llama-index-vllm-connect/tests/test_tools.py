@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from llama_index.core.tools import FunctionTool
 
 from llama_index.llms.vllm_connect import VLLM
 from llama_index.llms.vllm_connect.answers import ChatSoFar
-from llama_index.llms.vllm_connect.tools import wire_choice
+from llama_index.llms.vllm_connect.tools import wire_calls, wire_choice
 from vllm_connect.types import ChatCompletionChunk
 
 
@@ -175,6 +176,65 @@ def test_partial_arguments(llm, arguments, read):
     block = ToolCallBlock(tool_call_id=None, tool_name="f", tool_kwargs=arguments)
     (call,) = llm.get_tool_calls_from_response(ChatResponse(message=ChatMessage(blocks=[block])))
     assert call.tool_kwargs == read
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        ('{"city": "Pa', {}),
+        ('{"city": "Pa\nris', {}),
+        ('{"city": "Pa\nris"}', {"city": "Pa\nris"}),
+        ('{"city": "Paris"}', {"city": "Paris"}),
+        ("", {}),
+        ("[1]", {}),
+    ],
+)
+def test_arguments_of_a_finished_call_are_not_completed(llm, arguments, read):
+    """A tool misses an argument rather than run with half a path."""
+    block = ToolCallBlock(tool_call_id=None, tool_name="f", tool_kwargs=arguments)
+    response = ChatResponse(
+        message=ChatMessage(blocks=[block]), additional_kwargs={"finish_reason": "length"}
+    )
+    (call,) = llm.get_tool_calls_from_response(response)
+    assert call.tool_kwargs == read
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wire"),
+    [
+        ('{"city":  "Köln"}', '{"city":  "Köln"}'),
+        ('{"city": "Pa', '{"invalid_arguments": "{\\"city\\": \\"Pa"}'),
+        ('{"a": "x\ny"}', '{"a": "x\\ny"}'),
+        ("[1]", '{"invalid_arguments": "[1]"}'),
+        ("nonsense", '{"invalid_arguments": "nonsense"}'),
+        ("null", "{}"),
+        (" ", "{}"),
+        ({}, "{}"),
+        ({"day": datetime.date(2024, 5, 1)}, '{"day": "2024-05-01"}'),
+    ],
+)
+def test_arguments_go_back_as_an_object(arguments, wire):
+    """vLLM decodes them, and answers 400 to all that follows if it cannot."""
+    block = ToolCallBlock(tool_call_id="1", tool_name="f", tool_kwargs=arguments)
+    (call,) = wire_calls(ChatMessage(role="assistant", blocks=[block]))
+    assert call["function"]["arguments"] == wire
+
+
+@pytest.mark.parametrize(
+    ("pieces", "calls"),
+    [
+        ([piece(0, None, "f", "{}"), piece(0, None, "g", "{}")], [("f", "{}"), ("g", "{}")]),
+        ([piece(0, None, "f", "{}"), piece(0, None, "f", "{}")], [("f", "{}"), ("f", "{}")]),
+        ([piece(0, None, "f", "{"), piece(0, None, "f", "}")], [("f", "{}")]),
+        ([piece(0, None, "f", "{}"), piece(0, "a", "f", "")], [("f", "{}")]),
+        ([piece(0, "a", None, ""), piece(0, None, "f", "{}")], [("f", "{}")]),
+        ([piece(0, "a", "f", "{}"), piece(0, "a", "f", "")], [("f", "{}")]),
+    ],
+)
+def test_calls_without_ids_that_all_have_number_0(pieces, calls):
+    so_far = ChatSoFar()
+    responses = [so_far.feed(chunk(each)) for each in pieces]
+    assert calls_in(responses[-1]) == calls
 
 
 def test_no_call(llm):

@@ -8,7 +8,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from pydantic import Field, PrivateAttr
 
 from llama_index.llms.vllm_connect.concurrency import Turns, Undertaking, part
-from llama_index.llms.vllm_connect.connection import Connection
+from llama_index.llms.vllm_connect.connection import Connection, Parameters
 
 
 class VLLMEmbedding(Connection, BaseEmbedding):
@@ -36,7 +36,7 @@ class VLLMEmbedding(Connection, BaseEmbedding):
         description="Keep this many tokens; -1 for the model's context. Unset: too long is an error.",
     )
     truncation_side: Literal["left", "right"] | None = None
-    additional_kwargs: dict[str, Any] = Field(
+    additional_kwargs: Parameters = Field(
         default_factory=dict, description="Further parameters of `embeddings.create`."
     )
 

@@ -21,11 +21,12 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import ToolSelection
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
+from typing_extensions import Self
 
 from .answers import ChatSoFar, TextSoFar, as_chat, as_completion, chat_response, completion_response
 from .connection import Connection
-from .messages import ReasoningField, wire_messages
+from .messages import ReasoningField, check_text_only, wire_messages
 from .options import GenerationOptions
 from .request import CHAT, TEXT, R, Request
 from .served import Inquiry, Served
@@ -81,6 +82,14 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         """The id in serialised data."""
         return "VLLMConnect_llm"
 
+    @model_validator(mode="after")
+    def _check_mode(self) -> Self:
+        of_templates = ("enable_thinking", "reasoning_effort", "chat_template_kwargs")
+        given = [name for name in of_templates if getattr(self, name) is not None]
+        if given and self.mode == "completion":
+            raise ValueError(f"mode 'completion' uses no chat template, so leave out {', '.join(given)}")
+        return self
+
     # What it is
 
     @property
@@ -89,14 +98,17 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
 
         The context and the default model's name come from the server, which is asked once. Where an event
         loop is running, the answer is not waited for: until it is there, a context of 3900 tokens is
-        assumed. `aload_metadata` waits for it; `context_window` needs no answer.
+        assumed, which engines and memories that are built meanwhile keep. `aload_metadata` waits for it;
+        `context_window` needs no answer.
         """
         served = self._inquiry.known(self.client, self.model)
         if served is None and (self.context_window is None or self.model is None):
-            if _loop_is_running():
-                self._inquiry.ask_in_background(self.client, self.model)
-            else:
+            if not _loop_is_running():
                 served = self._inquiry.ask(self.client, self.model)
+            else:
+                self._inquiry.ask_in_background(self.client, self.model)
+                if self.context_window is None:
+                    self._inquiry.warn_of_default(DEFAULT_CONTEXT_WINDOW)
         return self._metadata(served)
 
     async def aload_metadata(self) -> LLMMetadata:
@@ -189,8 +201,7 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         self, messages: Sequence[ChatMessage], given: dict[str, Any], stream: bool = False
     ) -> Request[ChatResponse]:
         if self.mode == "completion":
-            assert self.messages_to_prompt is not None
-            return self._text_request(self.messages_to_prompt(messages), given, stream).turned(as_chat)
+            return self._text_request(self._written_out(messages), given, stream).turned(as_chat)
         params = self._chat_params(messages, given, stream)
         return Request(CHAT, params, ChatSoFar().feed if stream else chat_response)
 
@@ -201,6 +212,12 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
             return self._chat_request(prompt_to_messages(prompt), given, stream).turned(as_completion)
         assert self.completion_to_prompt is not None
         return self._text_request(prompt if formatted else self.completion_to_prompt(prompt), given, stream)
+
+    def _written_out(self, messages: Sequence[ChatMessage]) -> str:
+        """A conversation as one text."""
+        assert self.messages_to_prompt is not None
+        check_text_only(messages)
+        return self.messages_to_prompt(messages)
 
     def _text_request(self, prompt: str, given: dict[str, Any], stream: bool) -> Request[CompletionResponse]:
         params = self._text_params(prompt, given, stream)
@@ -222,9 +239,13 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
 
     def _with_model(self, params: dict[str, Any], stream: bool) -> dict[str, Any]:
         params.setdefault("model", self.model)
+        asked = params.pop("stream", None)
+        options = params.pop("stream_options", None)  # vLLM refuses them without a stream
         if stream:
             params["stream"] = True
-            params["stream_options"] = {"include_usage": True, **(params.get("stream_options") or {})}
+            params["stream_options"] = {"include_usage": True, **(options or {})}
+        elif asked:
+            raise ValueError("stream=True: use stream_chat or stream_complete")
         return params
 
     # Tools
@@ -310,17 +331,25 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool]
     ) -> dict[str, Any]:
         if self.mode == "completion":
-            assert self.messages_to_prompt is not None
-            text = prompt if isinstance(prompt, str) else self.messages_to_prompt(prompt)
+            text = prompt if isinstance(prompt, str) else self._written_out(prompt)
             return {"model": self.model, "prompt": text}
         messages = prompt_to_messages(prompt) if isinstance(prompt, str) else prompt
-        template = self.generation_params({}, "chat").get("chat_template_kwargs")
         return {
             "model": self.model,
             "messages": wire_messages(messages, self.reasoning_field),
             "tools": [wire_tool(tool, self.strict) for tool in tools] or None,
-            "chat_template_kwargs": template,
+            "chat_template_kwargs": self._template_kwargs() or None,
         }
+
+    def _template_kwargs(self) -> dict[str, Any]:
+        """What the chat template gets of a request, in which the effort has a place of its own."""
+        params = self.generation_params({}, "chat")
+        effort = (params.get("extra_body") or {}).get("reasoning_effort", params.get("reasoning_effort"))
+        template = params.get("chat_template_kwargs") or {}
+        if effort is None:
+            return template
+        # vLLM adds the same to a chat, and /tokenize does not.
+        return {"enable_thinking": effort != "none", **template, "reasoning_effort": effort}
 
 
 def _loop_is_running() -> bool:

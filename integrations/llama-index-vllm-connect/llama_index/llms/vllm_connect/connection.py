@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+import os
+import pickle
 import re
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from os import PathLike, fspath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from llama_index.core.schema import BaseComponent
-from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, PrivateAttr, SecretStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
 from typing_extensions import Self
 
-from vllm_connect import VLLM, AsyncVLLM, Key
+from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
+
+_logger = logging.getLogger(__name__)
+
+_HTTP_CLIENTS = ("http_client", "async_http_client")
+_SHARED = (*_HTTP_CLIENTS, "rate_limiter")
+
+# What other integrations call it, and the field that it is here.
+_USUAL_NAMES = {
+    "api_base": "base_url",
+    "request_timeout": "timeout",
+    "max_new_tokens": "max_tokens",
+    "model": "model_name",
+    "model_name": "model",
+    "extra_body": "additional_kwargs",
+    "n": "additional_kwargs",
+}
 
 
 def _read_keys(given: Any) -> list[Key] | None:
@@ -44,6 +73,26 @@ def _without_credentials(url: str | None) -> str | None:
     return url and re.sub(r"^(\w+://)?[^/?#]*@", r"\1", url)
 
 
+def _read_secret(given: Any) -> Any:
+    return SecretStr(given) if isinstance(given, str) else given
+
+
+# Fields that are read alike when they are given to the constructor, assigned, or updated in a copy.
+_READERS = {"api_key": _read_secret, "keys": _read_keys}
+
+
+def _read(name: str, value: Any) -> Any:
+    return _READERS[name](value) if name in _READERS else value
+
+
+def _without_headers(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name != "extra_headers"}
+
+
+# Further parameters of a request; their headers may hold secrets.
+Parameters = Annotated[dict[str, Any], PlainSerializer(_without_headers), Field(repr=False)]
+
+
 def _write_config(config: Any) -> str | None:
     """A configuration's path; its content may hold secrets."""
     return None if config is None or isinstance(config, Mapping) else fspath(config)
@@ -52,11 +101,16 @@ def _write_config(config: Any) -> str | None:
 class Connection(BaseComponent):
     """The server's address and credentials.
 
-    Secrets are neither shown nor serialised, nor are headers and http clients: after `from_dict`, give
+    `repr`, `to_dict` and `to_json` leave out secrets, headers and http clients: after `from_dict`, give
     them again. ``"env.NAME"`` is no secret: it is read from the environment when it is used.
+
+    Pickles hold secrets and headers in clear, since worker processes need them; not so ``"env.NAME"``.
+    http clients are not pickled, and copies share them.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), hide_input_in_errors=True
+    )
 
     base_url: Annotated[str | None, PlainSerializer(_without_credentials)] = Field(
         default=None,
@@ -65,7 +119,7 @@ class Connection(BaseComponent):
         "Default: the environment variable VLLM_BASE_URL.",
     )
     api_key: Annotated[SecretStr | None, PlainSerializer(_write_secret)] = Field(
-        default=None, description='The server\'s --api-key, or "env.NAME". Default: none is sent.'
+        default=None, repr=False, description='The server\'s --api-key, or "env.NAME". Default: none is sent.'
     )
     keys: Annotated[list[Key] | None, PlainValidator(_read_keys), PlainSerializer(_write_keys)] = Field(
         default=None, description="Several servers instead of one."
@@ -89,7 +143,32 @@ class Connection(BaseComponent):
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
-        _ = self.client  # says at once if there is no server
+        if not (self.base_url or self.keys is not None or self.config is not None):
+            _need_server_in_environment(type(self).__name__)
+        _ = self.client  # says at once what cannot be right
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, given: Any) -> Any:
+        """Point usual names to ours; `class_name`, which dumps hold, is no field."""
+        if not isinstance(given, dict):
+            return given
+        for name in given.keys() - cls.model_fields.keys():
+            field = _USUAL_NAMES.get(name)
+            if field in cls.model_fields:
+                how = f'additional_kwargs={{"{name}": …}}' if field == "additional_kwargs" else f"{field}="
+                raise ValueError(f"{cls.__name__} has no {name}=: use {how}")
+        return {name: value for name, value in given.items() if name != "class_name"}
+
+    if not TYPE_CHECKING:  # or every attribute would count as known
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, _read(name, value))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with changes."""
+        changes = {name: _read(name, value) for name, value in (update or {}).items()}
+        return super().model_copy(update=changes, deep=deep)
 
     def __copy__(self) -> Self:
         """A copy with clients of its own: it may be made to ask another server."""
@@ -99,6 +178,27 @@ class Connection(BaseComponent):
                 make: Any = attribute.default_factory
                 setattr(copied, name, make())
         return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """A copy that shares what holds connections, and the limit of their rate."""
+        memo = {} if memo is None else memo
+        for name in _SHARED:
+            shared = getattr(self, name, None)
+            memo[id(shared)] = shared
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state, without what cannot be pickled; LlamaIndex would delete that from the object itself."""
+        state = dict(BaseModel.__getstate__(self))
+        fields = {**state["__dict__"], **dict.fromkeys(_HTTP_CLIENTS)}
+        for name in [name for name, value in fields.items() if not _can_be_pickled(value)]:
+            _logger.warning("%s.%s cannot be pickled: give it again", type(self).__name__, name)
+            del fields[name]
+            if field := type(self).model_fields.get(name):
+                fields[name] = field.get_default(call_default_factory=True)
+        private = state["__pydantic_private__"] or {}
+        kept = {name: value for name, value in private.items() if _can_be_pickled(value)}
+        return {**state, "__dict__": fields, "__pydantic_private__": kept}
 
     @classmethod
     def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **fields: Any) -> Self:
@@ -166,7 +266,8 @@ class Clients:
         with self._lock:  # or threads that begin together would each make one
             made = self._made.get(kind)
             if made is None or made[0] != wanted:
-                made = self._made[kind] = (wanted, _make(kind, dict(settings), http_client))
+                own = copy.deepcopy(dict(settings))  # what is changed in place later is another setting
+                made = self._made[kind] = ((own, http_client), _make(kind, dict(own), http_client))
             return made[1]
 
     def close(self) -> None:
@@ -191,3 +292,20 @@ def _make(kind: Any, settings: dict[str, Any], http_client: Any) -> Any:
         settings["http_client"] = http_client
     config = settings.pop("config", None)
     return kind(**settings) if config is None else kind.from_config(config, **settings)
+
+
+def _need_server_in_environment(class_name: str) -> None:
+    """Say what to pass in the words of LlamaIndex, whose classes take no positional arguments."""
+    if not os.environ.get("VLLM_BASE_URL"):
+        raise ConfigError(
+            f"no vLLM server: pass its URL, {class_name}(base_url='http://localhost:8000'), "
+            "or keys=[Key(…)], or set the environment variable VLLM_BASE_URL"
+        )
+
+
+def _can_be_pickled(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001 whatever its classes raise
+        return False
+    return True

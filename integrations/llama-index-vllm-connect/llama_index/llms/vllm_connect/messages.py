@@ -39,6 +39,8 @@ def wire_messages(
 ) -> list[Json]:
     """A conversation as a chat completions request carries it.
 
+    A video's `fps` and `detail` stay behind: vLLM takes those for a whole request, not for one video.
+
     Args:
         messages: The conversation; it is not changed.
         reasoning_field: Under which name an assistant's reasoning goes back; None to leave it out.
@@ -68,6 +70,17 @@ def wire_message(message: ChatMessage, reasoning_field: ReasoningField | None = 
     if isinstance(name := message.additional_kwargs.get("name"), str):
         wire["name"] = name
     return wire
+
+
+def check_text_only(messages: Iterable[ChatMessage]) -> None:
+    """Check a conversation that is to be written out as a text, which would drop everything else.
+
+    Raises:
+        ValueError: A block is an image, audio, video or document.
+    """
+    for block in (block for message in messages for block in message.blocks):
+        if isinstance(block, ImageBlock | AudioBlock | VideoBlock | DocumentBlock):
+            raise ValueError(f"mode 'completion' takes text alone, and no {type(block).__name__}")
 
 
 def _content(blocks: Iterable[Any]) -> str | list[Json]:

@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .connection import Parameters
+
 
 class GenerationOptions(BaseModel):
     """Parameters of generation, under vLLM's names."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
     temperature: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(
@@ -39,7 +41,7 @@ class GenerationOptions(BaseModel):
     skip_special_tokens: bool | None = None
     bad_words: list[str] | None = None
     allowed_token_ids: list[int] | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[int | str, float] | None = None
     logprobs: bool | None = Field(default=None, description="Tell the probability of every token.")
     top_logprobs: int | None = Field(default=None, description="And of this many alternatives.")
     prompt_logprobs: int | None = Field(default=None, description="Not with streams.")
@@ -65,7 +67,7 @@ class GenerationOptions(BaseModel):
     cache_salt: str | None = None
     vllm_xargs: dict[str, Any] | None = None
     kv_transfer_params: dict[str, Any] | None = None
-    additional_kwargs: dict[str, Any] = Field(
+    additional_kwargs: Parameters = Field(
         default_factory=dict,
         description="Any further parameters of every request; what only your server knows goes into "
         '{"extra_body": {…}}.',
@@ -83,24 +85,38 @@ class GenerationOptions(BaseModel):
         params = {name: value for name in _SENT if (value := getattr(self, name)) is not None}
         params |= self.additional_kwargs
         params |= given
-        for name in ("extra_body", "chat_template_kwargs"):
-            merged: dict[str, Any] = {}
-            for part in (getattr(self, name, None), self.additional_kwargs.get(name), given.get(name)):
-                merged |= part or {}
-            if merged:
-                params[name] = merged
-        thinking = params.pop("enable_thinking", None)
-        if thinking is not None:
-            # Where both say something, the call's own word counts, and the template's own name before ours.
-            here = given.get("chat_template_kwargs") or {}
-            if "enable_thinking" not in here:
-                params["chat_template_kwargs"] = {
-                    **params.get("chat_template_kwargs", {}),
-                    "enable_thinking": thinking,
-                }
+        own = self.additional_kwargs
+        if body := _merged(own.get("extra_body"), given.get("extra_body")):
+            params["extra_body"] = body
         if mode == "completion":
             _count_logprobs(params)
+            return params
+        here = _merged(_template_kwargs_in_body(given), given.get("chat_template_kwargs"))
+        template = _merged(
+            self.chat_template_kwargs, own.get("chat_template_kwargs"), _template_kwargs_in_body(own), here
+        )
+        # Where both say something, the call's own word counts, and the template's own name before ours.
+        thinking = params.pop("enable_thinking", None)
+        if thinking is not None and "enable_thinking" not in here:
+            template["enable_thinking"] = thinking
+        if template:
+            params["chat_template_kwargs"] = template
+        if body.pop("chat_template_kwargs", None) is not None and not body:
+            del params["extra_body"]
         return params
+
+
+def _merged(*parts: Mapping[str, Any] | None) -> dict[str, Any]:
+    """All parts in one, of which later ones win."""
+    merged: dict[str, Any] = {}
+    for part in parts:
+        merged |= part or {}
+    return merged
+
+
+def _template_kwargs_in_body(given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Those in an `extra_body`, which the client would let replace all others."""
+    return (given.get("extra_body") or {}).get("chat_template_kwargs")
 
 
 def _count_logprobs(params: dict[str, Any]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from vllm_connect import VLLM, AsyncVLLM, Key, VLLMError
 from vllm_connect.keys import wire_model
@@ -41,14 +44,22 @@ def find(models: Sequence[Model], wanted: str | None, keys: Iterable[Key]) -> Se
         keys: The servers, whose aliases count.
     """
     bases = [model for model in models if not model.parent] or list(models)
-    if wanted is not None:
-        names = {wire_model(key, wanted) for key in keys}
-        found = [model for model in models if model.id in names]
-        bases = found or bases
-    windows = [model.max_model_len for model in bases if model.max_model_len]
+    names = set() if wanted is None else {wire_model(key, wanted) for key in keys}
+    found = [model for model in models if model.id in names] or bases
+    windows = [window for model in found if (window := _window(model, models))] or _windows(bases)
     return Served(
-        name=wanted or (bases[0].id if bases else None), context_window=min(windows) if windows else None
+        name=wanted or (found[0].id if found else None), context_window=min(windows) if windows else None
     )
+
+
+def _window(model: Model, models: Sequence[Model]) -> int | None:
+    """A model's context; vLLM tells that of a LoRA adapter with its parent alone."""
+    parents = [other for other in models if other.id == model.parent]
+    return model.max_model_len or min(_windows(parents), default=None)
+
+
+def _windows(models: Iterable[Model]) -> list[int]:
+    return [model.max_model_len for model in models if model.max_model_len]
 
 
 class Inquiry:
@@ -56,10 +67,12 @@ class Inquiry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()  # one for each event loop
         self._keys: Sequence[Key] = ()
         self._answers: dict[str | None, Served] = {}
         self._failed_at = -math.inf
         self._thread: threading.Thread | None = None
+        self._warned = False
 
     def __reduce__(self) -> tuple[type[Inquiry], tuple[()]]:
         return Inquiry, ()
@@ -75,7 +88,7 @@ class Inquiry:
         with self._lock:
             if known := self.known(client, model):
                 return known
-            if time.monotonic() - self._failed_at < _ASK_AGAIN_AFTER:
+            if self._failed_just_now():
                 return Served(model)
             try:
                 page = client.with_options(max_retries=0, timeout=_PATIENCE).models.list()
@@ -84,14 +97,17 @@ class Inquiry:
             return self._remember(find(page.data, model, client.keys), model)
 
     async def aask(self, client: AsyncVLLM, model: str | None) -> Served:
-        """Ask without blocking the event loop."""
-        if known := self.known(client, model):
-            return known
-        try:
-            page = await client.with_options(max_retries=0, timeout=_PATIENCE).models.list()
-        except VLLMError as error:
-            return self._failed(error, model)
-        return self._remember(find(page.data, model, client.keys), model)
+        """Ask without blocking the event loop; see `ask`."""
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            if known := self.known(client, model):
+                return known
+            if self._failed_just_now():
+                return Served(model)
+            try:
+                page = await client.with_options(max_retries=0, timeout=_PATIENCE).models.list()
+            except VLLMError as error:
+                return self._failed(error, model)
+            return self._remember(find(page.data, model, client.keys), model)
 
     def ask_in_background(self, client: VLLM, model: str | None) -> None:
         """Ask in a thread; the answer will be known later."""
@@ -100,6 +116,19 @@ class Inquiry:
                 target=self.ask, args=(client, model), name="vllm-served-model", daemon=True
             )
             self._thread.start()
+
+    def warn_of_default(self, window: int) -> None:
+        """Say once that a default is all there is yet: LlamaIndex copies it into what it builds."""
+        if not self._warned:
+            self._warned = True
+            _logger.warning(
+                "A context of %d tokens is assumed, since an event loop is running: await "
+                "llm.aload_metadata() before building engines and memories, or set context_window=",
+                window,
+            )
+
+    def _failed_just_now(self) -> bool:
+        return time.monotonic() - self._failed_at < _ASK_AGAIN_AFTER
 
     def _remember(self, served: Served, model: str | None) -> Served:
         if served.context_window is None:

@@ -74,7 +74,7 @@ class ObjectSoFar:
         for cls in (self._output_cls, self._lenient):
             try:
                 read: BaseModel = cls.model_validate(begun)
-            except ValidationError:
+            except Exception:  # noqa: BLE001, S112 a validator may trip over a half written value
                 continue
             if read == self._begun:
                 return None

@@ -57,8 +57,19 @@ def wire_calls(message: ChatMessage) -> list[Json]:
 
 
 def _wire_call(id: str | None, name: str | None, arguments: Any) -> Json:
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
-    return {"id": id or "", "type": "function", "function": {"name": name, "arguments": text or "{}"}}
+    function = {"name": name, "arguments": _wire_arguments(arguments)}
+    return {"id": id or "", "type": "function", "function": function}
+
+
+def _wire_arguments(arguments: Any) -> str:
+    """Arguments as the text of an object: of anything else vLLM 0.32 shows the model {}, older ones fail."""
+    if isinstance(arguments, str):
+        if arguments.strip() in ("", "null"):
+            return "{}"
+        if isinstance(_decode(arguments), dict):
+            return arguments
+        arguments = _as_object(_decode(arguments, strict=False)) or {"invalid_arguments": arguments}
+    return json.dumps(arguments or {}, ensure_ascii=False, default=str)
 
 
 def new_call_id() -> str:
@@ -67,7 +78,7 @@ def new_call_id() -> str:
 
 
 def call_block(call: Json) -> ToolCallBlock:
-    """A call as a block; its arguments stay the text that the model wrote, and that it will see again."""
+    """A call as a block; its arguments stay the text that the model wrote."""
     function = call["function"]
     return ToolCallBlock(
         tool_call_id=call["id"], tool_name=function["name"], tool_kwargs=function["arguments"]
@@ -76,24 +87,41 @@ def call_block(call: Json) -> ToolCallBlock:
 
 def selections(response: ChatResponse) -> list[ToolSelection]:
     """The calls of a response, finished or still being streamed."""
+    finished = bool(response.additional_kwargs.get("finish_reason"))
     return [
         ToolSelection(
             tool_id=block.tool_call_id or "",
             tool_name=block.tool_name,
-            tool_kwargs=_arguments(block.tool_kwargs),
+            tool_kwargs=_arguments(block.tool_kwargs, finished),
         )
         for block in response.message.blocks
         if isinstance(block, ToolCallBlock)
     ]
 
 
-def _arguments(given: Json | str) -> Json:
-    """Arguments as far as they are there; {} if they are no object."""
-    read = _read(given) if isinstance(given, str) else given
-    return read if isinstance(read, dict) else {}
+def _arguments(given: Json | str, finished: bool) -> Json:
+    """Arguments, or {} if they are no object; as far as they are there, unless the response is finished.
+
+    A tool shall miss what was cut off, and not run with half of it.
+    """
+    if not isinstance(given, str):
+        return _as_object(given)
+    return _as_object(_decode(given, strict=False) if finished else _decode_begun(given))
 
 
-def _read(text: str) -> Any:
+def _as_object(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _decode(text: str, strict: bool = True) -> Any:
+    """What a text says, None if it is no JSON; unless `strict`, strings may hold raw line breaks."""
+    try:
+        return json.loads(text, strict=strict)
+    except ValueError:
+        return None
+
+
+def _decode_begun(text: str) -> Any:
     try:
         return from_json(text, allow_partial="trailing-strings")
     except ValueError:
@@ -130,8 +158,7 @@ class CallsSoFar:
             function = delta.function
             name = function.name if function else None
             place = self._place.get(delta.index)
-            if place is None or (name and delta.id and self._calls[place]["id"] not in (None, delta.id)):
-                # Some parsers number every call 0; a new id with a name is a new call.
+            if place is None or _begins_another(self._calls[place], delta.id, name):
                 place = self._place[delta.index] = len(self._calls)
                 self._calls.append(
                     {"id": delta.id, "type": "function", "function": {"name": "", "arguments": ""}}
@@ -149,3 +176,13 @@ class CallsSoFar:
             {**call, "id": call["id"] or spare, "function": dict(call["function"])}
             for call, spare in zip(self._calls, self._spare_ids, strict=True)
         ]
+
+
+def _begins_another(call: Json, id: str | None, name: str | None) -> bool:
+    """Whether a piece with the number of a call belongs to another one: some parsers number every call 0."""
+    if not name or (id and id == call["id"]):
+        return False
+    function = call["function"]
+    if (id and call["id"]) or function["name"] not in ("", name):
+        return True
+    return not id and _decode(function["arguments"]) is not None

@@ -15,7 +15,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field, PrivateAttr
 
 from llama_index.llms.vllm_connect.concurrency import Turns, together
-from llama_index.llms.vllm_connect.connection import Connection
+from llama_index.llms.vllm_connect.connection import Connection, Parameters
 
 dispatcher = get_dispatcher(__name__)
 
@@ -45,7 +45,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         default=None,
         description="Keep this many tokens; -1 for the model's context. Unset: too long is an error.",
     )
-    additional_kwargs: dict[str, Any] = Field(
+    additional_kwargs: Parameters = Field(
         default_factory=dict, description="Further parameters of `rerank.create`."
     )
 
