@@ -565,11 +565,18 @@ async def test_streams_have_methods_of_their_own(vllm_sim, ask, sent, mode):
 
 
 @pytest.mark.parametrize(
-    "option", [{"enable_thinking": False}, {"reasoning_effort": "low"}, {"chat_template_kwargs": {}}]
+    "option",
+    [
+        {"enable_thinking": False},
+        {"reasoning_effort": "low"},
+        {"chat_template_kwargs": {}},
+        {"include_reasoning": False},
+        {"mm_processor_kwargs": {}},
+    ],
 )
 def test_base_models_have_no_template(vllm_sim, option):
     (name,) = option
-    with pytest.raises(ValidationError, match=f"no chat template, so leave out {name}"):
+    with pytest.raises(ValidationError, match=f"no place for {name}"):
         VLLM(base_url=vllm_sim.url, mode="completion", **option)
 
 

@@ -7,6 +7,8 @@ import pickle
 
 import pytest
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.postprocessor import LLMRerank, StructuredLLMRerank
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -29,6 +31,19 @@ def nodes() -> list[NodeWithScore]:
 def test_it_is_a_postprocessor():
     assert issubclass(VLLMRerank, BaseNodePostprocessor)
     assert VLLMRerank.class_name() == "VLLMConnectRerank"
+
+
+async def test_span(reranker, ask, nodes):
+    spans, dispatcher = SimpleSpanHandler(), get_dispatcher()
+    dispatcher.add_span_handler(spans)
+    try:
+        await ask(reranker, "postprocess_nodes", nodes, query_str=QUERY)
+    finally:
+        dispatcher.span_handlers.remove(spans)
+    (span,) = [
+        span.id_ for span in spans.completed_spans if "_postprocess" in span.id_ or "_apost" in span.id_
+    ]
+    assert span.startswith("VLLMRerank.")
 
 
 async def test_rerank(reranker, ask, nodes, sent):

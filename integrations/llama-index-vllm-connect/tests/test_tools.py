@@ -65,13 +65,22 @@ async def test_only_one_call_is_allowed(llm, ask, vllm_sim):
     assert len(calls_in(response)) == len(response.message.additional_kwargs["tool_calls"]) == 1
 
 
-def test_a_server_that_calls_too_often(llm):
-    block = ToolCallBlock(tool_call_id="1", tool_name="f", tool_kwargs="{}")
-    message = ChatMessage(blocks=[block, block.model_copy(), block.model_copy(update={"tool_call_id": "2"})])
-    message.additional_kwargs["tool_calls"] = [{"id": "1"}, {"id": "2"}]
-    response = llm._validate_chat_with_tools_response(ChatResponse(message=message), TOOLS)
-    assert response.message.blocks == [block]
-    assert response.message.additional_kwargs["tool_calls"] == [{"id": "1"}]
+class Unheeding(VLLM):
+    """On a server that does not heed `parallel_tool_calls`."""
+
+    def _chat_request(self, messages: Any, given: Any, stream: bool = False) -> Any:
+        request = super()._chat_request(messages, given, stream)
+        request.params["parallel_tool_calls"] = True
+        return request
+
+
+async def test_a_server_that_calls_too_often(vllm_sim, ask):
+    llm = Unheeding(base_url=vllm_sim.url)
+    whole = await ask(llm, "chat_with_tools", TOOLS, user_msg=TWO)
+    streamed = await ask.stream(llm, "stream_chat_with_tools", TOOLS, user_msg=TWO)
+    for response in (whole, *streamed):
+        assert len(calls_in(response)) == len(response.message.additional_kwargs.get("tool_calls", ())) <= 1
+    assert calls_in(whole) == calls_in(streamed[-1]) == [("get_weather", '{"city": "Köln"}')]
 
 
 @pytest.mark.parametrize("fault", [None, "whole_call", "calls_together"])

@@ -33,7 +33,7 @@ from .served import Inquiry, Served
 from .streams import aclosing, aresponses, closing, responses
 from .structured import StructuredPrediction
 from .tokens import VLLMTokenizer
-from .tools import keep_first_call, selections, wire_choice, wire_tool
+from .tools import selections, wire_choice, wire_tool, with_first_call
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
@@ -84,10 +84,9 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
-        of_templates = ("enable_thinking", "reasoning_effort", "chat_template_kwargs")
-        given = [name for name in of_templates if getattr(self, name) is not None]
+        given = [name for name in _OF_CHATS if getattr(self, name) is not None]
         if given and self.mode == "completion":
-            raise ValueError(f"mode 'completion' uses no chat template, so leave out {', '.join(given)}")
+            raise ValueError(f"mode 'completion' has no place for {', '.join(given)}: leave that out")
         return self
 
     # What it is
@@ -203,7 +202,9 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         if self.mode == "completion":
             return self._text_request(self._written_out(messages), given, stream).turned(as_chat)
         params = self._chat_params(messages, given, stream)
-        return Request(CHAT, params, ChatSoFar().feed if stream else chat_response)
+        request = Request(CHAT, params, ChatSoFar().feed if stream else chat_response)
+        # vLLM before 0.12 does not heed it.
+        return request.turned(with_first_call) if params.get("parallel_tool_calls") is False else request
 
     def _completion_request(
         self, prompt: str, formatted: bool, given: dict[str, Any], stream: bool = False
@@ -278,17 +279,6 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
             **kwargs,
         }
 
-    def _validate_chat_with_tools_response(
-        self,
-        response: ChatResponse,
-        tools: Sequence[BaseTool],
-        allow_parallel_tool_calls: bool = False,
-        **kwargs: Any,
-    ) -> ChatResponse:
-        if not allow_parallel_tool_calls:
-            keep_first_call(response)
-        return response
-
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
@@ -350,6 +340,16 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
             return template
         # vLLM adds the same to a chat, and /tokenize does not.
         return {"enable_thinking": effort != "none", **template, "reasoning_effort": effort}
+
+
+# Fields that /v1/completions, which uses no chat template, does not take.
+_OF_CHATS = (
+    "enable_thinking",
+    "reasoning_effort",
+    "chat_template_kwargs",
+    "include_reasoning",
+    "mm_processor_kwargs",
+)
 
 
 def _loop_is_running() -> bool:

@@ -76,10 +76,10 @@ def check_text_only(messages: Iterable[ChatMessage]) -> None:
     """Check a conversation that is to be written out as a text, which would drop everything else.
 
     Raises:
-        ValueError: A block is an image, audio, video or document.
+        ValueError: A block holds something else: media, a document, a tool call.
     """
     for block in (block for message in messages for block in message.blocks):
-        if isinstance(block, ImageBlock | AudioBlock | VideoBlock | DocumentBlock):
+        if not isinstance(block, TextBlock | ThinkingBlock | CachePoint):
             raise ValueError(f"mode 'completion' takes text alone, and no {type(block).__name__}")
 
 

@@ -132,13 +132,14 @@ def _decode_begun(text: str) -> Any:
         return None
 
 
-def keep_first_call(response: ChatResponse) -> None:
+def with_first_call(response: ChatResponse) -> ChatResponse:
     """Drop all calls but the first."""
     message = response.message
     calls = [id(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
     message.blocks = [block for block in message.blocks if id(block) not in calls[1:]]
     if listed := message.additional_kwargs.get("tool_calls"):
         message.additional_kwargs["tool_calls"] = listed[:1]
+    return response
 
 
 class CallsSoFar:

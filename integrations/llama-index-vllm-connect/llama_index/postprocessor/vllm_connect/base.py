@@ -63,6 +63,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
             reranking.answers += [self._ask(params) for params in reranking.requests]
         return reranking.ranked
 
+    @dispatcher.span  # as LlamaIndex does for the sync method
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
