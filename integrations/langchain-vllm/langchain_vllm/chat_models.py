@@ -52,6 +52,15 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         return self._identify(ChatParameters)
 
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        kwargs.pop("extra_headers", None)  # which traces must not show
+        return super()._get_invocation_params(stop, **kwargs)
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        self.__dict__.pop("_serialized", None)  # langchain-core's cache, which knows of no changes
+        known = super()._get_llm_string(stop, **self._without_secrets(kwargs))
+        return f"{known}---{self._servers()}{self._headers_digest(self.extra_headers)}"
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = LangSmithParams(ls_provider="vllm", ls_model_type="chat")
         if model := kwargs.get("model", self.model):
@@ -95,7 +104,14 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     def _with_context(self, models: Sequence[Any], keys: Sequence[Key]) -> Any:
         name = self._name({})
         names = {wire_model(key, name) for key in keys} if name else {model.id for model in models}
-        lengths = [model.max_model_len for model in models if model.id in names and model.max_model_len]
+        known = {model.id: model.max_model_len for model in models}
+        lengths = [
+            length
+            for model in models
+            # A LoRA adapter's card has no length of its own, but names the model that it is for.
+            if model.id in names
+            and (length := model.max_model_len or known.get(getattr(model, "parent", None)))
+        ]
         if lengths:  # of several servers, any of which may be asked, the least counts
             self.profile = {**(self.profile or {}), "max_input_tokens": min(lengths)}
         return self.profile
@@ -220,10 +236,14 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         """Arguments of `chat.completions.create`."""
         request = self._request(ChatParameters, stop, kwargs, stream=stream)
         if "tools" in request:
-            request["tools"] = wire_tools(request["tools"])
+            request["tools"] = wire_tools(request["tools"] or ())
             if not request["tools"]:  # vLLM refuses an empty list
                 del request["tools"]
                 request.pop("tool_choice", None)
+        if (
+            choice := wire_tool_choice(request.pop("tool_choice", None), request.get("tools", ()))
+        ) is not None:
+            request["tool_choice"] = choice
         request["messages"] = wire_messages(messages, self.replay_reasoning)
         return request
 
@@ -279,20 +299,18 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         Raises:
             ValueError: the schema does not suit the method.
         """
-        request, parser, shown = plan(schema, method, strict)
-        read: Runnable[AIMessage, Any] = parser
+        made = plan(schema, method, strict)
+        request = made.request
+        read: Runnable[AIMessage, Any] = made.parser
         if reasoning_fallback:
-            read = RunnableLambda(reasoning_as_text) | parser
+            read = RunnableLambda(reasoning_as_text) | made.parser
         kwargs["ls_structured_output_format"] = {
-            "kwargs": {"method": method or "json_schema", "strict": strict},
-            "schema": shown,
+            "kwargs": {"method": made.method, "strict": strict},
+            "schema": made.shown,
         }
-        if "tools" in request:
-            answer = self.bind_tools(request["tools"], tool_choice=request["tool_choice"], **kwargs)
-        elif tools := kwargs.pop("tools", None):
-            answer = self.bind_tools(tools, **request, **kwargs)
-        else:
-            answer = self.bind(**request, **kwargs)
+        tools = [*request.pop("tools", ()), *(kwargs.pop("tools", None) or ())]
+        request.update(kwargs)
+        answer = self.bind_tools(tools, **request) if tools else self.bind(**request)
         return with_raw(answer, read) if include_raw else answer | read
 
     def get_num_tokens_from_messages(

@@ -1,6 +1,6 @@
 """Content in: the parts of a message, in any of LangChain's forms, as vLLM's content parts.
 
-    text                                        {"type": "text"}
+    text      also files of text, with data     {"type": "text"}
     image     standard block, v0, Anthropic's   {"type": "image_url"}
     audio     standard block, v0                {"type": "input_audio"}, by URL {"type": "audio_url"}
     video     standard block                    {"type": "video_url"}
@@ -78,7 +78,9 @@ def part_of(block: str | Mapping[str, Any]) -> Part | None:
     if isinstance(block, str):
         return {"type": "text", "text": block}
     kind = block.get("type")
-    if kind in ("text", "text-plain", "input_text", "output_text"):
+    if kind in ("text-plain", "file", "document") and (text := _plain_text(kind, block)) is not None:
+        return {"type": "text", "text": text}
+    if kind in ("text", "input_text", "output_text"):
         return {"type": "text", "text": block.get("text") or ""}
     if kind in _NO_CONTENT:
         return None
@@ -89,6 +91,25 @@ def part_of(block: str | Mapping[str, Any]) -> Part | None:
     if kind == "cache_control" or kind is None:
         raise ValueError(f"a content block without a type: {sorted(block)}")
     return dict(block)
+
+
+def _plain_text(kind: str, block: Mapping[str, Any]) -> str | None:
+    """The text of a document that is text; None if it is something else.
+
+    Raises:
+        ValueError: there is only a reference to it.
+    """
+    if isinstance(text := block.get("text"), str):
+        return text
+    source = block.get("source")
+    if isinstance(source, Mapping) and source.get("type") == "text":  # Anthropic's
+        return str(source.get("data") or "")
+    _, data, mime_type = _source(block)
+    if kind != "text-plain" and not (mime_type or "").startswith("text/"):
+        return None
+    if data is None:
+        raise ValueError(f"vLLM fetches no text: put it into a text block; this one has only {sorted(block)}")
+    return (data if isinstance(data, bytes) else base64.b64decode(data)).decode()
 
 
 def _media(kind: str, block: Mapping[str, Any]) -> Part:

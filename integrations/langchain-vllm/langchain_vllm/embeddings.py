@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 from .content import content_of
 from .errors import model_errors
 from .parameters import EmbeddingParameters
-from .pooling import Pooling
+from .pooling import Input, Pooling
 from .server import CONFIG
 
 
@@ -35,6 +35,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts, in their order."""
+        texts = _listed(texts, "texts")
         client = self._client()
         with self._progress(len(texts)) as progress:
 
@@ -48,6 +49,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts, in their order."""
+        texts = _listed(texts, "texts")
         client = self._async_client()
         with self._progress(len(texts)) as progress:
 
@@ -77,6 +79,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         Args:
             uris: ``http:``, ``https:`` or ``data:`` URLs, or paths of files.
         """
+        uris = _listed(uris, "images")
         client = self._client()
 
         def embed(uri: str | Path) -> list[float]:
@@ -86,6 +89,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
 
     async def aembed_image(self, uris: Sequence[str | Path]) -> list[list[float]]:
         """As `embed_image`."""
+        uris = _listed(uris, "images")
         client = self._async_client()
 
         async def embed(uri: str | Path) -> list[float]:
@@ -110,6 +114,13 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("show_progress_bar needs tqdm: pip install tqdm") from error
         return tqdm(total=total, unit="text")
+
+
+def _listed(inputs: Iterable[Input], what: str) -> list[Input]:
+    """The inputs as a list; a string is iterable, too, but not meant so."""
+    if isinstance(inputs, (str, bytes, Path)):
+        raise TypeError(f"a list of {what} is needed, not one {type(inputs).__name__}: put it into a list")
+    return list(inputs)
 
 
 def _vectors(reply: Any) -> list[list[float]]:

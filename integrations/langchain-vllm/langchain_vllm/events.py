@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.language_models import chat_model_stream
-from langchain_core.language_models._compat_bridge import finalize_tool_call_chunk
 from langchain_core.messages import UsageMetadata
 from vllm_connect.types import ChatCompletionChunk
 
-from .replies import PROVIDER, CallIndex, finish_metadata
+from .replies import PROVIDER, CallIndex, finish_metadata, read_call
 from .usage import usage_metadata
 
 Event = dict[str, Any]
@@ -89,13 +88,7 @@ class EventReader:
             return
         yield from self._close()
         for index, call in self._call_blocks.values():
-            block = finalize_tool_call_chunk(
-                raw_args=call["args"],
-                id_=call["id"],
-                name=call["name"],
-                extras={},
-                finalized_type="tool_call",
-            )
+            block = read_call(call["name"], call["args"], call["id"])
             yield {"event": "content-block-finish", "index": index, "content": block}
         last: Event = {"event": "message-finish", "metadata": self._metadata}
         if self._usage is not None:

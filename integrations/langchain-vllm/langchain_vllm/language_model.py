@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
 
 from .errors import model_errors
 from .parameters import GenerationParameters
-from .server import Server, without_credentials
+from .server import Server
+
+
+class HiddenHeaders(Mapping[str, str]):
+    """Headers of one call, of which traces and caches see a digest only."""
+
+    def __init__(self, headers: Mapping[str, str], digest: str) -> None:
+        self._headers = headers
+        self._digest = digest
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+    def __repr__(self) -> str:
+        return f"headers {self._digest}"
 
 
 class LanguageModel(Server, GenerationParameters):
     """Fields of models that generate text."""
 
-    streaming: bool = False
-    """Whether `invoke` streams, too, for callbacks that want every token."""
+    streaming: bool | None = None
+    """Whether `invoke` streams. Default: where somebody listens to tokens, as langchain-core decides."""
     stream_usage: bool = True
     """Whether streams end with token counts."""
     custom_get_token_ids: Callable[[str], list[int]] | None = Field(default=None, exclude=True)
@@ -40,6 +60,8 @@ class LanguageModel(Server, GenerationParameters):
         """
         given = dict(kwargs)
         given.pop("stream", None)
+        if isinstance(headers := given.get("extra_headers"), HiddenHeaders):
+            given["extra_headers"] = dict(headers)
         with_usage = given.pop("stream_usage", self.stream_usage)
         if stop is not None:
             given["stop"] = stop
@@ -62,9 +84,19 @@ class LanguageModel(Server, GenerationParameters):
         params = {"model_name": self.model, **self._parameters(kind)}
         for name in ("model", "extra_headers"):  # the latter as all fields that may hold secrets
             params.pop(name, None)
-        if self.base_url:
-            params["base_url"] = without_credentials(self.base_url)
+        servers = self._servers()
+        params["base_url"] = servers[0] if len(servers) == 1 else servers
+        if digest := self._headers_digest(self.extra_headers):
+            params["headers_digest"] = digest
         return params
+
+    def _without_secrets(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of a call as traces and caches may have them."""
+        hidden = dict(kwargs)
+        headers = hidden.get("extra_headers")
+        if headers and not isinstance(headers, HiddenHeaders):
+            hidden["extra_headers"] = HiddenHeaders(headers, self._headers_digest(headers))
+        return hidden
 
     def get_token_ids(self, text: str) -> list[int]:
         """The tokens of a text, without those that begin or end a prompt, from the server's tokenizer."""

@@ -7,8 +7,9 @@ from contextlib import aclosing, closing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseLLM, LangSmithParams
+from langchain_core.language_models import BaseLLM, LangSmithParams, LanguageModelInput
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+from langchain_core.runnables import RunnableConfig
 from vllm_connect.types import Completion
 
 from .errors import model_errors
@@ -48,6 +49,28 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = "vllm"
         return params
+
+    # Traces and caches get the arguments of these four as they are.
+
+    def generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        """See `BaseLLM`."""
+        return super().generate(prompts, *args, **self._without_secrets(kwargs))
+
+    async def agenerate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        """See `BaseLLM`."""
+        return await super().agenerate(prompts, *args, **self._without_secrets(kwargs))
+
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[str]:
+        """See `BaseLLM`."""
+        return super().stream(input, config, **self._without_secrets(kwargs))
+
+    def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[str]:
+        """See `BaseLLM`."""
+        return super().astream(input, config, **self._without_secrets(kwargs))
 
     def _generate(
         self,
@@ -125,13 +148,19 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
                     yield chunk
 
     def _streams(self, prompts: list[str], given: Mapping[str, Any]) -> bool:
-        return self.streaming and len(prompts) == 1 and self._answers(given) == 1
+        return bool(self.streaming) and len(prompts) == 1 and self._answers(given) == 1
 
 
 def read_completion(completion: Completion, prompts: int) -> LLMResult:
-    """The answers of a completion, by prompt: choice i*n+j is answer j to prompt i."""
+    """The answers of a completion, by prompt: choice i*n+j is answer j to prompt i.
+
+    Raises:
+        ValueError: not every prompt has as many answers as the others.
+    """
     choices = sorted(completion.choices, key=lambda choice: choice.index)
-    each = max(1, len(choices) // prompts)
+    each, rest = divmod(len(choices), prompts)
+    if rest or not each:
+        raise ValueError(f"{len(choices)} answers to {prompts} prompts")
     generations = [
         [
             Generation(text=choice.text, generation_info=_info(choice))

@@ -95,9 +95,11 @@ def _reasoning_text(block: Mapping[str, Any]) -> str:
         return str(inner.get("text") or "") if isinstance(inner, dict) else ""
     if kind != "reasoning":
         return ""
+    if block.get("reasoning"):
+        return str(block["reasoning"])
     if isinstance(summary := block.get("summary"), list):  # OpenAI's Responses
         return "\n".join(str(part.get("text") or "") for part in summary if isinstance(part, dict))
-    return str(block.get("reasoning") or "")
+    return ""
 
 
 def _tool_calls(message: AIMessage) -> list[Wire]:
@@ -111,11 +113,17 @@ def _tool_calls(message: AIMessage) -> list[Wire]:
     ]
     if calls or isinstance(message.content, str):
         return calls
-    return [  # content of Anthropic's that came without `tool_calls`
-        _call(block.get("id"), block.get("name"), json.dumps(block.get("input") or {}, ensure_ascii=False))
+    return [
+        _call(block.get("id"), block.get("name"), _arguments(block))
         for block in message.content
-        if isinstance(block, dict) and block.get("type") == "tool_use"
+        if isinstance(block, dict) and block.get("type") in ("tool_use", "tool_call", "invalid_tool_call")
     ]
+
+
+def _arguments(block: Mapping[str, Any]) -> str:
+    """Those of a content block: Anthropic's, or a standard one, that came without `tool_calls`."""
+    given = block.get("input") if block.get("type") == "tool_use" else block.get("args")
+    return _as_object(given) if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False)
 
 
 def _call(call_id: str | None, name: str | None, arguments: str) -> Wire:

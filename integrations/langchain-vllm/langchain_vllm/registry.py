@@ -2,7 +2,8 @@
 
 init_chat_model("vllm:NAME")        langchain's providers of chat models
 init_embeddings("vllm:NAME")        langchain's providers of embeddings
-load(…, allowed_objects="all")      langchain-core's classes that may be loaded
+load(…, allowed_objects="all", valid_namespaces=["langchain_vllm"])
+                                    langchain-core's classes that may be loaded
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def register() -> None:
     """Make ``init_chat_model("vllm:NAME")`` and ``init_embeddings("vllm:NAME")`` work.
 
     Saved models can be loaded with ``allowed_objects="all"`` then, too; a list of classes needs no
-    registration. Without the package `langchain` only this is done.
+    registration. Both need ``valid_namespaces=["langchain_vllm"]``. Without the package
+    `langchain` only this is done.
 
     Raises:
         RuntimeError: this version of LangChain keeps its tables elsewhere.

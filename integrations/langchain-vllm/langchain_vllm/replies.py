@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -92,23 +93,29 @@ def _read_calls(calls: Any) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     valid: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for call in calls or ():
-        function = call.function
-        text = function.arguments or "{}"  # a function without parameters may be called with nothing at all
-        call_id = call.id or new_call_id()
-        try:
-            arguments = json.loads(text, strict=False)
-        except ValueError as error:
-            invalid.append(invalid_tool_call(name=function.name, args=text, id=call_id, error=str(error)))
-            continue
-        if arguments is None:
-            arguments = {}
-        if isinstance(arguments, dict):
-            valid.append(tool_call(name=function.name, args=arguments, id=call_id))
+        read = read_call(call.function.name, call.function.arguments, call.id or new_call_id())
+        if read["type"] == "tool_call":
+            valid.append(read)
         else:
-            invalid.append(
-                invalid_tool_call(name=function.name, args=text, id=call_id, error="not a JSON object")
-            )
+            invalid.append(read)
     return valid, invalid
+
+
+def read_call(name: str | None, text: str | None, call_id: str) -> ToolCall | InvalidToolCall:
+    """A whole tool call.
+
+    A function without parameters may be called with nothing at all, or null.
+    """
+    text = text or "{}"
+    try:
+        arguments = json.loads(text, strict=False)
+    except ValueError as error:
+        return invalid_tool_call(name=name, args=text, id=call_id, error=str(error))
+    if arguments is None:
+        arguments = {}
+    if not isinstance(arguments, dict):
+        return invalid_tool_call(name=name, args=text, id=call_id, error="not a JSON object")
+    return tool_call(name=name or "", args=arguments, id=call_id)
 
 
 def new_call_id() -> str:
@@ -116,14 +123,34 @@ def new_call_id() -> str:
     return f"chatcmpl-tool-{uuid4().hex}"
 
 
+@dataclass
+class _Call:
+    """What is known of a call of a stream; `given` is the server's id, which may come late or never."""
+
+    index: int
+    id: str
+    given: str | None
+    name: str = ""
+    arguments: str = ""
+
+    def ends_before(self, delta: Any, name: str | None, arguments: str) -> bool:
+        """Whether a delta for the same index begins another call."""
+        if delta.id and self.given:
+            return bool(delta.id != self.given)
+        if not name or not self.name:
+            return False
+        return name != self.name or (bool(arguments) and _is_json(self.arguments))
+
+
 class CallIndex:
     """Numbers the tool calls of a stream.
 
-    Servers leave out the index, or begin every call at 0; the id, sent once per call, tells them apart.
+    Servers leave out the index, or begin every call at 0: an id, sent once per call, tells them apart,
+    or else a name, after another name or after whole arguments.
     """
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[int, str]] = {}  # the server's index -> ours, id
+        self._calls: dict[int, _Call] = {}  # by the server's index
         self._count = 0
 
     def read(self, deltas: Any) -> Iterator[tuple[int, str | None, str | None, str]]:
@@ -134,13 +161,25 @@ class CallIndex:
             arguments = (function.arguments if function is not None else None) or ""
             if (theirs := getattr(delta, "index", None)) is None:
                 theirs = position if len(deltas) > 1 else max(self._calls, default=0)
-            known = self._calls.get(theirs)
-            if known is None or (delta.id and delta.id != known[1]):
-                known = self._calls[theirs] = (self._count, delta.id or new_call_id())
+            call = self._calls.get(theirs)
+            begins = call is None or call.ends_before(delta, name, arguments)
+            if call is None or begins:
+                call = _Call(self._count, delta.id or new_call_id(), delta.id, name or "")
+                self._calls[theirs] = call
                 self._count += 1
-                yield known[0], known[1], name or "", arguments
-            else:
-                yield known[0], None, None, arguments
+            call.given = call.given or delta.id
+            if not call.arguments and arguments.strip() == "null":  # a call of a function without parameters
+                arguments = ""
+            call.arguments += arguments
+            yield call.index, call.id if begins else None, call.name if begins else None, arguments
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 class ChunkReader:

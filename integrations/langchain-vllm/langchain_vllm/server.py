@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
@@ -10,21 +11,51 @@ from os import PathLike
 from typing import Any
 
 from langchain_core.load.serializable import Serializable
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+from openai import Timeout
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import Self
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
+from vllm_connect.keys import check_keys
 
 #: Of every class itself, since of several base classes pydantic lets the last one win.
-CONFIG = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+CONFIG = ConfigDict(
+    extra="forbid",
+    populate_by_name=True,
+    arbitrary_types_allowed=True,
+    hide_input_in_errors=True,  # which may be a secret
+)
+
+#: What other classes call our fields.
+_INSTEAD = {
+    "chunk_size": "batch_size",
+    "headers": "default_headers",
+    "max_completion_tokens": "max_tokens",
+    "max_new_tokens": "max_tokens",
+    "model_kwargs": "extra_body",
+    "model_name": "model",
+    "openai_api_base": "base_url",
+    "openai_api_key": "api_key",
+    "request_timeout": "timeout",
+}
 
 
 class _Clients:
-    """The clients of one model; a copy, or an unpickled model, makes its own."""
+    """The clients of one model, made when they are needed, and anew when the settings change.
+
+    A copy, or an unpickled model, makes its own.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.sync: VLLM | None = None
-        self.asynchronous: AsyncVLLM | None = None
+        self._lock = threading.Lock()
+        self._made: dict[type, tuple[tuple[Mapping[str, Any], Any], Any]] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Clients)  # models are equal by their fields
@@ -37,9 +68,28 @@ class _Clients:
     def __reduce__(self) -> Any:
         return _Clients, ()
 
+    def get(self, kind: Any, settings: Mapping[str, Any], http_client: Any) -> Any:
+        """The client of a kind with these settings."""
+        wanted = (settings, http_client)
+        with self._lock:  # or threads that begin together would each make one
+            made = self._made.get(kind)
+            if made is None or made[0] != wanted:
+                made = self._made[kind] = (wanted, kind(**settings, http_client=http_client))
+            return made[1]
+
+    def own(self, kind: type) -> Any:
+        """The client to close, which is forgotten; None for one whose connections are someone else's."""
+        with self._lock:
+            (_, http_client), client = self._made.pop(kind, (({}, None), None))
+        return None if http_client is not None else client
+
 
 class Server(Serializable):
-    """The fields that say which server, or servers, to ask."""
+    """The fields that say which server, or servers, to ask.
+
+    Secrets are neither shown nor saved (`repr`, `dumps`, `model_dump`), but a pickle holds them, since
+    the process that gets it needs them. ``api_key="env.NAME"`` is no secret: it is read when it is used.
+    """
 
     base_url: str | None = None
     """The server, with or without ``/v1``. Default: the environment variable ``VLLM_BASE_URL``."""
@@ -85,12 +135,28 @@ class Server(Serializable):
             given["http_async_client"] = provider.arguments(default_async_http_client)["http_client"]
         return cls(**{**given, **fields})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_other_names(cls, given: Any) -> Any:
+        for name in given if isinstance(given, Mapping) else ():
+            instead = _INSTEAD.get(name)
+            if name not in cls.model_fields and instead in cls.model_fields:
+                raise ValueError(f"there is no {name}=: did you mean {instead}=?")
+        return given
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _read_timeout(cls, timeout: Any) -> Any:
+        return Timeout(**timeout) if isinstance(timeout, Mapping) else timeout
+
     @field_validator("keys", mode="before")
     @classmethod
     def _read_keys(cls, keys: Sequence[Any] | None) -> list[Key] | None:
         if keys is None:
             return None
-        return [Key(**key) if isinstance(key, Mapping) else key for key in keys]
+        if isinstance(keys, (Mapping, Key, str)):
+            raise ConfigError(f"keys is a list of keys, not {type(keys).__name__}")
+        return list(check_keys(_read_key(key) for key in keys))
 
     @model_validator(mode="after")
     def _find_server(self) -> Self:
@@ -108,36 +174,32 @@ class Server(Serializable):
                 )
             if self.api_key is None and os.environ.get("VLLM_API_KEY"):
                 self.api_key = SecretStr(os.environ["VLLM_API_KEY"])
+        elif not self.base_url:
+            raise ConfigError("base_url is empty: pass the server's URL, base_url='http://localhost:8000'")
         return self
 
     def _client(self) -> VLLM:
         """The client, made when it is first needed."""
         if self.client is not None:
             return self.client  # type: ignore[no-any-return]
-        with self._clients.lock:
-            if self._clients.sync is None:
-                self._clients.sync = VLLM(**self._client_arguments(), http_client=self.http_client)
-            return self._clients.sync
+        return self._clients.get(VLLM, self._client_arguments(), self.http_client)  # type: ignore[no-any-return]
 
     def _async_client(self) -> AsyncVLLM:
         """The asynchronous client, one for all event loops."""
         if self.async_client is not None:
             return self.async_client  # type: ignore[no-any-return]
-        with self._clients.lock:
-            if self._clients.asynchronous is None:
-                arguments = self._client_arguments()
-                self._clients.asynchronous = AsyncVLLM(**arguments, http_client=self.http_async_client)
-            return self._clients.asynchronous
+        arguments = self._client_arguments()
+        return self._clients.get(AsyncVLLM, arguments, self.http_async_client)  # type: ignore[no-any-return]
 
     def _client_arguments(self) -> dict[str, Any]:
         if self.base_url is None and self.keys is None:
             raise ConfigError("only one of client= and async_client= was given, and the other one is needed")
-        arguments: dict[str, Any] = {
+        arguments: dict[str, Any] = {  # copies, which are compared with what the fields hold later
             "base_url": self.base_url,
             "api_key": self.api_key.get_secret_value() if self.api_key else None,
-            "keys": self.keys,
+            "keys": self.keys and list(self.keys),
             "max_retries": self.max_retries,
-            "default_headers": self.default_headers,
+            "default_headers": self.default_headers and dict(self.default_headers),
         }
         return arguments if self.timeout is None else {**arguments, "timeout": self.timeout}
 
@@ -145,17 +207,56 @@ class Server(Serializable):
         for name, value in super().__repr_args__():
             yield name, without_credentials(value) if name == "base_url" and value else value
 
+    def __copy__(self) -> Self:
+        """A copy with clients of its own: it may be made to ask another server."""
+        copied = super().__copy__()
+        copied._clients = _Clients()
+        copied.__dict__.pop("_serialized", None)  # langchain-core's cache of what tells models apart
+        return copied
+
     def close(self) -> None:
-        """Close the connections of the synchronous client; it may be used again."""
-        client, self._clients.sync = self._clients.sync, None
+        """Close the connections of the synchronous client; it may be used again.
+
+        Those of a given `client` or `http_client` stay open.
+        """
+        client = self._clients.own(VLLM)
         if client is not None:
             client.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the asynchronous client; it may be used again."""
-        client, self._clients.asynchronous = self._clients.asynchronous, None
+        """Close the connections of the asynchronous client; it may be used again.
+
+        Those of a given `async_client` or `http_async_client` stay open.
+        """
+        client = self._clients.own(AsyncVLLM)
         if client is not None:
             await client.close()
+
+    def _servers(self) -> list[str]:
+        """The URLs of all servers that may be asked, without credentials."""
+        client = self.client or self.async_client
+        keys = client.keys if client is not None else self.keys
+        urls = [key.url for key in keys] if keys is not None else [self.base_url]
+        return [without_credentials(url) for url in urls if url]
+
+    def _headers_digest(self, *more: Mapping[str, Any] | None) -> str:
+        """A digest of the headers, which may hold secrets but tell tenants apart; "" if there are none."""
+        headers: dict[str, Any] = {}
+        for each in (self.default_headers, *more):
+            headers.update(each or {})
+        return hashlib.sha256(repr(sorted(headers.items())).encode()).hexdigest()[:16] if headers else ""
+
+    @field_serializer("base_url")
+    def _write_base_url(self, base_url: str | None) -> str | None:
+        return base_url and without_credentials(base_url)
+
+    @field_serializer("keys")
+    def _write_keys(self, keys: list[Any] | None) -> list[dict[str, Any]] | None:
+        return keys and [_saved_key(key) for key in keys]
+
+    @field_serializer("timeout")
+    def _write_timeout(self, timeout: Any) -> Any:
+        return _saved_timeout(timeout)
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -165,31 +266,54 @@ class Server(Serializable):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """Fields that are saved as the name of an environment variable."""
-        return {"api_key": "VLLM_API_KEY"}
+        return {} if self._api_key_reference() else {"api_key": "VLLM_API_KEY"}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
-        """What is saved in place of fields that may hold secrets."""
+        """What is saved in place of fields that may hold secrets, or are no plain data."""
         saved: dict[str, Any] = {}
+        if reference := self._api_key_reference():
+            saved["api_key"] = reference
+        if self.timeout is not None:
+            saved["timeout"] = _saved_timeout(self.timeout)
         if self.base_url:
             saved["base_url"] = without_credentials(self.base_url)
         if self.keys:
             saved["keys"] = [_saved_key(key) for key in self.keys]
         return saved
 
+    def _api_key_reference(self) -> str | None:
+        return _reference(self.api_key.get_secret_value()) if self.api_key else None
+
 
 def without_credentials(url: str) -> str:
     """A URL without ``user:password@``."""
-    return re.sub(r"//.*@", "//", url)
+    return re.sub(r"//[^/?#]*@", "//", url)
+
+
+def _read_key(key: Any) -> Any:
+    return Key(**key) if isinstance(key, Mapping) else key
+
+
+def _reference(secret: str | None) -> str | None:
+    """The secret, if it is but a reference to the environment."""
+    return secret if secret and secret.startswith("env.") else None
+
+
+def _saved_timeout(timeout: Any) -> Any:
+    """An `httpx.Timeout` as plain data: a number where all of it is the same."""
+    if not hasattr(timeout, "as_dict"):
+        return timeout
+    parts: dict[str, float | None] = timeout.as_dict()
+    return parts["read"] if len(set(parts.values())) == 1 and parts["read"] is not None else parts
 
 
 def _saved_key(key: Key) -> dict[str, Any]:
     """A key's fields; an API key is kept only as a reference to the environment."""
-    api_key = key.api_key if key.api_key and key.api_key.startswith("env.") else None
     fields: dict[str, Any] = {
         "name": key.name,
         "url": key.url and without_credentials(key.url),
-        "api_key": api_key,
+        "api_key": _reference(key.api_key),
         "models": list(key.models),
         "blacklisted_models": list(key.blacklisted_models),
         "model_name": key.model_name,

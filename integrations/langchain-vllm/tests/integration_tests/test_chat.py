@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 from vllm_connect.sim import SimServer
 
-from langchain_vllm import ChatVLLM
+from langchain_vllm import ChatVLLM, VLLMCompletion
 
 ASK = "Think: one\nSay: two"
 
@@ -119,6 +123,40 @@ def test_parameters_arrive(sim):
         model.invoke("Hello", topk=5)
 
 
+class Starts(BaseCallbackHandler):
+    """Notes what traces are told when a run begins."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_chat_model_start(self, serialized, messages, **kwargs):
+        self.seen.append(f"{serialized} {kwargs}")
+
+    def on_llm_start(self, serialized, prompts, **kwargs):
+        self.seen.append(f"{serialized} {kwargs}")
+
+
+@pytest.mark.parametrize("cls", [ChatVLLM, VLLMCompletion])
+async def test_headers_of_a_call_are_for_the_server_alone(sim, cls):
+    starts, cache = Starts(), InMemoryCache()
+    plain = cls(base_url=sim.url, cache=cache)
+    config = {"callbacks": [starts]}
+    for model, headers in (
+        (plain, {"extra_headers": {"X-Tenant": "secret1"}}),
+        (plain.bind(extra_headers={"X-Tenant": "secret2"}), {}),
+    ):
+        model.invoke("Say: hello", config, **headers)
+        assert sim.requests[-1].headers["x-tenant"].startswith("secret")
+        await model.ainvoke("Say: hi", config, **headers)
+        list(model.stream("Say: hello", config, **headers))
+        assert [chunk async for chunk in model.astream("Say: hello", config, **headers)]
+        assert sim.requests[-1].headers["x-tenant"].startswith("secret")
+    assert len(starts.seen) == len(sim.requests)
+    if cls is ChatVLLM:  # langchain-core's cache of LLMs does not look at the arguments of a call
+        assert len(cache._cache) == 4
+    assert "secret" not in f"{starts.seen}{list(cache._cache)}"
+
+
 def test_metadata(model):
     message = model.invoke("Say: hello", logprobs=True, prompt_logprobs=0, return_token_ids=True, stop=["lo"])
     found = message.response_metadata
@@ -158,6 +196,23 @@ def test_tool_choice(sim, model, choice, sent):
     assert sim.requests[-1].json["parallel_tool_calls"] is False
 
 
+def test_tool_choice_of_a_call(sim, model):
+    for choice, sent in (("any", "required"), ("get_weather", "get_weather")):
+        model.bind_tools([get_weather]).invoke("Hello", tool_choice=choice)
+        first = sim.requests[-1].json["tool_choice"]
+        model.invoke("Hello", tools=[get_weather], tool_choice=choice)
+        assert sim.requests[-1].json["tool_choice"] == first
+        assert sent in str(first)
+
+
+async def test_configured_models_stream_tokens_to_whoever_listens(model):
+    configurable = model.configurable_fields(temperature=ConfigurableField(id="temperature"))
+    chain = RunnableLambda(lambda text, config: configurable.invoke(text, config))
+    for config in ({}, {"configurable": {"temperature": 0.5}}):
+        events = chain.astream_events("Say: one two three", config=config, version="v2")
+        assert [event["event"] async for event in events].count("on_chat_model_stream") > 2
+
+
 def test_tool_choice_of_no_tool(model):
     with pytest.raises(ValueError, match="not among the tools: get_weather"):
         model.bind_tools([get_weather], tool_choice="get_time")
@@ -166,6 +221,9 @@ def test_tool_choice_of_no_tool(model):
 def test_no_tools_are_not_sent(sim, model):
     model.bind_tools([]).invoke("Hello")
     assert "tools" not in sim.requests[-1].json
+    model.invoke("Hello", tools=None, tool_choice=None)
+    assert "tools" not in sim.requests[-1].json
+    assert list(model.stream("Hello", tools=None))
 
 
 def test_tokens(sim, model):
@@ -199,6 +257,17 @@ async def test_profile_of_several_servers(sim):
         assert ChatVLLM(model="mine", keys=keys).refresh_profile()["max_input_tokens"] == 4096
         assert (await ChatVLLM(model="mine", keys=keys).arefresh_profile())["max_input_tokens"] == 4096
     assert "max_input_tokens" not in ChatVLLM(model="nobody", base_url=sim.url).refresh_profile()
+
+
+def test_profile_of_an_adapter():
+    """vLLM gives the card of a LoRA adapter a parent, and no length."""
+    base = SimpleNamespace(id="base", max_model_len=4096, parent=None)
+    adapter = SimpleNamespace(id="mine", max_model_len=None, parent="base")
+    other = SimpleNamespace(id="other", max_model_len=None, parent="gone")
+    model = ChatVLLM(model="mine", base_url="http://a")
+    assert model._with_context([adapter, base, other], model._client().keys)["max_input_tokens"] == 4096
+    model = ChatVLLM(model="other", base_url="http://a")
+    assert "max_input_tokens" not in model._with_context([adapter, base, other], model._client().keys)
 
 
 def test_second_event_loop(model):

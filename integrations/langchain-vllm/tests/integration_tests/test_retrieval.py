@@ -160,3 +160,14 @@ def test_cross_encoder(sim, run):
     assert scores[1] == max(scores)
     assert run(VLLMCrossEncoder(base_url=sim.url, batch_size=2), "score", pairs) == scores
     assert run(VLLMCrossEncoder(base_url=sim.url), "score", []) == []
+
+
+@pytest.mark.parametrize("name", ["embed_documents", "embed_image"])
+def test_one_string_is_no_list(sim, run, name):
+    with pytest.raises(TypeError, match="put it into a list"):
+        run(VLLMEmbeddings(base_url=sim.url), name, "http://a")
+    assert not sim.requests
+
+
+def test_any_iterable_will_do(sim, run):
+    assert len(run(VLLMEmbeddings(base_url=sim.url), "embed_documents", iter(TEXTS))) == len(TEXTS)

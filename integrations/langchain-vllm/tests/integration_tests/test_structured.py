@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import json
 import re
-from typing import Literal
+from typing import Literal, Optional
 
 import pytest
 from langchain_core.messages import AIMessage
@@ -131,3 +132,108 @@ async def test_the_fallback_does_no_harm(model):
 def test_tools_beside_the_structure(sim, model):
     model.bind_tools([Joke], response_format={"type": "json_object"}).invoke("Hello")
     assert {"tools", "response_format"} <= set(sim.requests[-1].json)
+
+
+QUIET = {"enable_thinking": False}
+
+
+@pytest.mark.parametrize("schema", [Joke, Joke.model_json_schema()], ids=["class", "schema"])
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+async def test_a_cut_answer_says_so_when_it_was_streamed(sim, schema, method):
+    model = ChatVLLM(base_url=sim.url, max_tokens=12, chat_template_kwargs=QUIET, streaming=True)
+    structured = model.with_structured_output(schema, method=method)
+    ask = "Tell me a joke about cats."
+    with pytest.raises(StructuredOutputError, match="cut off by max_tokens"):
+        structured.invoke(ask)
+    with pytest.raises(StructuredOutputError, match="cut off by max_tokens"):
+        await structured.ainvoke(ask)
+
+
+@pytest.mark.parametrize("schema", [Joke, Joke.model_json_schema()], ids=["class", "schema"])
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+async def test_a_cut_stream_says_so_at_its_end(sim, schema, method):
+    model = ChatVLLM(base_url=sim.url, max_tokens=12, chat_template_kwargs=QUIET)
+    structured = model.with_structured_output(schema, method=method)
+    with pytest.raises(StructuredOutputError, match="cut off by max_tokens"):
+        list(structured.stream("Tell me a joke about cats."))
+    with pytest.raises(StructuredOutputError, match="cut off by max_tokens"):
+        [value async for value in structured.astream("Tell me a joke about cats.")]
+    parser = read_by(structured)
+    whole = '{"setup": "a", "punchline": "b"}'
+    if method == "json_mode":  # texts are read as well
+        assert dict(list(parser.transform(iter([whole[:9], whole[9:]])))[-1]) == json.loads(whole)
+
+
+async def test_a_stream_with_the_raw_message_reports_errors(model):
+    structured = model.with_structured_output(Joke, method="json_mode", include_raw=True)
+    ask = 'Say: {"x": 1}'
+    for pieces in (list(structured.stream(ask)), [piece async for piece in structured.astream(ask)]):
+        assert len(pieces) > 2
+        assert "raw" in pieces[0]
+        assert pieces[-1]["parsed"] is None
+        assert "setup" in str(pieces[-1]["parsing_error"])
+    for found in (structured.invoke(ask), await structured.ainvoke(ask)):
+        assert sorted(found) == ["parsed", "parsing_error", "raw"]
+        assert "setup" in str(found["parsing_error"])
+    good = list(model.with_structured_output(Joke, include_raw=True).stream("Tell me a joke about cats."))
+    assert isinstance(good[-1]["parsed"], Joke)
+    assert good[-1]["parsing_error"] is None
+
+
+def test_reasoning_in_content_blocks(model):
+    message = AIMessage([{"type": "reasoning", "reasoning": '{"setup": "a"}'}])
+    structured = model.with_structured_output(Joke, reasoning_fallback=True)
+    assert read_by(structured).invoke(message) == Joke(setup="a")
+    with pytest.raises(StructuredOutputError, match="all of it is reasoning") as caught:
+        read_by(model.with_structured_output(Joke)).invoke(message)
+    assert caught.value.llm_output == '{"setup": "a"}'
+
+
+def get_weather(city: str) -> str:
+    """Get the weather in a city."""
+    return city
+
+
+def test_tools_beside_a_forced_call(sim, model):
+    structured = model.with_structured_output(Joke, method="function_calling", tools=[get_weather])
+    assert isinstance(structured.invoke("Tell me a joke about cats."), Joke)
+    sent = sim.requests[-1].json
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["Joke", "get_weather"]
+    assert sent["tool_choice"]["function"]["name"] == "Joke"
+
+
+@pytest.mark.parametrize("schema", [Joke, Literal["a", "b"], re.compile("a")])
+def test_a_call_instead_of_an_answer(model, schema):
+    structured = model.with_structured_output(schema, tools=[get_weather])
+    message = AIMessage("", tool_calls=[{"name": "get_weather", "args": {"city": "Rome"}, "id": "c1"}])
+    with pytest.raises(StructuredOutputError, match="called get_weather instead"):
+        read_by(structured).invoke(message)
+
+
+@pytest.mark.parametrize("method", [None, "function_calling"])
+def test_a_response_format_as_schema(sim, model, method):
+    wire = {"name": "joke", "schema": Joke.model_json_schema(), "strict": True}
+    given = {"type": "json_schema", "json_schema": wire}
+    found = model.with_structured_output(given, method=method).invoke("Tell me a joke about cats.")
+    assert "setup" in found
+    sent = sim.requests[-1].json
+    if method is None:
+        assert sent["response_format"] == given
+    else:
+        assert sent["tools"][0]["function"]["name"] == "joke"
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("schema", [Optional[Joke], Joke | None, list[Joke], int, dict, "Joke"])  # noqa: UP045
+def test_types_that_are_no_schema(model, schema, method):
+    with pytest.raises(ValueError, match="TypeAdapter"):
+        model.with_structured_output(schema, method=method)
+
+
+@pytest.mark.parametrize(
+    ("schema", "method"),
+    [(Joke, "json_schema"), (Color, "choice"), (re.compile("a"), "regex")],
+)
+def test_traces_say_the_method(model, schema, method):
+    bound = model.with_structured_output(schema).steps[0]
+    assert bound.kwargs["ls_structured_output_format"]["kwargs"]["method"] == method

@@ -114,3 +114,27 @@ def test_text_of_an_assistant_is_put_together_again():
         {"type": "text", "text": "a"},
         {"type": "text", "text": "b"},
     ]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "text-plain", "text": "hello", "mime_type": "text/plain"},
+        {"type": "text-plain", "base64": "aGVsbG8=", "mime_type": "text/plain"},
+        {"type": "text-plain", "base64": b"hello"},
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hello"}},
+        {"type": "document", "source": {"type": "base64", "media_type": "text/csv", "data": "aGVsbG8="}},
+        {"type": "file", "source_type": "text", "text": "hello", "mime_type": "text/plain"},
+        {"type": "file", "base64": "aGVsbG8=", "mime_type": "text/plain"},
+        {"type": "file", "file": {"file_data": "data:text/plain;base64,aGVsbG8="}},
+    ],
+)
+def test_files_of_text(block):
+    assert part_of(block) == {"type": "text", "text": "hello"}
+
+
+@pytest.mark.parametrize("where", [{"url": "http://a/b.txt"}, {"file_id": "f1"}])
+@pytest.mark.parametrize("kind", ["text-plain", "file"])
+def test_text_that_is_elsewhere(kind, where):
+    with pytest.raises(ValueError, match="put it into a text block"):
+        part_of({"type": kind, "mime_type": "text/plain", **where})

@@ -36,6 +36,10 @@ WIRE_CALL = {"id": "c1", "type": "function", "function": {"name": "f", "argument
             AIMessage([{"type": "tool_use", "id": "c1", "name": "f", "input": {"x": "ä"}}]),
             {"role": "assistant", "tool_calls": [WIRE_CALL]},
         ),
+        (
+            AIMessage([{"type": "tool_call", "id": "c1", "name": "f", "args": {"x": "ä"}}]),
+            {"role": "assistant", "tool_calls": [WIRE_CALL]},
+        ),
         (AIMessage("a", additional_kwargs={"lc_source": "x"}), {"role": "assistant", "content": "a"}),
     ],
 )
@@ -48,6 +52,7 @@ def test_message(message, wire):
     [
         AIMessage("b", additional_kwargs={"reasoning_content": "a"}),
         AIMessage([{"type": "reasoning", "reasoning": "a"}, {"type": "text", "text": "b"}]),
+        AIMessage([{"type": "reasoning", "reasoning": "a", "summary": []}, {"type": "text", "text": "b"}]),
         AIMessage([{"type": "thinking", "thinking": "a", "signature": "s"}, {"type": "text", "text": "b"}]),
         AIMessage([{"type": "reasoning", "summary": [{"text": "a"}]}, {"type": "text", "text": "b"}]),
         AIMessage([{"type": "reasoning_content", "reasoning_content": {"text": "a"}}, "b"]),
