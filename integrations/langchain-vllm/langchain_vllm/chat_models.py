@@ -240,9 +240,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             if not request["tools"]:  # vLLM refuses an empty list
                 del request["tools"]
                 request.pop("tool_choice", None)
-        if (
-            choice := wire_tool_choice(request.pop("tool_choice", None), request.get("tools", ()))
-        ) is not None:
+        choice = wire_tool_choice(request.pop("tool_choice", None), request.get("tools", ()))
+        if choice is not None:
             request["tool_choice"] = choice
         request["messages"] = wire_messages(messages, self.replay_reasoning)
         return request
