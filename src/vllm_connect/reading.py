@@ -6,6 +6,7 @@ what it refuses (a value outside a Literal, a missing field) is built the SDK's 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -45,6 +46,24 @@ def read_object(data: bytes) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise NotAReply(f"no JSON object: {data[:200]!r}")
     return payload
+
+
+Item = TypeVar("Item")
+
+
+def in_order(items: list[Item], index_of: Callable[[Item], Any]) -> list[Item]:
+    """The items of a reply in the order of the input, which their indices tell.
+
+    Raises:
+        NotAReply: the indices are not 0 and up, each once.
+    """
+    indices = [index_of(item) for item in items]
+    expected = list(range(len(items)))
+    if indices == expected:
+        return items
+    if not all(isinstance(index, int) for index in indices) or sorted(indices) != expected:
+        raise NotAReply(f"{len(items)} results whose indices are not 0 to {len(items) - 1}")
+    return sorted(items, key=index_of)
 
 
 _TEXTS = ("text", "prompt")  # required fields that are no lists

@@ -16,10 +16,9 @@ from binascii import a2b_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any
 
-from .reading import NotAReply, read_object
+from .reading import NotAReply, in_order, read_object
 from .types import EmbeddingResponse
 
 _NAN = float("nan")
@@ -103,13 +102,7 @@ def _in_order(items: Any) -> list[dict[str, Any]]:
     """The descriptions of the vectors, in the order of the input."""
     if not isinstance(items, list):
         raise NotAReply("the reply holds no embeddings")
-    indices: list[Any] = [item.get("index") if isinstance(item, dict) else None for item in items]
-    in_order = list(range(len(items)))
-    if indices == in_order:
-        return items
-    if not all(isinstance(index, int) for index in indices) or sorted(indices) != in_order:
-        raise NotAReply(f"{len(items)} embeddings whose indices are not 0 to {len(items) - 1}")
-    return sorted(items, key=itemgetter("index"))
+    return in_order(items, lambda item: item.get("index") if isinstance(item, dict) else None)
 
 
 def _parts(content: bytes, items: list[dict[str, Any]]) -> list[Any]:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
 from enum import Enum
 from typing import Any, Literal, NamedTuple, cast, get_args, get_origin
 
@@ -291,8 +292,10 @@ class _Checked(BaseCumulativeTransformOutputParser[Any]):
 
     async def _atransform(self, input: AsyncIterator[Any]) -> AsyncIterator[Any]:
         pieces: list[Any] = []
-        async for value in super()._atransform(_anoting(input, pieces)):
-            yield value
+        read = cast("AsyncGenerator[Any, None]", super()._atransform(_anoting(input, pieces)))
+        async with aclosing(read) as values:
+            async for value in values:
+                yield value
         self.parse_result([_whole(pieces)])
 
 

@@ -20,11 +20,13 @@ from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import (
     AudioBlock,
     ChatMessage,
+    CitableBlock,
     DocumentBlock,
     ImageBlock,
     MessageRole,
     TextBlock,
     ThinkingBlock,
+    ToolCallBlock,
     VideoBlock,
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -582,7 +584,14 @@ def test_base_models_have_no_template(vllm_sim, option):
 
 @pytest.mark.parametrize(
     "block",
-    [ImageBlock(image=b"x"), AudioBlock(audio=b"x"), VideoBlock(video=b"x"), DocumentBlock(data=b"x")],
+    [
+        ImageBlock(image=b"x"),
+        AudioBlock(audio=b"x"),
+        VideoBlock(video=b"x"),
+        DocumentBlock(data=b"x"),
+        CitableBlock(title="t", source="s", content=[TextBlock(text="x")]),
+        ToolCallBlock(tool_name="f", tool_kwargs={}),
+    ],
 )
 async def test_base_models_take_text_alone(vllm_sim, ask, block):
     llm = VLLM(base_url=vllm_sim.url, mode="completion")

@@ -40,9 +40,7 @@ async def test_span(reranker, ask, nodes):
         await ask(reranker, "postprocess_nodes", nodes, query_str=QUERY)
     finally:
         dispatcher.span_handlers.remove(spans)
-    (span,) = [
-        span.id_ for span in spans.completed_spans if "_postprocess" in span.id_ or "_apost" in span.id_
-    ]
+    (span,) = [span.id_ for span in spans.completed_spans if "postprocess_nodes-" in span.id_]
     assert span.startswith("VLLMRerank.")
 
 

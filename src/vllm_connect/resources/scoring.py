@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, TypeVar
 
 from typing_extensions import Unpack
 
 from ..calls import Call, Variant
 from ..params import encode, names, options_of, read_params
-from ..reading import NotAReply, Reader
+from ..reading import Reader, in_order
 from ..replies import reading
 from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
 from .own import AsyncOwnResource, OwnResource
@@ -77,11 +76,8 @@ def _in_order(read: Callable[[bytes], R]) -> Callable[[bytes], R]:
 
     def ordered(content: bytes) -> R:
         reply = read(content)
-        indices: list[Any] = [getattr(item, "index", None) for item in reply.data]
-        known = all(isinstance(index, int) for index in indices)
-        if not known or sorted(indices) != list(range(len(indices))):
-            raise NotAReply(f"{len(indices)} results whose indices are not 0 to {len(indices) - 1}")
-        reply.data.sort(key=attrgetter("index"))
+        data: list[Any] = reply.data
+        reply.data = in_order(data, lambda item: getattr(item, "index", None))
         return reply
 
     return ordered
