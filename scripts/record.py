@@ -36,7 +36,7 @@ def main() -> int:
         )
     picked = sys.argv[1:]
     began = time.time()
-    if failed := pytest("tests/cassette/test_operations.py", "--record-mode=rewrite", *picked):
+    if failed := pytest("tests/recorded/test_operations.py", "--record-mode=rewrite", *picked):
         return failed
     if not picked:
         for file in CASSETTES.rglob("*.yaml"):
@@ -45,7 +45,7 @@ def main() -> int:
                 file.unlink()
         if failed := record_langchain():
             return failed
-    return pytest("tests/cassette", *picked)
+    return pytest("tests/recorded", *picked)
 
 
 def record_langchain() -> int:

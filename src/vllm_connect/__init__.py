@@ -4,7 +4,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .client import VLLM, AsyncVLLM
+    from ._client import VLLM, AsyncVLLM
+    from ._keys.key import Key
     from .errors import (
         APIConnectionError,
         APIStatusError,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         UnsupportedOperationError,
         VLLMError,
     )
-    from .keys import Key
 
 __version__ = "0.1.0"
 
@@ -62,7 +62,7 @@ def __getattr__(name: str) -> object:
     # shall not cost everybody the import of the SDK.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = {"VLLM": "client", "AsyncVLLM": "client", "Key": "keys"}.get(name, "errors")
+    home = {"VLLM": "_client", "AsyncVLLM": "_client", "Key": "_keys.key"}.get(name, "errors")
     value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

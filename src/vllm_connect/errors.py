@@ -47,7 +47,7 @@ import openai
 import orjson
 
 if TYPE_CHECKING:
-    from ._httpx import httpx
+    from ._transport._httpx import httpx
 
 
 class VLLMError(openai.OpenAIError):

@@ -1,9 +1,9 @@
 """What every operation does with a real vLLM server: one set of test bodies, run twice.
 
-`tests/live` runs them against servers on this machine, `tests/cassette` against what those servers
+`tests/live` runs them against servers on this machine, `tests/recorded` against what those servers
 answered when `scripts/record.py` last recorded them; each with the sync and the async client. A body is a
 method of a `Test…` class, takes a client by the name of its server (see `fixtures`) and says with `covers`
-which operations it is about; `tests/cassette/test_completeness.py` fails when one is missing somewhere.
+which operations it is about; `tests/recorded/test_completeness.py` fails when one is missing somewhere.
 
 What the tiny models answer at temperature 0 is exact: see `scripts/live`, which serves them.
 """

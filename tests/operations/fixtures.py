@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from vllm_connect.hooks import Hooks
+from vllm_connect._hooks import Hooks
 
 from .kit import PLAIN, STREAM
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from vllm_connect._httpx import httpx
+from vllm_connect._transport._httpx import httpx
 
 URL = "http://gpu:8000"
 

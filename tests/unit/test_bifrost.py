@@ -19,7 +19,7 @@ from vllm_connect import (
     MissingURLError,
     UnprocessableEntityError,
 )
-from vllm_connect._httpx import httpx
+from vllm_connect._transport._httpx import httpx
 
 HELLO = [{"role": "user", "content": "Hi"}]
 CHAT = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}

@@ -7,8 +7,8 @@ import openai
 import pytest
 
 from vllm_connect import VLLM, APIConnectionError, AsyncVLLM, BadRequestError, ConfigError, Key, VLLMError
-from vllm_connect._httpx import httpx
-from vllm_connect.calls import Call, CallOptions
+from vllm_connect._calls.call import Call, CallOptions
+from vllm_connect._transport._httpx import httpx
 
 SECRET = "sk-vllm-secret"
 HELLO = [{"role": "user", "content": "Hi"}]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_connect.config import ProviderConfig, ProxyConfig, load_keys
+from vllm_connect._keys.bifrost import ProviderConfig, ProxyConfig, load_keys
+from vllm_connect._keys.key import Key, resolve
 from vllm_connect.errors import ConfigError, MissingURLError
-from vllm_connect.keys import Key, resolve
 
 SECRET = "sk-do-not-show-me"
 DOCUMENTED = {

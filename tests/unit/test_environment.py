@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key, VLLMError
-from vllm_connect._httpx import httpx
+from vllm_connect._transport._httpx import httpx
 
 LEAKS = ("must-never-be-sent", "must.never.be.asked", "leak")
 SECRET = "sk-vllm-secret"

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vllm_connect import errors
-from vllm_connect._httpx import httpx
+from vllm_connect._transport._httpx import httpx
 from vllm_connect.errors import VLLMError, find_error, read_error
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "error_exchanges.json").read_text("utf-8"))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vllm_connect._httpx import httpx
-from vllm_connect.http11 import MAX_HEAD, MAX_LINE, ResponseReader, encode_head
+from vllm_connect._transport._httpx import httpx
+from vllm_connect._transport.http11 import MAX_HEAD, MAX_LINE, ResponseReader, encode_head
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

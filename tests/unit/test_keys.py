@@ -13,20 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vllm_connect._keys.choosing import _warn_once, choose, eligible
+from vllm_connect._keys.key import Key, Server, check_keys, resolve, split_prefix, wire_model
 from vllm_connect.errors import ConfigError, MissingURLError, NoKeyError
-from vllm_connect.keys import (
-    Key,
-    Server,
-    check_keys,
-    resolve,
-    split_prefix,
-    wire_model,
-)
-from vllm_connect.selection import (
-    _warn_once,
-    choose,
-    eligible,
-)
 
 SECRET = "sk-do-not-show-me"
 URL = "http://gpu:8000"

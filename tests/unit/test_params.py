@@ -14,9 +14,10 @@ from openai import NOT_GIVEN, omit
 from openai.types.chat import ChatCompletionMessage
 from pydantic import BaseModel
 
-from vllm_connect import UnsupportedOperationError, params
-from vllm_connect._httpx import httpx
-from vllm_connect.reading import Reader
+from vllm_connect import UnsupportedOperationError
+from vllm_connect._transport._httpx import httpx
+from vllm_connect._wire import body as params
+from vllm_connect._wire.objects import Reader
 from vllm_connect.resources.chat import ChatCompletionParams
 from vllm_connect.resources.completions import CompletionParams
 from vllm_connect.types import ChatCompletion

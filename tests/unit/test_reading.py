@@ -10,8 +10,8 @@ from openai.types.audio import Transcription, TranscriptionVerbose
 from openai.types.chat import chat_completion, chat_completion_chunk, chat_completion_message
 
 from vllm_connect import types
-from vllm_connect.reading import ErrorInReply, NotAReply, Reader, read_object
-from vllm_connect.sse import SSESplitter
+from vllm_connect._wire.objects import ErrorInReply, NotAReply, Reader, read_object
+from vllm_connect._wire.sse import SSESplitter
 from vllm_connect.types.audio import TranscriptionChunk
 
 ROWS = json.loads((Path(__file__).parent / "data" / "replies.json").read_text("utf-8"))

@@ -21,8 +21,8 @@ import pydantic
 import pytest
 
 from vllm_connect import VLLM
-from vllm_connect._httpx import httpx
-from vllm_connect.reading import Reader
+from vllm_connect._transport._httpx import httpx
+from vllm_connect._wire.objects import Reader
 
 ROUNDS = 4
 CHUNKS = 1000

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai._streaming import SSEDecoder
 
-from vllm_connect.sse import Event, SSESplitter
+from vllm_connect._wire.sse import Event, SSESplitter
 
 RECORDED = [
     row

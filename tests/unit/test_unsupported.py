@@ -9,7 +9,7 @@ import pytest
 from openai._resource import AsyncAPIResource, SyncAPIResource
 
 from vllm_connect import UnsupportedOperationError, VLLMError
-from vllm_connect._httpx import httpx
+from vllm_connect._transport._httpx import httpx
 
 SUPPORTED = {
     "audio.transcriptions.create",

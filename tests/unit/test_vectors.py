@@ -13,9 +13,9 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.embedding import Embedding
 
 from vllm_connect import BadRequestError, InvalidResponseError
-from vllm_connect.reading import ErrorInReply, NotAReply
+from vllm_connect._wire.objects import ErrorInReply, NotAReply
+from vllm_connect._wire.vectors import Layout, read_embeddings
 from vllm_connect.types import EmbeddingResponse
-from vllm_connect.vectors import Layout, read_embeddings
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "vectors.json").read_text("utf-8"))
 SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "fp8_e4m3": 1, "fp8_e5m2": 1}

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 from vllm_connect import Key
-from vllm_connect.keys import wire_model
+from vllm_connect._keys.key import wire_model
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
 from .errors import model_errors

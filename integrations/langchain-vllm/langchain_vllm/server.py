@@ -23,7 +23,7 @@ from pydantic import (
 )
 from typing_extensions import Self
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
-from vllm_connect.keys import check_keys
+from vllm_connect._keys.key import check_keys
 
 #: Of every class itself, since of several base classes pydantic lets the last one win.
 CONFIG = ConfigDict(
@@ -126,8 +126,8 @@ class Server(Serializable):
         Raises:
             ConfigError: something in it cannot be right; the message says where.
         """
-        from vllm_connect.config import load_keys
-        from vllm_connect.transport import default_async_http_client, default_http_client
+        from vllm_connect._keys.bifrost import load_keys
+        from vllm_connect._transport.clients import default_async_http_client, default_http_client
 
         provider = load_keys(config)
         given = provider.arguments(default_http_client)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import openai
 from typing_extensions import Unpack
 
-from ..unsupported import UnsupportedResource
+from .._unsupported import UnsupportedResource
 
 if TYPE_CHECKING:
     from ..types import DetokenizeResponse, TokenizeResponse

@@ -33,16 +33,16 @@ from openai.types.audio.transcription_text_done_event import Usage
 from openai.types.audio.translation_create_params import TranslationCreateParams
 from typing_extensions import NotRequired, TypedDict, Unpack
 
-from ..calls import Call, Variant
-from ..params import RequestOptions, names, options_of, read_params
-from ..reading import Reader
-from ..replies import reading
-from ..streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from .._calls.call import Call, Variant
+from .._calls.inspection import reading
+from .._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from .._unsupported import only
+from .._wire.body import RequestOptions, names, options_of, read_params
+from .._wire.objects import Reader
 from ..types.audio import TranscriptionChunk
-from ..unsupported import only
 
 if TYPE_CHECKING:
-    from ..client import VLLM, AsyncVLLM
+    from .._client import VLLM, AsyncVLLM
 
 
 class SpeechParams(TypedDict, total=False):

@@ -17,17 +17,17 @@ from openai.types.chat import ParsedChatCompletion
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from typing_extensions import NotRequired, TypedDict, Unpack
 
-from ..calls import Call, Variant
-from ..params import RequestOptions, encode, names, options_of, read_params
-from ..reading import Reader
-from ..replies import reading
-from ..streams import AsyncVLLMStream, VLLMStream
+from .._calls.call import Call, Variant
+from .._calls.inspection import reading
+from .._calls.streams import AsyncVLLMStream, VLLMStream
+from .._unsupported import only
+from .._wire.body import RequestOptions, encode, names, options_of, read_params
+from .._wire.objects import Reader
 from ..types import ChatCompletion, ChatCompletionChunk
-from ..unsupported import only
-from .sampling import SamplingParams
+from ._params import SamplingParams
 
 if TYPE_CHECKING:
-    from ..client import VLLM, AsyncVLLM
+    from .._client import VLLM, AsyncVLLM
 
 FormatT = TypeVar("FormatT")
 

@@ -14,18 +14,18 @@ from openai.resources.embeddings import Embeddings as SDKEmbeddings
 from openai.types.embedding_create_params import EmbeddingCreateParams
 from typing_extensions import NotRequired, Unpack
 
-from ..calls import Call, Variant
+from .._calls.call import Call, Variant
+from .._calls.inspection import reading
+from .._transport.clients import takes_large_headers
+from .._unsupported import only
+from .._wire.body import encode, names, options_of, read_params
+from .._wire.vectors import Layout, read_embeddings
 from ..errors import ErrorPayload
-from ..params import encode, names, options_of, read_params
-from ..replies import reading
-from ..transport import takes_large_headers
 from ..types import EmbeddingResponse
-from ..unsupported import only
-from ..vectors import Layout, read_embeddings
 from .rerank import PoolingOptions
 
 if TYPE_CHECKING:
-    from ..client import VLLM, AsyncVLLM
+    from .._client import VLLM, AsyncVLLM
 
 EncodingFormat = Literal["float", "base64", "bytes", "bytes_only"]
 EmbedDtype = Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"]

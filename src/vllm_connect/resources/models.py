@@ -14,18 +14,18 @@ from openai.resources.models import AsyncModels as SDKAsyncModels
 from openai.resources.models import Models as SDKModels
 from typing_extensions import Unpack
 
-from ..calls import Call, Variant
+from .._calls.call import Call, Variant
+from .._calls.inspection import reading
+from .._keys.choosing import allows
+from .._keys.key import Key
+from .._unsupported import only
+from .._wire.body import RequestOptions, names, options_of, read_params
+from .._wire.objects import NotAReply, Reader
 from ..errors import VLLMError
-from ..keys import Key
-from ..params import RequestOptions, names, options_of, read_params
-from ..reading import NotAReply, Reader
-from ..replies import reading
-from ..selection import allows
 from ..types import AsyncModelPage, KeyStatus, Model, ModelPage
-from ..unsupported import only
 
 if TYPE_CHECKING:
-    from ..client import VLLM, AsyncVLLM
+    from .._client import VLLM, AsyncVLLM
 
 
 _KNOWN = names(RequestOptions)

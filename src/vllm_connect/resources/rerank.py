@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
-from ..calls import Call, Variant
+from .._calls.call import Call, Variant
+from .._calls.inspection import reading
+from .._wire.body import RequestOptions, encode, names, options_of, read_params
+from .._wire.objects import NotAReply, read_object
 from ..errors import ErrorPayload
-from ..params import RequestOptions, encode, names, options_of, read_params
-from ..reading import NotAReply, read_object
-from ..replies import reading
 from ..types import CompletionUsage, RerankResponse, RerankResult
-from .own import AsyncOwnResource, OwnResource
+from ._base import AsyncOwnResource, OwnResource
 
 if TYPE_CHECKING:
-    from ..client import VLLM, AsyncVLLM  # noqa: F401
+    from .._client import VLLM, AsyncVLLM  # noqa: F401
 
 _PATHS = ("/v1/rerank", "/rerank", "/v2/rerank")
 

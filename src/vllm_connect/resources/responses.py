@@ -16,19 +16,19 @@ from openai.types.responses import ParsedResponse, Response, ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 from typing_extensions import Unpack
 
-from ..calls import Call, Variant
-from ..params import RequestOptions, encode, names, options_of, read_params, without_unset
-from ..reading import Reader
-from ..replies import reading
-from ..responses import ResponseEvents, chat_request, replayable, response_from_chat
-from ..streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from .._calls.call import Call, Variant
+from .._calls.inspection import reading
+from .._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from .._unsupported import only
+from .._wire.body import RequestOptions, encode, names, options_of, read_params, without_unset
+from .._wire.objects import Reader
+from ..responses_over_chat import ResponseEvents, chat_request, replayable, response_from_chat
 from ..types import ChatCompletion, ChatCompletionChunk
-from ..unsupported import only
+from ._params import SamplingParams
 from .chat import TemplateParams, chat_call
-from .sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from ..client import VLLM, AsyncVLLM
+    from .._client import VLLM, AsyncVLLM
 
 FormatT = TypeVar("FormatT")
 

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from typing_extensions import Unpack
 
-from ..calls import Call, Variant
-from ..params import encode, names, options_of, read_params
-from ..reading import Reader, in_order
-from ..replies import reading
+from .._calls.call import Call, Variant
+from .._calls.inspection import reading
+from .._wire.body import encode, names, options_of, read_params
+from .._wire.objects import Reader, in_order
 from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
-from .own import AsyncOwnResource, OwnResource
+from ._base import AsyncOwnResource, OwnResource
 from .rerank import PoolingOptions, path_is_missing
 
 #: A text, or vLLM's ``{"content": [parts]}``.

@@ -10,11 +10,11 @@ from typing import Any
 import openai
 from typing_extensions import Unpack
 
-from ..calls import Call, Variant
-from ..params import RequestOptions, names, options_of, read_params
-from ..reading import NotAReply, read_object
-from ..replies import reading
-from .own import AsyncOwnResource, OwnResource
+from .._calls.call import Call, Variant
+from .._calls.inspection import reading
+from .._wire.body import RequestOptions, names, options_of, read_params
+from .._wire.objects import NotAReply, read_object
+from ._base import AsyncOwnResource, OwnResource
 
 
 class ServerParams(RequestOptions, total=False):

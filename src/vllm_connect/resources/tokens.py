@@ -7,12 +7,12 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from ..calls import Call, Variant
-from ..params import RequestOptions, encode, names, options_of, read_params
-from ..reading import Reader
-from ..replies import reading
+from .._calls.call import Call, Variant
+from .._calls.inspection import reading
+from .._wire.body import RequestOptions, encode, names, options_of, read_params
+from .._wire.objects import Reader
 from ..types import DetokenizeResponse, TokenizeResponse
-from .own import AsyncOwnResource, OwnResource
+from ._base import AsyncOwnResource, OwnResource
 
 
 class TokenizeParams(RequestOptions, total=False):

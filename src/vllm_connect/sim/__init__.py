@@ -6,7 +6,7 @@
         client = VLLM(sim.url)
 
 It needs the extra `vllm-connect[sim]`. It is no model: it says what a small grammar tells it to say
-(see `vllm_connect.sim.grammar`), always the same to the same request, and misbehaves on request (see
+(see `vllm_connect.sim.answers.grammar`), always the same to the same request, and misbehaves on request (see
 `vllm_connect.sim.faults`).
 """
 
@@ -16,23 +16,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .app import create_app
     from .faults import Fault
-    from .options import TASKS, Options, Task
-    from .recorder import Request, Upload
-    from .server import SimServer
+    from .http.app import create_app
+    from .http.options import TASKS, Options, Task
+    from .http.recorder import Request, Upload
+    from .http.server import SimServer
 
 __all__ = ["TASKS", "Fault", "Options", "Request", "SimServer", "Task", "Upload", "create_app"]
 
 _HOMES = {
-    "TASKS": "options",
+    "TASKS": "http.options",
     "Fault": "faults",
-    "Options": "options",
-    "Request": "recorder",
-    "SimServer": "server",
-    "Task": "options",
-    "Upload": "recorder",
-    "create_app": "app",
+    "Options": "http.options",
+    "Request": "http.recorder",
+    "SimServer": "http.server",
+    "Task": "http.options",
+    "Upload": "http.recorder",
+    "create_app": "http.app",
 }
 
 

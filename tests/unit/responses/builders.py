@@ -11,7 +11,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 
-from vllm_connect.responses import ResponseEvents
+from vllm_connect.responses_over_chat import ResponseEvents
 
 CHAT_ID = "chatcmpl-878ff44fcb7c2351"
 USAGE = {

@@ -9,8 +9,8 @@ import pytest
 from tests.unit.responses.builders import CHAT_ID, accumulate, call, check, chunk, run, stream, usage_chunk
 
 from vllm_connect import RateLimitError, types
-from vllm_connect.responses import ResponseEvents
-from vllm_connect.responses.items import messages_from_input
+from vllm_connect.responses_over_chat import ResponseEvents
+from vllm_connect.responses_over_chat.items import messages_from_input
 
 PARAMS = {"model": "tiny-chat", "input": "hi"}
 

@@ -8,7 +8,7 @@ import pytest
 from openai.types.responses import EasyInputMessage, ResponseOutputMessage, ResponseReasoningItem
 
 from vllm_connect import UnsupportedOperationError
-from vllm_connect.responses.items import messages_from_input
+from vllm_connect.responses_over_chat.items import messages_from_input
 
 
 def text(text: str, kind: str = "output_text") -> dict[str, Any]:

@@ -8,8 +8,8 @@ import pytest
 from openai.types.chat import ChatCompletionTokenLogprob
 from tests.unit.responses.builders import chunk, completion, run, usage_chunk
 
-from vllm_connect.responses import response_from_chat
-from vllm_connect.responses.logprobs import logprobs_of
+from vllm_connect.responses_over_chat import response_from_chat
+from vllm_connect.responses_over_chat.logprobs import logprobs_of
 
 
 def tokens(*texts: str | bytes | None) -> list[dict[str, Any]]:

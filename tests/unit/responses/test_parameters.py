@@ -11,11 +11,11 @@ from openai.types.responses import response_create_params
 from openai.types.responses.response_includable import ResponseIncludable
 
 from vllm_connect import UnsupportedOperationError
+from vllm_connect.resources._params import SamplingParams
 from vllm_connect.resources.chat import TemplateParams
 from vllm_connect.resources.responses import ResponseParams, VLLMResponseParams
-from vllm_connect.resources.sampling import SamplingParams
-from vllm_connect.responses import chat_request
-from vllm_connect.responses.parameters import ADVISORY, CONVERTED, REFUSED, REQUEST, SAME, VLLM
+from vllm_connect.responses_over_chat import chat_request
+from vllm_connect.responses_over_chat.parameters import ADVISORY, CONVERTED, REFUSED, REQUEST, SAME, VLLM
 
 TABLES: tuple[Any, ...] = (ADVISORY, CONVERTED, REFUSED, REQUEST, SAME, VLLM)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.responses.builders import accumulate, call, chunk, completion, run, usage_chunk, without_ids
 
 from vllm_connect import types
-from vllm_connect.responses import chat_request, response_from_chat
+from vllm_connect.responses_over_chat import chat_request, response_from_chat
 
 PARAMS: dict[str, Any] = {
     "model": "tiny-chat",

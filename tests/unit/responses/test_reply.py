@@ -11,7 +11,7 @@ from openai.types.responses import Response as SDKResponse
 from tests.unit.responses.builders import CHAT_ID, call, completion
 
 from vllm_connect import types
-from vllm_connect.responses import response_from_chat
+from vllm_connect.responses_over_chat import response_from_chat
 
 PARAMS = {"model": "m", "input": "hi"}
 

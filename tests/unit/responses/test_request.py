@@ -9,7 +9,7 @@ from openai.types.responses import ResponseTextConfig
 from openai.types.shared import Reasoning
 
 from vllm_connect import UnsupportedOperationError
-from vllm_connect.responses import chat_request, replayable
+from vllm_connect.responses_over_chat import chat_request, replayable
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 

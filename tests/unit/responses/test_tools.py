@@ -10,7 +10,7 @@ from openai.types.responses import FunctionTool, ToolChoiceAllowed, ToolChoiceFu
 from pydantic import BaseModel
 
 from vllm_connect import UnsupportedOperationError
-from vllm_connect.responses.tools import chat_tools
+from vllm_connect.responses_over_chat.tools import chat_tools
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 

@@ -10,11 +10,8 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
-from vllm_connect._httpx import httpx
-from vllm_connect.transport import (
-    AsyncTransport,
-    Transport,
-)
+from vllm_connect._transport._httpx import httpx
+from vllm_connect._transport.clients import AsyncTransport, Transport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

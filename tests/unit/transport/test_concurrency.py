@@ -12,12 +12,9 @@ import warnings
 import pytest
 from tests.unit.transport.sockets import Both, Peer, Serve
 
-from vllm_connect._httpx import httpx
-from vllm_connect.pool import BlockingPool, LoopPool
-from vllm_connect.transport import (
-    AsyncTransport,
-    Transport,
-)
+from vllm_connect._transport._httpx import httpx
+from vllm_connect._transport.clients import AsyncTransport, Transport
+from vllm_connect._transport.pool import BlockingPool, LoopPool
 
 
 def test_threads(serve: Serve) -> None:

@@ -12,10 +12,8 @@ from collections.abc import Callable
 import pytest
 from tests.unit.transport.sockets import CHUNKED, Both, Make, Peer, Serve
 
-from vllm_connect._httpx import httpx
-from vllm_connect.transport import (
-    AsyncTransport,
-)
+from vllm_connect._transport._httpx import httpx
+from vllm_connect._transport.clients import AsyncTransport
 
 
 def endless(closed: threading.Event) -> Callable[[Peer], None]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.unit.transport.sockets import CHUNKED, OK, Both, Make, Peer, Serve, streamed
 
-from vllm_connect._httpx import httpx
+from vllm_connect._transport._httpx import httpx
 
 
 def test_connections_are_reused(serve: Serve, both: Both) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.unit.transport.sockets import OK, Both, Make, Peer, Serve
 
-from vllm_connect import transport as under_test
-from vllm_connect._httpx import httpx
-from vllm_connect.transport import (
+from vllm_connect._transport import clients as under_test
+from vllm_connect._transport._httpx import httpx
+from vllm_connect._transport.clients import (
     AsyncTransport,
     default_async_http_client,
     default_http_client,

@@ -10,7 +10,7 @@ import time
 import pytest
 from tests.unit.transport.sockets import CHUNKED, OK, Both, Make, Peer, Serve
 
-from vllm_connect._httpx import httpx
+from vllm_connect._transport._httpx import httpx
 
 
 def test_connect_errors(both: Both) -> None:

@@ -12,7 +12,7 @@ import orjson
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..wire import Connection
+from ..http.wire import Connection
 from .bodies import change_body
 from .events import Editor, editor_for, finishes
 from .fault import Fault, declare

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import error_body
+from ..http.errors import error_body
 from .fault import Fault, declare
 
 SHAPES = ("nested", "flat", "string", "detail", "anthropic", "null", "code_only")

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from vllm_connect import VLLM, AsyncVLLM, Key, VLLMError
-from vllm_connect.keys import wire_model
+from vllm_connect._keys.key import wire_model
 from vllm_connect.types import Model
 
 _logger = logging.getLogger(__name__)

@@ -1,0 +1,6 @@
+"""A call's life: what to ask, how it goes, and how the answer is read.
+
+call         what to ask of a server, and how to read the answer
+inspection   an error in a 200; the first event of a stream
+streams      events in, typed chunks out; and how a stream may end
+"""

@@ -1,0 +1,320 @@
+"""Events in, typed chunks out; and how a stream may end.
+
+A stream is complete when every choice it began has a `finish_reason`, or when `[DONE]` followed at
+least one of them (native Responses streams end with a terminal event instead). Anything else, a cut
+connection, a bare `[DONE]`, a last event in pieces, is an `IncompleteStreamError`, raised after
+everything that did arrive was handed over. An error event is raised as the error it tells of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import openai
+import orjson
+from openai import AsyncStream, Stream
+from openai._models import construct_type
+from openai.types.responses import ResponseStreamEvent
+
+from .._transport._httpx import httpx, request_exceptions, timeout_exceptions
+from .._wire.objects import ErrorInReply, NotAReply, Reader
+from .._wire.sse import Event, SSESplitter
+from ..errors import (
+    ErrorPayload,
+    IncompleteStreamError,
+    connection_error,
+    find_error,
+    locate,
+    make_status_error,
+)
+from ..types import ChatCompletionChunk, Completion
+from ..types.audio import TranscriptionChunk
+from .call import call_of
+from .inspection import invalid
+
+T = TypeVar("T")
+
+TERMINAL_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+class ChunkReader(Generic[T]):
+    """The state of one stream.
+
+    Args:
+        read: makes a chunk of an event's data.
+        response: what the stream is the body of.
+    """
+
+    def __init__(self, read: Callable[[bytes], T], response: httpx.Response) -> None:
+        self._read = read
+        self._response = response
+        self._splitter = SSESplitter()
+        self._finished: dict[int, bool] = {}  # choice index -> whether it has a finish_reason
+        self._terminated = False
+        self.over = False  # `[DONE]` was read: whatever follows is no event
+        self.error: Exception | None = None  # to be raised once the chunks before it are handed over
+
+    def feed(self, data: bytes) -> Iterator[T]:
+        """Take the next bytes; give the chunks that they complete, each made when it is asked for."""
+        return self._chunks(self._splitter.feed(data))
+
+    def finish(self) -> list[T]:
+        """Take the end of the body; sets `error` when the stream was not complete."""
+        chunks: list[T] = []
+        if not self.over and self.error is None:
+            last = self._splitter.finish()
+            if last is not None:
+                chunks = list(self._chunks([last]))
+                if isinstance(self.error, openai.APIResponseValidationError):
+                    self.error = self._incomplete("its last event is cut")
+        if self.error is None and not self._complete():
+            self.error = self._incomplete(
+                "it sent [DONE] without an answer"
+                if self.over
+                else "it has neither a finish_reason nor [DONE]"
+            )
+        return chunks
+
+    def cut(self, cause: Exception) -> None:
+        """Take the break of the connection."""
+        if self.error is None:
+            self.error = self._incomplete(f"the connection broke: {str(cause) or type(cause).__name__}")
+            self.error.__cause__ = cause
+
+    def _chunks(self, events: list[Event]) -> Iterator[T]:
+        for data, _ in events:
+            if data.startswith(b"[DONE]"):
+                self.over = True
+                break
+            try:
+                chunk = self._read(data)
+            except ErrorInReply as error:
+                self.error = self._status_error(error.error)
+                break
+            except NotAReply as error:
+                self.error = self._invalid(str(error))
+                break
+            self._note(chunk)
+            yield chunk
+
+    def _note(self, chunk: Any) -> None:
+        try:
+            for choice in chunk.choices:
+                self._finished[choice.index or 0] = choice.finish_reason is not None
+        except AttributeError:  # a Responses event
+            self._terminated = self._terminated or chunk.type in TERMINAL_EVENTS
+
+    def _complete(self) -> bool:
+        if self.over:
+            return bool(self._finished) or self._terminated
+        return self._terminated or (bool(self._finished) and all(self._finished.values()))
+
+    def _status_error(self, error: ErrorPayload) -> Exception:
+        call = call_of(self._response.request)
+        return make_status_error(
+            error, self._response, error.status or 500, self._response.status_code, call.where
+        )
+
+    def _invalid(self, what: str) -> Exception:
+        return invalid(call_of(self._response.request), self._response, what)
+
+    def _incomplete(self, why: str) -> IncompleteStreamError:
+        call = call_of(self._response.request)
+        message = f"The stream ended before it was complete: {why} [{call.operation} at {call.where[2]}]"
+        return locate(IncompleteStreamError(message, self._response.request, body=None), call.where)
+
+
+# A server that said [DONE] ends the body at once, so that the connection can be used again.
+_DRAIN_SECONDS = 0.05
+
+
+class VLLMStream(Stream[T]):
+    """A stream of chunks; iterate it, or close it to make the server stop generating."""
+
+    def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
+        self.response = response
+        # The generator does not know this object: dropping the one ends the other, and the connection.
+        self._iterator = _chunks(_Held(response), _reader(cast_to, response))
+
+    def __iter__(self) -> Iterator[T]:
+        return self._iterator
+
+
+class _Held:
+    """A response that is closed when nobody holds it any more, as a stream that was never iterated."""
+
+    def __init__(self, response: Any) -> None:
+        self.response = response
+
+    def __del__(self) -> None:
+        if not self.response.is_closed:
+            self.response.close()
+
+
+class _HeldInLoop(_Held):
+    """The same; only our own transport can end a request without an event loop to wait in."""
+
+    def __del__(self) -> None:
+        if not self.response.is_closed and (end := self.response.extensions.get("end")) is not None:
+            end()
+
+
+class AsyncVLLMStream(AsyncStream[T]):
+    """A stream of chunks; iterate it, or close it to make the server stop generating."""
+
+    def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
+        self.response = response
+        self._iterator = _async_chunks(_HeldInLoop(response), _reader(cast_to, response))
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self._iterator
+
+
+def _chunks(held: _Held, reader: ChunkReader[T]) -> Iterator[T]:
+    response = held.response
+    try:
+        body = response.iter_bytes() if _is_decoded(response) else response.iter_raw()
+        try:
+            for data in body:
+                yield from reader.feed(data)
+                if reader.over or reader.error:
+                    break
+        except timeout_exceptions() as cause:
+            raise _timeout(response, cause) from cause
+        except request_exceptions() as cause:
+            reader.cut(cause)
+        yield from reader.finish()
+        if reader.error:
+            raise reader.error
+        if (drain := response.extensions.get("drain")) is not None:
+            drain(_DRAIN_SECONDS)
+    finally:
+        response.close()
+
+
+async def _async_chunks(held: _Held, reader: ChunkReader[T]) -> AsyncIterator[T]:
+    response = held.response
+    try:
+        body = response.aiter_bytes() if _is_decoded(response) else response.aiter_raw()
+        try:
+            async for data in body:
+                for chunk in reader.feed(data):
+                    yield chunk
+                if reader.over or reader.error:
+                    break
+        except timeout_exceptions() as cause:
+            raise _timeout(response, cause) from cause
+        except request_exceptions() as cause:
+            reader.cut(cause)
+        for chunk in reader.finish():
+            yield chunk
+        if reader.error:
+            raise reader.error
+        if (drain := response.extensions.get("drain")) is not None:
+            await drain(_DRAIN_SECONDS)
+    finally:
+        await response.aclose()
+
+
+def _is_decoded(response: Any) -> bool:
+    """Whether httpx has to decompress the body, or holds all of it: an event hook may have read it."""
+    return "content-encoding" in response.headers or response.is_stream_consumed
+
+
+class Conversion(Protocol):
+    """Turns the items of one stream into those of another."""
+
+    def feed(self, item: Any, /) -> list[Any]:
+        """Take an item."""
+
+    def finish(self) -> list[Any]:
+        """Take the good end of the stream."""
+
+    def fail(self, error: Exception, /) -> list[Any]:
+        """Take its failure, which is raised after what this returns."""
+
+
+class ConvertedStream(Stream[T]):
+    """A stream made of another one.
+
+    Args:
+        source: the stream to read.
+        conversion: what becomes of its items.
+    """
+
+    def __init__(self, source: Stream[Any], conversion: Conversion) -> None:
+        self.response = source.response
+        self._iterator = _converted(source, conversion)
+
+    def __iter__(self) -> Iterator[T]:
+        return self._iterator
+
+
+class AsyncConvertedStream(AsyncStream[T]):
+    """A stream made of another one; see `ConvertedStream`."""
+
+    def __init__(self, source: AsyncStream[Any], conversion: Conversion) -> None:
+        self.response = source.response
+        self._iterator = _async_converted(source, conversion)
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self._iterator
+
+
+def _converted(source: Stream[Any], conversion: Conversion) -> Iterator[Any]:
+    try:
+        for item in source:
+            yield from conversion.feed(item)
+        yield from conversion.finish()
+    except openai.OpenAIError as error:
+        yield from conversion.fail(error)
+        raise
+    finally:
+        source.close()
+
+
+async def _async_converted(source: AsyncStream[Any], conversion: Conversion) -> AsyncIterator[Any]:
+    try:
+        async for item in source:
+            for made in conversion.feed(item):
+                yield made
+        for made in conversion.finish():
+            yield made
+    except openai.OpenAIError as error:
+        for made in conversion.fail(error):
+            yield made
+        raise
+    finally:
+        await source.close()
+
+
+def _timeout(response: httpx.Response, cause: Exception) -> Exception:
+    timeout = openai.APITimeoutError(request=response.request)
+    timeout.__cause__ = cause
+    return connection_error(timeout, call_of(response.request).where)
+
+
+_READERS: dict[type, Callable[[bytes], Any]] = {
+    ChatCompletionChunk: Reader(ChatCompletionChunk, "choices"),
+    Completion: Reader(Completion, "choices"),
+    TranscriptionChunk: Reader(TranscriptionChunk, "choices"),
+}
+
+
+def _read_response_event(data: bytes) -> Any:
+    """An event of the native Responses API."""
+    try:
+        payload = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise NotAReply(f"not JSON: {data[:200]!r}") from error
+    if (found := find_error(payload)) is not None:
+        raise ErrorInReply(found)
+    return construct_type(type_=ResponseStreamEvent, value=payload)
+
+
+_READERS[ResponseStreamEvent] = _read_response_event  # type: ignore[index]  # an annotated union
+
+
+def _reader(cast_to: type[T], response: httpx.Response) -> ChunkReader[T]:
+    return ChunkReader(_READERS[cast_to], response)

@@ -1,0 +1,127 @@
+"""Which of several keys serves a request, chosen anew for every attempt.
+
+    eligible      enabled, allows the model, is not blacklisted, serves that model name, can be used
+    choose        draws one of those at random, by weight, leaving out the ones already tried
+
+All of it depends on nothing but its arguments and the environment.
+"""
+
+from __future__ import annotations
+
+import logging
+import random as _random
+from bisect import bisect
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
+from itertools import accumulate
+
+from ..errors import ConfigError, NoKeyError
+from .key import Key, fold, resolve, split_prefix, wire_model
+
+
+def eligible(keys: Iterable[Key], model: str | None) -> list[Key]:
+    """The keys that may serve a model; ``None``, for calls without a model, skips the rules on models.
+
+    A key that would do but cannot be resolved is left out, with a warning, if another one can serve.
+
+    Raises:
+        NoKeyError: no key may serve the model; it says of each key why.
+        ConfigError: those that may serve it cannot be used; `MissingURLError` if they lack a URL.
+    """
+    name = None if model is None else split_prefix(model)
+    usable: list[Key] = []
+    unusable: list[ConfigError] = []
+    refusals = ""
+    for key in keys:
+        refusal = _refusal(key, name)
+        if refusal:
+            refusals += f"\n- key '{key.name}': {refusal}"
+            continue
+        try:
+            resolve(key)
+        except ConfigError as error:
+            unusable.append(error)
+        else:
+            usable.append(key)
+    if usable:
+        for problem in unusable:
+            _warn_once(f"skipping a key: {problem}")
+        return usable
+    if unusable:
+        raise unusable[0] if len(unusable) == 1 else type(unusable[0])("; ".join(map(str, unusable)))
+    subject = "no key can be used" if name is None else f"no key supports the model '{name}'"
+    raise NoKeyError(f"{subject}:{refusals or ' no keys are configured'}")
+
+
+def choose(
+    keys: Iterable[Key],
+    model: str | None,
+    *,
+    tried: Collection[str] = (),
+    random: Callable[[], float] = _random.random,
+) -> Key:
+    """Draw an eligible key by weight; ``tried`` names those to leave out while there are others.
+
+    Raises:
+        ConfigError: as `eligible` does.
+    """
+    pool = eligible(keys, model)
+    pool = [key for key in pool if key.name not in tried] or pool
+    # Measured against the largest, even huge weights have a finite sum.
+    largest = max(key.weight for key in pool)
+    totals = list(accumulate(key.weight / largest if largest else 1.0 for key in pool))
+    return pool[bisect(totals, random() * totals[-1])]
+
+
+def named(keys: Iterable[Key], name: str) -> Key:
+    """The key of that name.
+
+    Raises:
+        NoKeyError: there is none; the message lists those there are.
+    """
+    by_name = {key.name: key for key in keys}
+    if name not in by_name:
+        raise NoKeyError(f"no key is named '{name}'; there are {_listed(list(by_name))}")
+    return by_name[name]
+
+
+def allows(key: Key, model: str) -> bool:
+    """Whether a key's allow and block lists let a model through."""
+    return _holds(key.models, model) and not _holds(key.blacklisted_models, model)
+
+
+def _refusal(key: Key, name: str | None) -> str | None:
+    """Why a key may not serve a model, or None if it may."""
+    if not key.enabled:
+        return "disabled (enabled is False)"
+    if name is None:
+        return None
+    if _holds(key.blacklisted_models, name):
+        return f"blacklisted_models {_listed(key.blacklisted_models)} block it"
+    served = wire_model(key, name)
+    if not _holds(key.models, name):
+        hint = " (an alias must be in there itself)" if served != name else ""
+        return f"models {_listed(key.models)} do not allow it{hint}"
+    if key.model_name is not None and served != split_prefix(key.model_name):
+        return f"model_name is '{key.model_name}', which is not exactly '{served}'"
+    return None
+
+
+def _holds(names: Sequence[str], name: str) -> bool:
+    folded = _folded(tuple(names))
+    return "*" in folded or fold(name) in folded
+
+
+@lru_cache(maxsize=1024)
+def _folded(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(fold, names))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"[{', '.join(map(repr, names[:5]))}{more}]"
+
+
+@lru_cache(maxsize=256)  # so that each message is logged once, not once per request
+def _warn_once(message: str) -> None:
+    logging.getLogger("vllm_connect").warning(message)

@@ -1,0 +1,187 @@
+"""What a caller passes in, as what goes into a request body.
+
+Unset arguments are left out, never sent as null: vLLM answers 400 to null in many of its own fields.
+Names that no table knows are refused, since vLLM would ignore them silently; `extra_body` carries
+whatever a newer server understands.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+from openai import NotGiven, Omit
+from openai.types.chat import ParsedChatCompletionMessage, ParsedFunctionToolCall
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from .._transport._httpx import httpx
+
+
+class RequestOptions(TypedDict, total=False):
+    """What every operation of the SDK accepts besides its own parameters."""
+
+    extra_headers: Mapping[str, str | Omit] | None
+    extra_query: Mapping[str, object] | None
+    extra_body: object | None
+    timeout: float | httpx.Timeout | NotGiven | None
+
+
+_OPTIONS = frozenset(RequestOptions.__annotations__)
+
+# What the SDK's parse() adds to a message, and the server must not get back.
+_PARSED_TYPES = (ParsedChatCompletionMessage, ParsedFunctionToolCall)
+_PARSED: dict[str, Any] = {
+    "parsed": True,
+    "function": {"parsed_arguments"},
+    "tool_calls": {"__all__": {"function": {"parsed_arguments"}}},
+}
+
+# Removed in vLLM 0.12 (#29326) and silently ignored since (#53975).
+_GUIDED = {
+    "guided_json": "json",
+    "guided_regex": "regex",
+    "guided_choice": "choice",
+    "guided_grammar": "grammar",
+    "guided_whitespace_pattern": "whitespace_pattern",
+}
+
+
+def read_params(
+    operation: str, given: Mapping[str, Any], known: frozenset[str] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sort a caller's keyword arguments.
+
+    Args:
+        operation: for error messages, e.g. ``"chat.completions.create"``.
+        given: the keyword arguments.
+        known: every name that this operation sends; None when the names were checked before.
+
+    Returns:
+        The parameters for the body with `extra_body` merged in, and the request options that were set.
+
+    Raises:
+        TypeError: a name that neither the SDK nor vLLM knows for this operation.
+    """
+    body: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, (Omit, NotGiven)):
+            continue
+        if name in _OPTIONS:
+            # timeout=None means no timeout, so it is the one None that says something.
+            if value is not None or name == "timeout":
+                options[name] = value
+        elif known is not None and name not in known and name not in _GUIDED:
+            raise TypeError(_unknown(operation, name, known))
+        elif value is not None:
+            body[name] = value
+    extra = options.pop("extra_body", None)
+    if extra is not None:
+        if not isinstance(extra, Mapping):
+            raise TypeError(f"{operation}: extra_body must be a mapping, not {type(extra).__name__}")
+        body.update(extra)
+    if not _GUIDED.keys().isdisjoint(body):
+        _translate_guided(body)
+    return body, options
+
+
+def without_unset(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A caller's keyword arguments without those that say nothing: None, and the SDK's markers."""
+    return {
+        name: value
+        for name, value in given.items()
+        if value is not None and not isinstance(value, (Omit, NotGiven))
+    }
+
+
+def names(*tables: Any) -> frozenset[str]:
+    """All field names of some TypedDicts."""
+    return frozenset().union(*(table.__annotations__ for table in tables))
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Serialise a request body.
+
+    Pydantic models (an assistant message that is sent back, say) become their set, non-null fields;
+    other iterables become lists.
+
+    Raises:
+        TypeError: a value that JSON cannot carry.
+    """
+    listed: dict[int, list[object]] = {}
+
+    def plain(value: object) -> object:
+        if not isinstance(value, Iterator):
+            return _plain(value)
+        if id(value) not in listed:  # it can be read once, and a second attempt may be needed
+            listed[id(value)] = list(value)
+        return listed[id(value)]
+
+    for option in (None, orjson.OPT_NON_STR_KEYS):  # logit_bias={15339: 1}, which OpenAI's client accepts
+        try:
+            return orjson.dumps(body, default=plain, option=option)
+        except orjson.JSONEncodeError as error:
+            if "key must be str" not in str(error) and "64-bit" not in str(error):
+                raise
+    return json.dumps(body, default=plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The request options among keyword arguments, as the SDK's request object names them."""
+    renamed = {"extra_headers": "headers", "extra_query": "params", "timeout": "timeout"}
+    return {renamed[name]: value for name, value in given.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(
+            mode="json",
+            by_alias=True,
+            exclude_unset=True,
+            exclude_none=True,
+            exclude=_PARSED if isinstance(value, _PARSED_TYPES) else getattr(value, "__api_exclude__", None),
+            warnings=False,
+        )
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
+    if hasattr(value, "tolist"):  # numpy arrays and numbers, without importing numpy
+        tolist: Callable[[], object] = value.tolist
+        return tolist()
+    if isinstance(value, Iterable):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
+
+
+def _translate_guided(body: dict[str, Any]) -> None:
+    found = [name for name in _GUIDED if name in body]
+    warnings.warn(
+        f"vLLM ignores {', '.join(found)} since 0.12: it was sent as structured_outputs, use that instead",
+        DeprecationWarning,
+        stacklevel=5,
+    )
+    given = body.get("structured_outputs")
+    structured = dict(given) if isinstance(given, Mapping) else {}
+    for name in found:
+        value = body.pop(name)
+        if isinstance(value, type) and issubclass(value, BaseModel):
+            value = value.model_json_schema()
+        if value is not None:
+            structured[_GUIDED[name]] = value
+    if structured:  # vLLM refuses an empty one
+        body["structured_outputs"] = structured
+
+
+def _unknown(operation: str, name: str, known: frozenset[str]) -> str:
+    near = difflib.get_close_matches(name, known | _OPTIONS, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return (
+        f"{operation}() got an unexpected keyword argument {name!r}: {hint}"
+        f"Fields that only your server knows go into extra_body={{{name!r}: …}}"
+    )

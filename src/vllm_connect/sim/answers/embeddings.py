@@ -1,0 +1,110 @@
+"""`/v1/embeddings`: texts as vectors, in JSON, in base64 or in bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..http.errors import refused
+from ..http.options import Options
+from ..http.replies import Json, Parts, now, paced, read_json, request_id
+from ..requests.pooling import PoolingRequest, Text, read_pooling, texts_of
+from .usage import pooling_usage
+from .vectors import Space, as_base64, as_bytes, as_json
+
+
+async def embeddings(request: Request) -> Response:
+    """Answers an embeddings request."""
+    options: Options = request.app.state.options
+    body = read_pooling(await read_json(request), options, "embeddings")
+    space = space_of(body, options)
+    texts = texts_of(body, options)
+    id = request_id(request, "embd", body.request_id)
+    return vectors_reply(texts, space, body, options, id, "embedding", "embedding")
+
+
+def space_of(body: PoolingRequest, options: Options) -> Space:
+    """The space of the vectors that a request wants.
+
+    Raises:
+        SimError: A 400: the model cannot shorten its vectors, or not to this.
+    """
+    wanted = body.dimensions
+    if wanted is not None and not options.matryoshka:
+        raise refused(
+            f"Model {options.models[0]!r} does not support Matryoshka embeddings; dimensions must be unset "
+            f"(received dimensions={wanted})."
+        )
+    if wanted is not None and not 1 <= wanted <= options.embedding_dim:
+        raise refused(
+            f"Model {options.models[0]!r} only supports dimensions in range [1, {options.embedding_dim}], "
+            f"got {wanted}."
+        )
+    return Space(options.embedding_dim, body.use_activation is not False, wanted)
+
+
+def vectors_reply(
+    texts: Sequence[Text],
+    space: Space,
+    body: PoolingRequest,
+    options: Options,
+    id: str,
+    object: str,
+    field: str,
+) -> Response:
+    """Tells vectors in the format that the request wants.
+
+    Args:
+        texts: The texts.
+        space: The space of the vectors.
+        body: The request.
+        options: The server's options.
+        id: The answer's id.
+        object: What each item of the answer is called.
+        field: The name of the field with its vector.
+    """
+    tokens = sum(text.tokens for text in texts)
+    coding = (body.embed_dtype, body.endianness)
+    if body.encoding_format in ("bytes", "bytes_only"):
+        parts = [as_bytes(text.text, space, *coding) for text in texts]
+        headers = None
+        if body.encoding_format == "bytes":
+            headers = {"metadata": _metadata(parts, space, body, options, id, tokens)}
+        return Parts(paced(parts), headers)
+    data: list[dict[str, Any]] = []
+    for index, text in enumerate(texts):
+        told: Any = as_json(text.text, space)
+        if body.encoding_format == "base64":
+            told = as_base64(text.text, space, *coding)
+        data.append({"index": index, "object": object, field: told})
+    return Json(
+        {
+            "id": id,
+            "object": "list",
+            "created": now(),
+            "model": options.models[0],
+            "data": data,
+            "usage": pooling_usage(tokens),
+        }
+    )
+
+
+def _metadata(
+    parts: Sequence[bytes], space: Space, body: PoolingRequest, options: Options, id: str, tokens: int
+) -> str:
+    """The header that says which bytes are which vector."""
+    items, start = [], 0
+    shape = [space.shortened or space.dimensions]
+    for index, part in enumerate(parts):
+        place = {"start": start, "end": start + len(part), "shape": shape}
+        items.append(
+            {"index": index, "embed_dtype": body.embed_dtype, "endianness": body.endianness, **place}
+        )
+        start += len(part)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    told = {"id": id, "created": now(), "model": options.models[0], "data": items, "usage": usage}
+    return json.dumps(told)

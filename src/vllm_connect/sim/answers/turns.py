@@ -1,0 +1,149 @@
+"""One turn of a conversation: from a request to everything that was generated for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from ..http.errors import refused
+from ..http.options import Options
+from ..requests.chat import ChatRequest, NamedTool, check_conversation
+from ..requests.prompts import check_room, fit, render
+from ..requests.sampling import check_engine, check_sampling
+from . import schemas
+from .answer import Answer, Call, Json
+from .constrain import Constraint, constraint_of
+from .generation import Generation, generate
+from .grammar import answer, text_of
+
+
+@dataclass
+class Turn:
+    """A prompt and what came of it."""
+
+    request: ChatRequest
+    prompt_text: str
+    prompt_tokens: list[int]
+    generations: list[Generation]
+
+    @property
+    def completion_tokens(self) -> int:
+        """How many tokens all the choices have together."""
+        return sum(len(generation.tokens) for generation in self.generations)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """How many of them were thought."""
+        return sum(generation.reasoning_tokens for generation in self.generations)
+
+
+def prepare(request: ChatRequest, options: Options) -> tuple[str, list[int]]:
+    """Renders the prompt of a request.
+
+    Returns:
+        The prompt and its tokens.
+
+    Raises:
+        SimError: A 400: the conversation cannot be rendered, or is too long.
+    """
+    check_conversation(request, options.models[0], options.multimodal)
+    prompt = render(
+        request.messages,
+        [tool.function.model_dump(exclude_none=True) for tool in request.tools or ()],
+        quiet=options.reasoning and not _thinks(request, options),
+        generate=request.add_generation_prompt,
+        open_ended=request.continue_final_message,
+    )
+    name = "max_completion_tokens" if request.max_completion_tokens is not None else "max_tokens"
+    check_room(request.max_tokens, options.max_model_len, name)
+    tokens = fit(
+        prompt, options.max_model_len, truncate=request.truncate_prompt_tokens, side=request.truncation_side
+    )
+    check_sampling(request)
+    return prompt, tokens
+
+
+def take(request: ChatRequest, options: Options, prompt: str, prompt_tokens: list[int]) -> Turn:
+    """Answers a request that was prepared.
+
+    Raises:
+        LateError: A 400 that the engine finds, when a stream has already begun.
+    """
+    check_engine(request, request.wanted_logprobs)
+    constraint = constraint_of(request)
+    said = _answer(request, constraint)
+    thinking = _thinks(request, options) and not (constraint and not request.include_reasoning)
+    generation = generate(
+        said,
+        request,
+        thinking=thinking,
+        room=options.max_model_len - len(prompt_tokens),
+        forced=isinstance(request.tool_choice, NamedTool),
+    )
+    return Turn(request, prompt, prompt_tokens, [generation] * request.choices)
+
+
+def _thinks(request: ChatRequest, options: Options) -> bool:
+    told = (request.chat_template_kwargs or {}).get("enable_thinking")
+    if told is None:
+        told = request.reasoning_effort != "none"
+    return options.reasoning and bool(told) and not request.continue_final_message
+
+
+def _answer(request: ChatRequest, constraint: Constraint | None) -> Answer:
+    messages = request.messages
+    before = messages[-1] if request.continue_final_message or _assistant(messages[-1]) else None
+    asked = messages[:-1] if before and len(messages) > 1 else messages
+    functions = request.functions
+    said = answer(asked, functions)
+    text = text_of(asked[-1])
+    if functions:
+        _choose_calls(said, request, functions, text)
+    if constraint and not said.calls:
+        said.content = constraint.apply(said, text)
+    elif not functions and said.content is None:
+        said.content = ""
+    if before and request.continue_final_message and said.content:
+        begun = text_of(before)
+        said.content = said.content.removeprefix(begun)
+    return said
+
+
+def _assistant(message: Json) -> bool:
+    return message.get("role") == "assistant"
+
+
+def _choose_calls(said: Answer, request: ChatRequest, functions: list[Json], text: str) -> None:
+    """Makes the answer call what the request wants to be called."""
+    choice = request.tool_choice
+    if isinstance(choice, NamedTool):
+        name = choice.function.name
+        function = next(function for function in functions if function["name"] == name)
+        fitting = [call for call in said.calls if call.name == name]
+        said.calls = fitting[:1] or [_made_up(function, said)]
+    elif choice == "required" and not said.calls:
+        named = [function for function in functions if function["name"] in text]
+        said.calls = [_made_up((named or functions)[0], said)]
+    if said.calls and choice != "auto":
+        said.content = None
+        said.reasoning = said.reasoning if said.reasoning.startswith("I call") else "I call the tool."
+    if request.parallel_tool_calls is False:
+        del said.calls[1:]
+
+
+def _made_up(function: Json, said: Answer) -> Call:
+    """A call with arguments that satisfy the schema, when nothing says what they are."""
+    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    if function.get("strict"):
+        try:
+            schemas.check(schema)
+        except schemas.SchemaError:
+            raise refused("Invalid structural tag specification.", late=True) from None
+    known = dict(said.values)
+    for call in said.calls:
+        try:
+            known |= json.loads(call.arguments)
+        except (ValueError, TypeError):
+            continue
+    arguments = schemas.fill(schema, known=known)
+    return Call(function["name"], json.dumps(arguments, ensure_ascii=False))

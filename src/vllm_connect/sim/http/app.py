@@ -1,0 +1,149 @@
+"""The simulated server as an ASGI application: which routes there are, and what guards them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+from typing_extensions import Unpack
+
+from ..answers import server_info
+from ..answers.audio import transcriptions, translations
+from ..answers.chat import chat_completions
+from ..answers.completions import completions
+from ..answers.embeddings import embeddings
+from ..answers.pooling import classify, pooling
+from ..answers.rerank import rerank, score
+from ..answers.responses import responses, stored_response
+from ..answers.tokenizing import detokenize, tokenize
+from ..faults import FaultPlan
+from .errors import DetailError, SimError
+from .front import Front
+from .options import Options, OptionValues, options_from
+from .recorder import Recorder
+from .replies import Json, refuse
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+_GUARDED = ("/v1", "/v2", "/inference", "/cohere")
+
+
+def create_app(**options: Unpack[OptionValues]) -> Starlette:
+    """Makes the simulated server as an ASGI application.
+
+    Args:
+        **options: What the server is like; see `Options`.
+
+    Returns:
+        The application. `SimServer` serves it; under another server, faults that need the socket
+        (cut connections) do nothing.
+    """
+    return app_with(options_from(options))
+
+
+def app_with(options: Options) -> Starlette:
+    """The application for checked options."""
+    recorder, plan = Recorder(), FaultPlan(options.faults)
+    app = Starlette(
+        routes=[Route(path, endpoint, methods=methods) for path, endpoint, methods in _routes(options)],
+        middleware=[Middleware(Front, recorder=recorder, plan=plan), Middleware(Guard, options=options)],
+        exception_handlers={
+            SimError: _refused,
+            DetailError: _detail,
+            HTTPException: _http_error,
+        },
+    )
+    app.state.options, app.state.recorder, app.state.plan = options, recorder, plan
+    return app
+
+
+def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
+    """The routes that a server with these tasks registers."""
+    get, post = ["GET"], ["POST"]
+    routes: list[tuple[str, Endpoint, list[str]]] = [
+        ("/health", server_info.health, get),
+        ("/ping", server_info.health, ["GET", "POST"]),
+        ("/version", server_info.version, get),
+        ("/load", server_info.load, get),
+        ("/metrics", server_info.metrics, get),
+        ("/kv_event_sources", server_info.kv_event_sources, get),
+        ("/v1/models", server_info.models, get),
+    ]
+    routes += [("/tokenize", tokenize, post), ("/detokenize", detokenize, post)]
+    tasks = set(options.tasks)
+    if "generate" in tasks:
+        routes += [
+            ("/v1/chat/completions", chat_completions, post),
+            ("/v1/completions", completions, post),
+            ("/v1/responses", responses, post),
+            ("/v1/responses/{id}", stored_response, get),
+            ("/v1/responses/{id}/cancel", stored_response, post),
+        ]
+    if "embed" in tasks:
+        routes.append(("/v1/embeddings", embeddings, post))
+    if tasks & {"rerank", "classify"}:
+        routes.append(("/classify", classify, post))
+    if tasks & {"embed", "rerank", "classify"}:
+        routes.append(("/pooling", pooling, post))
+    if tasks & {"embed", "rerank"}:
+        routes += [(path, rerank, post) for path in ("/rerank", "/v1/rerank", "/v2/rerank")]
+        routes += [(path, score, post) for path in ("/score", "/v1/score")]
+    if "transcription" in tasks:
+        routes += [
+            ("/v1/audio/transcriptions", transcriptions, post),
+            ("/v1/audio/translations", translations, post),
+        ]
+    return routes
+
+
+class Guard:
+    """Middleware that asks for the API key, on the paths on which vLLM does."""
+
+    def __init__(self, app: ASGIApp, options: Options) -> None:
+        self.app, self.options = app, options
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        app: ASGIApp = self.app
+        if scope["type"] == "http" and self.options.api_key and scope["path"].startswith(_GUARDED):
+            kind, _, key = _header(scope, b"authorization").partition(" ")
+            if kind.lower() != "bearer" or key not in self.options.api_key:
+                app = Json({"error": "Unauthorized"}, status_code=401)
+        if self.options.request_id_headers and (id := _header(scope, b"x-request-id")):
+            send = _with_header(send, id)
+        await app(scope, receive, send)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name), "")
+
+
+def _with_header(send: Send, id: str) -> Send:
+    async def sending(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers") or ())  # type: ignore[call-overload]
+            message = {**message, "headers": [*headers, (b"x-request-id", id.encode("latin-1"))]}
+        await send(message)
+
+    return sending  # type: ignore[return-value]
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SimError)
+    return refuse(error, request.app.state.options)
+
+
+async def _detail(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DetailError)
+    return Json({"detail": error.detail}, status_code=error.status)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return Json({"detail": error.detail}, status_code=error.status_code, headers=error.headers)

@@ -1,0 +1,108 @@
+"""What a simulated server is like: the options of `SimServer` and `create_app`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
+
+from ..faults import Fault
+
+Task = Literal["generate", "embed", "rerank", "classify", "transcription"]
+TASKS: tuple[Task, ...] = ("generate", "embed", "rerank", "classify", "transcription")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options, checked and with their defaults.
+
+    Attributes:
+        models: The names under which the one model is served; the first is the one that answers bear.
+        tasks: What the model does. A real server does one of these, and answers 404 to the rest.
+        api_key: Accepted keys; none means that no key is asked for.
+        max_model_len: Tokens that a prompt and its answer may have together.
+        delay: Seconds that each generated token takes.
+        embedding_dim: Numbers in an embedding.
+        matryoshka: Whether `dimensions` may shorten an embedding.
+        labels: The classes of `/classify`.
+        version: What `/version` says.
+        reasoning: Whether there is a reasoning parser, so that the model thinks unless told not to.
+        reasoning_field: Where reasoning goes; vLLM before 0.12 has `reasoning_content`, some both.
+        error_shape: `nested` is vLLM's since 0.10.1, `flat` is how it was before.
+        multimodal: Whether messages may carry images, videos and sounds.
+        prompt_tokens_details: Whether usage tells the cached tokens (`--enable-prompt-tokens-details`).
+        request_id_headers: Whether X-Request-Id comes back as a header (`--enable-request-id-headers`).
+        keep_alive: Seconds after which the server closes an idle connection.
+        faults: What goes wrong from the start; `SimServer.reset` brings it back.
+    """
+
+    models: Sequence[str] = ("sim-chat",)
+    tasks: Collection[Task] = frozenset(TASKS)
+    api_key: Sequence[str] = ()
+    max_model_len: int = 32768
+    delay: float = 0.0
+    embedding_dim: int = 384
+    matryoshka: bool = False
+    labels: Sequence[str] = ("LABEL_0", "LABEL_1")
+    version: str = "sim"
+    reasoning: bool = True
+    reasoning_field: Literal["reasoning", "reasoning_content", "both"] = "reasoning"
+    error_shape: Literal["nested", "flat"] = "nested"
+    multimodal: bool = True
+    prompt_tokens_details: bool = True
+    request_id_headers: bool = False
+    keep_alive: float = 5.0
+    faults: Sequence[Fault] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """The `system_fingerprint` of every answer."""
+        return f"vllm-{self.version}-00000000"
+
+
+class OptionValues(TypedDict, total=False):
+    """The options as keyword arguments; see `Options` for what they mean."""
+
+    models: str | Sequence[str]
+    tasks: Task | Iterable[Task]
+    api_key: str | Sequence[str] | None
+    max_model_len: int
+    delay: float
+    embedding_dim: int
+    matryoshka: bool
+    labels: Sequence[str]
+    version: str
+    reasoning: bool
+    reasoning_field: Literal["reasoning", "reasoning_content", "both"]
+    error_shape: Literal["nested", "flat"]
+    multimodal: bool
+    prompt_tokens_details: bool
+    request_id_headers: bool
+    keep_alive: float
+    faults: Sequence[Fault | str]
+
+
+def options_from(values: OptionValues) -> Options:
+    """Checks keyword arguments and turns them into options.
+
+    Raises:
+        TypeError: An option does not exist.
+        ValueError: A task or a fault does not exist, or there is no model.
+    """
+    given: dict[str, Any] = dict(values)
+    unknown = given.keys() - {field.name for field in fields(Options)}
+    if unknown:
+        raise TypeError(f"no such option: {', '.join(sorted(unknown))}")
+    for name in ("models", "tasks", "api_key"):
+        if name in given:
+            value = given[name]
+            given[name] = (value,) if isinstance(value, str) else tuple(value or ())
+    if "models" in given and not given["models"]:
+        raise ValueError("a server serves at least one model")
+    wrong = set(given.get("tasks", ())) - set(TASKS)
+    if wrong:
+        raise ValueError(f"no such task: {', '.join(sorted(wrong))}; there are {', '.join(TASKS)}")
+    given["faults"] = tuple(Fault.of(fault) for fault in given.get("faults", ()))
+    return Options(**given)

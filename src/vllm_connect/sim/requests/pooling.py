@@ -1,0 +1,253 @@
+"""Requests of pooling endpoints: what may be embedded or classified, and how it is to be told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ..answers.answer import Json
+from ..answers.grammar import text_of
+from ..answers.tokens import decode, encode
+from ..http.errors import errors_in, malformed, refused, too_long, unknown_model, validated
+from ..http.options import Options
+from .prompts import render
+from .sampling import check_cache_salt
+
+PoolingTask = Literal["embed", "classify", "token_embed", "token_classify", "plugin", "embed&token_classify"]
+
+
+class PoolingBase(BaseModel):
+    """The fields that all pooling endpoints share; unknown fields are ignored, as by vLLM."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    model: str | None = None
+    user: str | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
+    padding: Literal["max_length", "do_not_pad"] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    request_id: str = ""
+    priority: int = 0
+    mm_processor_kwargs: dict[str, Any] | None = None
+    cache_salt: str | None = None
+
+
+class _Activation(BaseModel):
+    use_activation: bool | None = None
+
+
+class _Encoding(BaseModel):
+    encoding_format: Literal["float", "base64", "bytes", "bytes_only"] = "float"
+    embed_dtype: Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"] = "float32"
+    endianness: Literal["native", "big", "little"] = "native"
+    dimensions: int | None = None
+
+
+class _Task(BaseModel):
+    task: PoolingTask | None = None
+
+
+class _Texts(BaseModel):
+    input: list[int] | list[list[int]] | str | list[str]
+    add_special_tokens: bool = True
+
+
+class _Template(BaseModel):
+    add_generation_prompt: bool = False
+    continue_final_message: bool = False
+    add_special_tokens: bool = False
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class _Chat(_Template):
+    messages: list[Json]
+
+
+class _Chats(_Template):
+    messages: list[list[Json]]
+
+
+class _ChatInput(_Chat):
+    input: list[Json]
+
+
+class _ChatsInput(_Chats):
+    input: list[list[Json]]
+
+
+# The later a base stands, the earlier its errors are told.
+class _EmbedTexts(PoolingBase, _Texts, _Activation, _Encoding):
+    pass
+
+
+class _EmbedChat(PoolingBase, _Chat, _Activation, _Encoding):
+    pass
+
+
+class _EmbedChats(PoolingBase, _Chats, _Activation, _Encoding):
+    pass
+
+
+class _EmbedChatInput(PoolingBase, _ChatInput, _Activation, _Encoding):
+    pass
+
+
+class _EmbedChatsInput(PoolingBase, _ChatsInput, _Activation, _Encoding):
+    pass
+
+
+class _PoolTexts(PoolingBase, _Texts, _Activation, _Encoding, _Task):
+    pass
+
+
+class _PoolChat(PoolingBase, _Chat, _Activation, _Encoding, _Task):
+    pass
+
+
+class _PoolData(PoolingBase, _Encoding, _Task):
+    data: Any
+
+
+class _ClassifyTexts(PoolingBase, _Texts, _Activation):
+    pass
+
+
+class _ClassifyChat(PoolingBase, _Chat, _Activation):
+    pass
+
+
+class PoolingRequest(PoolingBase, _Activation, _Encoding, _Task):
+    """The body of `/v1/embeddings`, `/pooling` or `/classify`, in whatever form it came."""
+
+    input: Any = None
+    messages: list[Any] | None = None
+
+
+# The forms of a body that vLLM tries, one after the other.
+_FORMS: dict[str, TypeAdapter[Any]] = {
+    "embeddings": TypeAdapter(_EmbedTexts | _EmbedChat | _EmbedChats | _EmbedChatInput | _EmbedChatsInput),
+    "pooling": TypeAdapter(_PoolTexts | _PoolChat | _PoolData),
+    "classify": TypeAdapter(_ClassifyTexts | _ClassifyChat),
+}
+
+
+class Text:
+    """One text to be pooled.
+
+    Attributes:
+        text: What is pooled, cut if that was asked for.
+        tokens: How many tokens it has.
+    """
+
+    __slots__ = ("text", "tokens")
+
+    def __init__(self, text: str, tokens: int) -> None:
+        self.text, self.tokens = text, tokens
+
+
+def read_pooling(data: Any, options: Options, forms: str) -> PoolingRequest:
+    """Checks a body and makes a request of it.
+
+    Args:
+        data: The body.
+        options: The server's options.
+        forms: Which forms it may have: those of "embeddings", "pooling" or "classify".
+
+    Raises:
+        SimError: A 400, or a 404 for a model that is not served.
+    """
+    if isinstance(data, dict):
+        if "normalize" in data:
+            raise refused("Parameter `normalize` was removed; use `use_activation` instead.", "normalize")
+        if data.get("cache_salt") is not None:
+            check_cache_salt(data["cache_salt"])
+        if _is_chat(data.get("input")) and "messages" not in data:
+            data = {**data, "messages": data["input"]}
+    check_form(_FORMS[forms], data)
+    request = validated(PoolingRequest, data)
+    check_model(request.model, options)
+    return request
+
+
+def check_form(forms: TypeAdapter[Any], data: Any) -> None:
+    """Refuses a body that has none of several forms; tells what is wrong with it in each of them.
+
+    Raises:
+        SimError: A 400.
+    """
+    try:
+        forms.validate_python(data, from_attributes=True)
+    except ValidationError as error:
+        found = errors_in(error)
+        raise malformed([{**each, "loc": ("body", *each["loc"][2:])} for each in found]) from None
+
+
+def check_model(name: str | None, options: Options) -> None:
+    """Refuses a model that is not served.
+
+    Raises:
+        SimError: A 404.
+    """
+    if name and name not in options.models:
+        raise unknown_model(name, options.models, pooling=True)
+
+
+def texts_of(request: PoolingRequest, options: Options) -> list[Text]:
+    """The texts of a request: of strings, of token ids, or of conversations.
+
+    Raises:
+        SimError: A 400: there are none, or one is too long.
+    """
+    given = request.input
+    if request.messages is not None or _is_chat(given):
+        conversations = request.messages if request.messages is not None else given
+        if not conversations or isinstance(conversations[0], dict):
+            conversations = [conversations]
+        return [_text(_conversation(each), request, options) for each in conversations]
+    if isinstance(given, str) or (given and isinstance(given[0], int)):
+        given = [given]
+    if not given:
+        raise refused("You must pass at least one prompt")
+    if [] in given:
+        raise refused("The decoder prompt cannot be empty")
+    return [_text(each if isinstance(each, str) else decode(each), request, options, each) for each in given]
+
+
+def _is_chat(given: Any) -> bool:
+    first = given[0] if isinstance(given, list) and given else None
+    return isinstance(first, dict) or (isinstance(first, list) and bool(first) and isinstance(first[0], dict))
+
+
+def _conversation(messages: list[Json]) -> str:
+    if not messages:
+        raise refused("Cannot apply chat template to an empty conversation. Provide at least one message.")
+    return "\n".join(map(text_of, messages)) or render(messages)
+
+
+def _text(text: str, request: PoolingBase, options: Options, tokens: Any = None) -> Text:
+    ids = tokens if isinstance(tokens, list) else encode(text)
+    cut = truncated(ids, request, options)
+    return Text(text if len(cut) == len(ids) else decode(cut), len(cut))
+
+
+def truncated(ids: list[int], request: PoolingBase, options: Options, most: int | None = None) -> list[int]:
+    """The tokens of a text, cut if that was asked for.
+
+    Raises:
+        SimError: A 400: it is too long.
+    """
+    limit = options.max_model_len
+    wanted = request.truncate_prompt_tokens
+    if wanted is not None and wanted > limit:
+        raise refused(
+            "truncate_prompt_tokens value is greater than max_model_len. Please request a smaller truncation "
+            "size."
+        )
+    if wanted is not None:
+        keep = (limit if wanted == -1 else wanted) if most is None else most
+        return ids[max(0, len(ids) - keep) :] if request.truncation_side == "left" else ids[:keep]
+    if len(ids) > limit:
+        raise too_long(limit)
+    return ids

@@ -1,0 +1,276 @@
+"""Sampling parameters: what every generating endpoint shares, and vLLM's checks of it.
+
+The checks run in vLLM's order, so that a request with two mistakes hears of the same one first.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ..answers.tokens import VOCABULARY_SIZE
+from ..http.errors import refused
+
+_INT64 = 2**63
+MOST_STOPS = 4
+MOST_LOGPROBS = 20
+
+Stop = str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None
+TopLogprobs = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
+
+
+class StreamOptions(BaseModel):
+    """What a stream tells beside its text."""
+
+    model_config = ConfigDict(extra="allow")
+
+    include_usage: bool | None = False
+    continuous_usage_stats: bool | None = False
+
+
+class JsonSchema(BaseModel):
+    """A schema with its name."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    name: str
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    """What form an answer is to have, in OpenAI's words."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class StructuralTagFormat(BaseModel):
+    """A structural tag."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["structural_tag"]
+    format: Any
+
+
+class LegacyStructuralTagFormat(BaseModel):
+    """A structural tag in its older form."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["structural_tag"]
+    structures: list[dict[str, Any]]
+    triggers: list[str]
+
+
+class StructuredOutputs(BaseModel):
+    """What form an answer is to have, in vLLM's words."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    json_: str | dict[str, Any] | None = Field(None, alias="json")
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+    disable_any_whitespace: bool = False
+    disable_additional_properties: bool = False
+    whitespace_pattern: str | None = None
+    structural_tag: str | None = None
+
+
+class Sampling(BaseModel):
+    """The fields of a request that say how to generate; unknown fields are ignored, as by vLLM."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    model: str | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    max_tokens: int | None = None
+    n: int | None = 1
+    presence_penalty: float | None = None
+    seed: int | None = Field(None, ge=-_INT64, le=_INT64 - 1)
+    stop: Stop = []
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    user: str | None = None
+    use_beam_search: bool = False
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    length_penalty: float = 1.0
+    stop_token_ids: list[int] | None = []
+    include_stop_str_in_output: bool = False
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = True
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=_INT64 - 1)] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    prompt_logprobs: int | None = None
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[str] = Field(default_factory=list)
+    echo: bool = False
+    response_format: ResponseFormat | StructuralTagFormat | LegacyStructuralTagFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    priority: int = Field(0, ge=-_INT64, le=_INT64 - 1)
+    request_id: str = ""
+    session_id: str | None = None
+    return_tokens_as_token_ids: bool | None = None
+    return_token_ids: bool | None = None
+    cache_salt: str | None = None
+    kv_transfer_params: dict[str, Any] | None = None
+    ec_transfer_params: dict[str, Any] | None = None
+    vllm_xargs: dict[str, str | int | float | list[str | int | float]] | None = None
+
+    @property
+    def stops(self) -> list[str]:
+        """The stop strings, as a list."""
+        return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
+
+    @property
+    def choices(self) -> int:
+        """How many answers are wanted."""
+        return 1 if self.n is None else self.n
+
+
+def check_options(data: dict[str, Any]) -> None:
+    """Refuses what contradicts itself, before the fields are looked at one by one.
+
+    Raises:
+        SimError: A 400.
+    """
+    given = data.get("response_format")
+    constraints = data.get("structured_outputs")
+    if (
+        isinstance(constraints, dict)
+        and sum(constraints.get(key) is not None for key in ("json", "regex", "choice")) > 1
+    ):
+        raise refused(
+            "You can only use one kind of constraints for structured outputs ('json', 'regex' or 'choice')."
+        )
+    for name in ("prompt_logprobs", "top_logprobs"):
+        if data.get(name) is not None and not isinstance(data[name], (int, float)):
+            raise refused(f"`{name}` must be an integer.", name, data[name])
+        if data.get(name) is not None and data[name] < 0 and data[name] != -1:
+            raise refused(f"`{name}` must be a positive value or -1.", name, data[name])
+    wanted = data.get("top_logprobs")
+    if wanted and not data.get("logprobs"):
+        raise refused("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
+    if data.get("prompt_logprobs") and data.get("stream"):
+        raise refused("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
+    if data.get("stream_options") and not data.get("stream"):
+        raise refused("Stream options can only be defined when `stream=True`.", "stream_options")
+    if isinstance(given, dict) and given.get("type") == "json_schema" and given.get("json_schema") is None:
+        raise refused(
+            "When response_format type is 'json_schema', the 'json_schema' field must be provided.",
+            "response_format",
+        )
+    salt = data.get("cache_salt")
+    if salt is not None:
+        check_cache_salt(salt)
+
+
+def check_cache_salt(salt: Any) -> None:
+    """Refuses a salt that a cache could not be named after."""
+    if not isinstance(salt, str) or not salt:
+        raise refused("Parameter 'cache_salt' must be a non-empty string if provided.", "cache_salt")
+    if len(salt) > 128 or set(salt) & set("@/\\\x00"):
+        raise refused(
+            "Parameter 'cache_salt' must be at most 128 characters and must not contain '@', '/', "
+            "'\\\\', or NUL.",
+            "cache_salt",
+        )
+
+
+def check_sampling(request: Sampling) -> None:
+    """Refuses values out of their range.
+
+    Raises:
+        SimError: A 400.
+    """
+    temperature = 1.0 if request.temperature is None else float(request.temperature)
+    top_p = 1.0 if request.top_p is None else float(request.top_p)
+    n = request.choices
+    if n < 1:
+        raise refused(f"n must be at least 1, got {n}.")
+    for name in ("presence_penalty", "frequency_penalty"):
+        value = getattr(request, name)
+        if value is not None and not -2 <= value <= 2:
+            raise refused(f"{name} must be in [-2, 2], got {value}.")
+    if request.repetition_penalty is not None and request.repetition_penalty <= 0:
+        raise refused(f"repetition_penalty must be greater than zero, got {request.repetition_penalty}.")
+    if temperature < 0:
+        raise refused(f"temperature must be non-negative, got {temperature}.", "temperature", temperature)
+    if temperature > 2:
+        raise refused(f"temperature must be in [0, 2], got {temperature}.", "temperature", temperature)
+    if not 0 < top_p <= 1:
+        raise refused(f"top_p must be in (0, 1], got {top_p}.", "top_p", top_p)
+    if request.top_k is not None and request.top_k < -1:
+        raise refused(f"top_k must be 0 (disable), or at least 1, got {request.top_k}.")
+    if request.min_p is not None and not 0 <= request.min_p <= 1:
+        raise refused(f"min_p must be in [0, 1], got {request.min_p}.")
+    most = request.max_tokens
+    if most is not None and most < 1:
+        raise refused(f"max_tokens must be at least 1, got {most}.", "max_tokens", most)
+    if request.min_tokens < 0:
+        raise refused(f"min_tokens must be greater than or equal to 0, got {request.min_tokens}.")
+    if most is not None and request.min_tokens > most:
+        raise refused(
+            f"min_tokens must be less than or equal to max_tokens={most}, got {request.min_tokens}."
+        )
+    if any(not stop for stop in request.stops):
+        raise refused("stop cannot contain an empty string.")
+    if not all(request.bad_words):
+        raise refused(f"bad_words cannot contain an empty string. Got bad_words={request.bad_words}")
+    words = [key for key in request.logit_bias or () if not key.removeprefix("-").isdigit()]
+    if words:
+        raise refused(
+            f"logit_bias contains key(s) that cannot be converted to integer token IDs: {words}",
+            "logit_bias",
+            words,
+        )
+    if n > 1 and temperature == 0 and not request.use_beam_search:
+        raise refused(f"n must be 1 when using greedy sampling, got {n}.")
+
+
+def check_engine(request: Sampling, logprobs: int | None) -> None:
+    """Refuses what only the engine finds: too many logprobs, and token ids that do not exist.
+
+    Raises:
+        LateError: A 400; a stream has already begun.
+    """
+    logprobs = VOCABULARY_SIZE if logprobs == -1 else logprobs
+    if logprobs is not None and logprobs > MOST_LOGPROBS:
+        raise refused(
+            f"Requested sample logprobs of {logprobs}, which is greater than max allowed: {MOST_LOGPROBS}",
+            "logprobs",
+            logprobs,
+            late=True,
+        )
+    named = {"logit_bias": map(int, request.logit_bias or ()), "stop_token_ids": request.stop_token_ids or ()}
+    for name, tokens in named.items():
+        wrong = [token for token in tokens if not 0 <= token < VOCABULARY_SIZE]
+        if wrong:
+            raise refused(
+                f"token_id(s) {wrong} in {name} contain out-of-vocab token ids. Vocabulary size: "
+                f"{VOCABULARY_SIZE}",
+                name,
+                wrong,
+                late=True,
+            )
+    allowed = request.allowed_token_ids
+    if allowed is not None and not allowed:
+        raise refused("allowed_token_ids is not None and empty!", "allowed_token_ids", allowed, late=True)
+    if any(not 0 <= token < VOCABULARY_SIZE for token in allowed or ()):
+        raise refused(
+            "allowed_token_ids contains out-of-vocab token id!", "allowed_token_ids", allowed, late=True
+        )
