@@ -1,7 +1,8 @@
 """Bytes and values, pure.
 
-body         arguments in, JSON out
-objects      JSON in, typed objects out
-sse          bytes in, server-sent events out
-vectors      packed embeddings in, lists or arrays out
+body            arguments in, JSON out
+objects         JSON in, typed objects out
+schema_prompt   a constraint in, words for the model out
+sse             bytes in, server-sent events out
+vectors         packed embeddings in, lists or arrays out
 """
