@@ -1,6 +1,7 @@
 """Bytes and values, pure.
 
 body            arguments in, JSON out
+endings         a finish_reason in, words for the caller out
 objects         JSON in, typed objects out
 schema_prompt   a constraint in, words for the model out
 sse             bytes in, server-sent events out
