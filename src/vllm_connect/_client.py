@@ -21,13 +21,15 @@ from openai import AsyncOpenAI, NotGiven, OpenAI, not_given
 from typing_extensions import Self
 
 from ._calls.call import Call, call_of
-from ._calls.inspection import FirstEvent, error_in_success, invalid, is_event_stream, mark
+from ._calls.failures import connection_error, invalid_response
+from ._calls.inspection import FirstEvent, error_in_success, is_event_stream, mark
 from ._calls.replay import async_replayed, replayed
 from ._hooks import Hooks, ResponsesAPI, choose_keys, sdk_arguments
 from ._keys.key import Key
 from ._transport._httpx import httpx, timeout_exceptions
 from ._transport.clients import default_async_http_client, default_http_client
-from .errors import ErrorPayload, VLLMError, connection_error
+from ._wire.payloads import ErrorPayload
+from .errors import VLLMError
 from .resources import AsyncResources, Resources
 
 
@@ -138,7 +140,7 @@ class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over t
             response.read()
             error = error_in_success(call, response)
             if error is None and call.streams:
-                raise invalid(call, response, "a stream of events was due")
+                raise invalid_response(response, call.where, "a stream of events was due")
             return error
         except BaseException:
             response.close()
@@ -227,7 +229,7 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
             await response.aread()
             error = error_in_success(call, response)
             if error is None and call.streams:
-                raise invalid(call, response, "a stream of events was due")
+                raise invalid_response(response, call.where, "a stream of events was due")
             return error
         except BaseException:
             await response.aclose()

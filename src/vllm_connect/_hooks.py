@@ -13,12 +13,14 @@ from openai import NotGiven, Omit, not_given
 from typing_extensions import Self
 
 from ._calls.call import EXTENSION, Call, CallOptions, call_of
+from ._calls.failures import status_error, timeout_error
 from ._calls.inspection import ERROR, HTTP_STATUS
 from ._keys import choosing as selection
 from ._keys import key as routing
 from ._keys.key import Key, Server
 from ._transport._httpx import httpx
-from .errors import ConfigError, ErrorPayload, connection_error, make_status_error, read_error
+from ._wire.payloads import ErrorPayload, read_error
+from .errors import ConfigError
 
 ResponsesAPI = Literal["chat", "native"]
 
@@ -272,8 +274,7 @@ class Hooks:
     def _raise_if_sent(self, call: Call, cause: Exception, request: httpx.Request) -> None:
         """Raise the timeout of a generation as our own error, which the SDK does not retry."""
         if call.generates and type(cause).__name__ not in _NOTHING_SENT:
-            timeout = openai.APITimeoutError(request=request)
-            raise connection_error(timeout, call.where) from cause
+            raise timeout_error(request, call.where, cause)
 
     def _should_retry(self, response: httpx.Response) -> bool:
         if response.status_code not in _RETRIED:
@@ -288,10 +289,9 @@ class Hooks:
                 error = ErrorPayload("the reply was closed before it was read", None, None, "text")
             else:
                 error = read_error(response.content)
-        http_status = response.extensions.get(HTTP_STATUS, response.status_code)
-        return make_status_error(
-            error, response, response.status_code, http_status, call_of(response.request).where
-        )
+        where, status = call_of(response.request).where, response.status_code
+        http_status = response.extensions.get(HTTP_STATUS, status)
+        return status_error(error, response, where, status=status, http_status=http_status)
 
     def copy(
         self,

@@ -1,4 +1,4 @@
-"""The exceptions, and the one parser of error payloads.
+"""The exceptions.
 
     openai.OpenAIError
       x VLLMError                             operation, key_name, server_url
@@ -23,31 +23,13 @@
 
 `=` means that the class is also a subclass of that class of the SDK, so code written for the
 OpenAI client catches it unchanged; `except VLLMError` catches everything that this client raises.
-
-Error payloads come in seven shapes (vLLM 0.8 to 0.32 and the routers in front of it):
-
-    nested     {"error": {"message", "type", "param", "code": int}}      vLLM >= 0.10.1
-    flat       {"object": "error", "message", "type", "param", "code"}   vLLM <= 0.10.0, llm-d's sidecar
-    string     {"error": "Unauthorized"}                                 --api-key, production-stack
-    detail     {"detail": "Not Found"}                                   FastAPI: no such route
-    typed      {"type": "error", "error": {"type", "message"}}           /v1/messages
-    message    {"message": …, "id": …}                                   Cohere's
-    text       HTML, plain text or nothing at all                        proxies
 """
 
 from __future__ import annotations
 
-import re
 from copy import copy
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import openai
-import orjson
-
-if TYPE_CHECKING:
-    from ._transport._httpx import httpx
 
 
 class VLLMError(openai.OpenAIError):
@@ -63,7 +45,7 @@ class VLLMError(openai.OpenAIError):
     key_name: str | None = None
     server_url: str | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Copy and pickle, so that a pool of processes can hand an error over; `__init__` is not repeated.
 
         Of the request its method and URL go along, neither headers, which hold the key, nor body.
@@ -173,226 +155,3 @@ class RateLimitError(APIStatusError, openai.RateLimitError):
 
 class InternalServerError(APIStatusError, openai.InternalServerError):
     """500 and above."""
-
-
-_STATUS_CLASSES: dict[int, type[APIStatusError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    422: UnprocessableEntityError,
-    429: RateLimitError,
-}
-
-_CONTEXT_LENGTH = re.compile(
-    r"maximum context length|exceeds model's maximum|longer than the maximum model length|"
-    r"cannot be greater than max_model_len|greater than the context length|too long to fit into the model"
-)
-
-# Every `type` word seen in payloads that carry no usable code, and the HTTP phrases themselves.
-_STATUS_OF_TYPE = {status.phrase.lower(): status.value for status in HTTPStatus if status >= 400} | {
-    "badrequesterror": 400,
-    "invalid_request_error": 400,
-    "valueerror": 400,
-    "authenticationerror": 401,
-    "authentication_error": 401,
-    "permissiondeniederror": 403,
-    "permission_error": 403,
-    "notfounderror": 404,
-    "not_found_error": 404,
-    "unprocessableentityerror": 422,
-    "ratelimiterror": 429,
-    "rate_limit_error": 429,
-    "internalservererror": 500,
-    "notimplementederror": 501,
-    "badgateway": 502,
-    "serviceunavailableerror": 503,
-    "overloaded_error": 503,
-}
-
-
-@dataclass(frozen=True)
-class ErrorPayload:
-    """What an error payload says, whatever its shape.
-
-    Attributes:
-        message: what to tell a person; never empty.
-        status: the HTTP status that the payload itself names, None if it names none.
-        body: what `openai.APIError.body` shall be (its `code`, `param` and `type` come from it).
-        shape: which of the seven shapes, see the module's docstring.
-    """
-
-    message: str
-    status: int | None
-    body: object
-    shape: str
-
-    @property
-    def weight(self) -> int:
-        """How much the payload says: a typed message more than a bare phrase, that more than a page."""
-        return {"nested": 3, "flat": 3, "typed": 3, "message": 2, "string": 2, "detail": 1, "text": 0}[
-            self.shape
-        ]
-
-
-def find_error(payload: object) -> ErrorPayload | None:
-    """Recognise an error payload by its content alone, as an HTTP 200 may carry one.
-
-    Args:
-        payload: a decoded JSON value.
-
-    Returns:
-        What the error says, or None when the payload is no error.
-    """
-    if not isinstance(payload, dict):
-        return None
-    error = payload.get("error")
-    if error and not isinstance(error, bool) and payload.get("object") != "response":
-        if isinstance(error, dict):
-            shape = "typed" if payload.get("type") == "error" else "nested"
-            return _payload(_message(error) or _message(payload), error, shape, error, payload)
-        return _payload(str(error), error, "string", payload)
-    if payload.get("object") == "error" or payload.get("type") == "error":
-        return _payload(_message(payload), payload, "flat", payload)
-    if "detail" in payload and len(payload) == 1:
-        return _payload(_detail(payload["detail"]), payload, "detail", payload)
-    if isinstance(payload.get("message"), str) and payload.keys() <= {
-        "message",
-        "id",
-        "code",
-        "type",
-        "param",
-        "status",
-    }:
-        return _payload(payload["message"], payload, "message", payload)
-    return None
-
-
-def read_error(content: bytes) -> ErrorPayload:
-    """Read the body of a reply that is known to be an error; never fails.
-
-    Args:
-        content: the whole body, of any type.
-    """
-    text = content.decode("utf-8", "replace").strip()
-    try:
-        payload = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return ErrorPayload(_summary(text), None, text or None, "text")
-    if (found := find_error(payload)) is not None:
-        return found
-    # Something else that came with an error status, e.g. FastAPI's detail beside other fields.
-    if isinstance(payload, dict):
-        message = _detail(payload["detail"]) if "detail" in payload else _message(payload)
-        return _payload(message or _summary(text), payload, "detail", payload)
-    return ErrorPayload(_summary(text), None, payload, "text")
-
-
-Where = tuple[str | None, str | None, str | None]  # operation, key's name, server's URL
-
-
-def make_status_error(
-    error: ErrorPayload, response: httpx.Response, status: int, http_status: int, where: Where
-) -> APIStatusError:
-    """Make the exception for an error reply.
-
-    Args:
-        error: what its payload says.
-        response: the reply.
-        status: the status that it stands for; decides the class.
-        http_status: the status that was on the wire (200 for an error inside a success).
-        where: operation, key's name and server's URL.
-    """
-    cls = _STATUS_CLASSES.get(status, InternalServerError if status >= 500 else APIStatusError)
-    if status == 400 and _CONTEXT_LENGTH.search(error.message):
-        cls = ContextLengthError
-    text = f"Error code: {status} - {error.message}"
-    if http_status < 400:
-        text += f" (sent as HTTP {http_status})"
-    elif status == 404 and error.shape == "detail":  # an unknown model is said in another shape
-        text += " (no such route: the server's model, or a router before it, does not serve this operation)"
-    raised = cls(text + _describe(where), response=response, body=error.body)
-    raised.status_code = status
-    raised.http_status = http_status
-    if raised.code is not None:
-        raised.code = str(raised.code)  # as it is declared; openai 2.x leaves vLLM's number
-    return locate(raised, where)
-
-
-E = TypeVar("E", bound=VLLMError)
-
-
-def locate(error: E, where: Where) -> E:
-    """Tell an error where it happened, and return it."""
-    error.operation, error.key_name, error.server_url = where
-    return error
-
-
-def connection_error(cause: openai.APIConnectionError, where: Where) -> APIConnectionError:
-    """Say of a connection error of the SDK what was asked of whom."""
-    if isinstance(cause, openai.APITimeoutError):
-        raised: APIConnectionError = APITimeoutError(request=cause.request)
-        message = "Request timed out."
-    else:
-        raised = APIConnectionError(request=cause.request)
-        reason = cause.__cause__
-        why = str(reason) or type(reason).__name__
-        message = f"Connection error: {why}." if reason else "Connection error."
-    raised.message = message + _describe(where)
-    raised.args = (raised.message,)
-    return locate(raised, where)
-
-
-def _describe(where: Where) -> str:
-    operation, key_name, server_url = where
-    parts = [operation, key_name and f"key {key_name!r}", server_url]
-    return f" [{', '.join(part for part in parts if part)}]" if any(parts) else ""
-
-
-def _payload(message: str, body: object, shape: str, *sources: dict[str, Any]) -> ErrorPayload:
-    status = next((s for source in sources if (s := _status(source)) is not None), None)
-    if status is None:  # {"error": "Unauthorized"}, {"detail": "Not Found"}: the phrase is the status
-        status = _STATUS_OF_TYPE.get(message.lower().strip(" ."))
-    return ErrorPayload(
-        message or (f"error code {status}" if status else "error without a message"), status, body, shape
-    )
-
-
-def _status(source: dict[str, Any]) -> int | None:
-    for name in ("code", "status", "status_code"):
-        code = source.get(name)
-        if isinstance(code, str) and len(code) == 3 and code.isdecimal():
-            code = int(code)
-        if isinstance(code, int) and 400 <= code <= 599:
-            return code
-    return _STATUS_OF_TYPE.get(str(source.get("type")).lower())
-
-
-def _message(source: dict[str, Any]) -> str:
-    message = source.get("message")
-    return message.strip() if isinstance(message, str) else ""
-
-
-def _detail(detail: object) -> str:
-    """FastAPI's detail: a phrase, or a list of {"loc", "msg", "type"}."""
-    if isinstance(detail, list):
-        return "; ".join(map(_complaint, detail))
-    return str(detail)
-
-
-def _complaint(item: object) -> str:
-    if not isinstance(item, dict):
-        return str(item)
-    loc = item.get("loc")
-    return f"{'.'.join(map(str, loc)) if isinstance(loc, list) else loc}: {item.get('msg')}"
-
-
-def _summary(text: str) -> str:
-    """A person-sized account of a body that is not JSON."""
-    if not text:
-        return "empty reply"
-    if text[:1] == "<":
-        title = re.search(r"<(title|h1)[^>]*>(.*?)</\1>", text, re.IGNORECASE | re.DOTALL)
-        return f"HTML reply: {' '.join(title[2].split()) if title else ' '.join(text[:80].split())}"
-    return text if len(text) <= 500 else f"{text[:500]}…"

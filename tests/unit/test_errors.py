@@ -12,8 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vllm_connect import errors
+from vllm_connect._calls import failures
 from vllm_connect._transport._httpx import httpx
-from vllm_connect.errors import VLLMError, find_error, read_error
+from vllm_connect._wire.payloads import find_error, read_error
+from vllm_connect.errors import VLLMError
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "error_exchanges.json").read_text("utf-8"))
 
@@ -285,10 +287,10 @@ def test_tree_is_as_drawn():
 
 
 def test_status_classes_are_the_sdks():
-    for status, cls in errors._STATUS_CLASSES.items():
+    for status, cls in failures._STATUS_CLASSES.items():
         assert issubclass(cls, SDK_CLASS[status])
         assert cls.__name__ == SDK_CLASS[status].__name__
-    assert errors._STATUS_CLASSES.keys() == SDK_CLASS.keys()
+    assert failures._STATUS_CLASSES.keys() == SDK_CLASS.keys()
 
 
 # --- nothing makes the parser fail -----------------------------------------------------------------

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from vllm_connect import BadRequestError, InternalServerError, InvalidResponseError, Key, NotFoundError
 from vllm_connect._wire.objects import ErrorInReply, NotAReply
-from vllm_connect.errors import APIStatusError, AuthenticationError, ErrorPayload
+from vllm_connect._wire.payloads import ErrorPayload
+from vllm_connect.errors import APIStatusError, AuthenticationError
 from vllm_connect.resources.rerank import path_is_missing, read_rerank, rerank_call, wire_document
 
 ROWS = json.loads((Path(__file__).parent / "data" / "replies.json").read_text("utf-8"))

@@ -11,7 +11,8 @@ from openai._models import FinalRequestOptions
 from pydantic import Field
 
 from .._keys.key import Server, wire_model
-from ..errors import ErrorPayload, Where, read_error
+from .._wire.payloads import ErrorPayload, read_error
+from .failures import Where
 
 
 class Variant(NamedTuple):
@@ -136,7 +137,7 @@ class Call:
     def where(self) -> Where:
         """Operation, key and server, as errors tell them."""
         server = self.server
-        return (self.operation, server.key.name, server.root) if server else (self.operation, None, None)
+        return Where(self.operation, server.key.name, server.root) if server else Where(self.operation)
 
 
 class CallOptions(FinalRequestOptions):  # type: ignore[misc]  # final for type checkers only

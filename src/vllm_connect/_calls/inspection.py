@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import orjson
 
 from .._wire.objects import ErrorInReply, NotAReply
+from .._wire.payloads import ErrorPayload, find_error, read_error
 from .._wire.sse import SSESplitter
-from ..errors import ErrorPayload, InvalidResponseError, find_error, locate, make_status_error, read_error
 from .call import Call
+from .failures import invalid_response, status_error
 
 T = TypeVar("T")
 
@@ -49,9 +50,9 @@ def error_in_success(call: Call, response: Any) -> ErrorPayload | None:
     try:
         payload = orjson.loads(content)
     except orjson.JSONDecodeError:
-        raise invalid(call, response, read_error(content).message) from None
+        raise invalid_response(response, call.where, read_error(content).message) from None
     if payload is None:
-        raise invalid(call, response, "null")
+        raise invalid_response(response, call.where, "null")
     return find_error(payload)
 
 
@@ -89,14 +90,6 @@ def mark(call: Call, response: Any, error: ErrorPayload) -> None:
     response.status_code = error.status or 500
 
 
-def invalid(call: Call, response: Any, what: str) -> InvalidResponseError:
-    """The exception for a success that is no answer to the call."""
-    content_type = response.headers.get("content-type", "no content type")
-    operation, _, server_url = call.where
-    message = f"The reply is no answer to {operation}: {what} ({content_type}, from {server_url})"
-    return locate(InvalidResponseError(response, None, message=message), call.where)
-
-
 def _find(data: bytes) -> ErrorPayload | None:
     # Answers name "error" rarely and chunks never: spare them the decoding.
     if b'"error"' not in data and b'"detail"' not in data and b'"message"' not in data:
@@ -122,11 +115,8 @@ def reading(call: Call, read: Callable[[bytes], T]) -> Callable[[Any], Any]:
         try:
             return read(content)
         except ErrorInReply as found:
-            response = call.response
-            raise make_status_error(
-                found.error, response, found.error.status or 500, response.status_code, call.where
-            ) from None
+            raise status_error(found.error, call.response, call.where) from None
         except NotAReply as what:
-            raise invalid(call, call.response, str(what)) from None
+            raise invalid_response(call.response, call.where, str(what)) from None
 
     return result

@@ -19,19 +19,12 @@ from openai.types.responses import ResponseStreamEvent
 
 from .._transport._httpx import httpx, request_exceptions, timeout_exceptions
 from .._wire.objects import ErrorInReply, NotAReply, Reader
+from .._wire.payloads import ErrorPayload, find_error
 from .._wire.sse import Event, SSESplitter
-from ..errors import (
-    ErrorPayload,
-    IncompleteStreamError,
-    connection_error,
-    find_error,
-    locate,
-    make_status_error,
-)
 from ..types import ChatCompletionChunk, Completion
 from ..types.audio import TranscriptionChunk
 from .call import call_of
-from .inspection import invalid
+from .failures import incomplete_stream, invalid_response, status_error, timeout_error
 
 T = TypeVar("T")
 
@@ -111,18 +104,14 @@ class ChunkReader(Generic[T]):
         return self._terminated or (bool(self._finished) and all(self._finished.values()))
 
     def _status_error(self, error: ErrorPayload) -> Exception:
-        call = call_of(self._response.request)
-        return make_status_error(
-            error, self._response, error.status or 500, self._response.status_code, call.where
-        )
+        return status_error(error, self._response, call_of(self._response.request).where)
 
     def _invalid(self, what: str) -> Exception:
-        return invalid(call_of(self._response.request), self._response, what)
+        return invalid_response(self._response, call_of(self._response.request).where, what)
 
-    def _incomplete(self, why: str) -> IncompleteStreamError:
-        call = call_of(self._response.request)
-        message = f"The stream ended before it was complete: {why} [{call.operation} at {call.where[2]}]"
-        return locate(IncompleteStreamError(message, self._response.request, body=None), call.where)
+    def _incomplete(self, why: str) -> Exception:
+        request = self._response.request
+        return incomplete_stream(request, call_of(request).where, why)
 
 
 # A server that said [DONE] ends the body at once, so that the connection can be used again.
@@ -290,9 +279,7 @@ async def _async_converted(source: AsyncStream[Any], conversion: Conversion) -> 
 
 
 def _timeout(response: httpx.Response, cause: Exception) -> Exception:
-    timeout = openai.APITimeoutError(request=response.request)
-    timeout.__cause__ = cause
-    return connection_error(timeout, call_of(response.request).where)
+    return timeout_error(response.request, call_of(response.request).where, cause)
 
 
 _READERS: dict[type, Callable[[bytes], Any]] = {

@@ -13,7 +13,7 @@ import orjson
 from openai import BaseModel
 from pydantic import ValidationError
 
-from ..errors import ErrorPayload, find_error
+from .payloads import ErrorPayload, find_error
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -19,8 +19,8 @@ from .._calls.inspection import reading
 from .._transport.clients import takes_large_headers
 from .._unsupported import only
 from .._wire.body import encode, names, options_of, read_params
+from .._wire.payloads import ErrorPayload
 from .._wire.vectors import Layout, read_embeddings
-from ..errors import ErrorPayload
 from ..types import EmbeddingResponse
 from .rerank import PoolingOptions
 

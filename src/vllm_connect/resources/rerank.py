@@ -17,7 +17,7 @@ from .._calls.call import Call, Variant
 from .._calls.inspection import reading
 from .._wire.body import RequestOptions, encode, names, options_of, read_params
 from .._wire.objects import NotAReply, read_object
-from ..errors import ErrorPayload
+from .._wire.payloads import ErrorPayload
 from ..types import CompletionUsage, RerankResponse, RerankResult
 from ._base import AsyncOwnResource, OwnResource
 
