@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_connect._keys.choosing import _warn_once, choose, eligible
+from vllm_connect._keys.choosing import choose, eligible, warn_once
 from vllm_connect._keys.key import Key, Server, check_keys, resolve, split_prefix, wire_model
 from vllm_connect.errors import ConfigError, MissingURLError, NoKeyError
 
@@ -23,7 +23,7 @@ URL = "http://gpu:8000"
 
 @pytest.fixture(autouse=True)
 def _forget_warnings():
-    _warn_once.cache_clear()
+    warn_once.cache_clear()
 
 
 def names(keys):

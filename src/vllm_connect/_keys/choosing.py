@@ -19,38 +19,45 @@ from ..errors import ConfigError, NoKeyError
 from .key import Key, fold, resolve, split_prefix, wire_model
 
 
+def candidates(keys: Iterable[Key], model: str | None) -> list[Key]:
+    """The keys that allow a model; ``None``, for calls without a model, skips the rules on models.
+
+    Raises:
+        NoKeyError: no key may serve the model; it says of each key why.
+    """
+    name = None if model is None else split_prefix(model)
+    refusals = [(key, _refusal(key, name)) for key in keys]
+    allowing = [key for key, refusal in refusals if refusal is None]
+    if allowing:
+        return allowing
+    subject = "no key can be used" if name is None else f"no key supports the model '{name}'"
+    reasons = "".join(f"\n- key '{key.name}': {refusal}" for key, refusal in refusals)
+    raise NoKeyError(f"{subject}:{reasons or ' no keys are configured'}")
+
+
 def eligible(keys: Iterable[Key], model: str | None) -> list[Key]:
-    """The keys that may serve a model; ``None``, for calls without a model, skips the rules on models.
+    """The keys that may serve a model and can be used.
 
     A key that would do but cannot be resolved is left out, with a warning, if another one can serve.
 
     Raises:
-        NoKeyError: no key may serve the model; it says of each key why.
+        NoKeyError: no key may serve the model.
         ConfigError: those that may serve it cannot be used; `MissingURLError` if they lack a URL.
     """
-    name = None if model is None else split_prefix(model)
     usable: list[Key] = []
     unusable: list[ConfigError] = []
-    refusals = ""
-    for key in keys:
-        refusal = _refusal(key, name)
-        if refusal:
-            refusals += f"\n- key '{key.name}': {refusal}"
-            continue
+    for key in candidates(keys, model):
         try:
             resolve(key)
         except ConfigError as error:
             unusable.append(error)
         else:
             usable.append(key)
-    if usable:
-        for problem in unusable:
-            _warn_once(f"skipping a key: {problem}")
-        return usable
-    if unusable:
+    if not usable:
         raise unusable[0] if len(unusable) == 1 else type(unusable[0])("; ".join(map(str, unusable)))
-    subject = "no key can be used" if name is None else f"no key supports the model '{name}'"
-    raise NoKeyError(f"{subject}:{refusals or ' no keys are configured'}")
+    for problem in unusable:
+        warn_once(f"skipping a key: {problem}")
+    return usable
 
 
 def choose(
@@ -123,5 +130,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=256)  # so that each message is logged once, not once per request
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
     logging.getLogger("vllm_connect").warning(message)

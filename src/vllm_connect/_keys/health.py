@@ -15,6 +15,7 @@ Pure: the clock and the randomness are arguments. Threads and event loops may sh
 
 from __future__ import annotations
 
+import math
 import random as _random
 import threading
 import time
@@ -132,6 +133,22 @@ class Admission:
         self.end()
 
 
+class Sifted(NamedTuple):
+    """Servers, sorted by whether they may be asked.
+
+    Attributes:
+        healthy: those that may.
+        due: those whose rest is over, and which nobody tries yet.
+        others: those that should not, the one that comes back first in front.
+        holds_until: when the first of those is due, by the clock of `Health`.
+    """
+
+    healthy: list[str]
+    due: list[str]
+    others: list[str]
+    holds_until: float
+
+
 class Health:
     """The health of all servers of a client and its copies.
 
@@ -156,6 +173,8 @@ class Health:
         self._lock = threading.RLock()
         self.ailing = 0
         """How many servers are not healthy or lack a model; while it is 0, nobody need look further."""
+        self.version = 0
+        """Grows with every change; what `sift` said holds while it stays and no rest is over."""
 
     def __getitem__(self, name: str) -> ServerHealth:
         server = self._servers.get(name)
@@ -171,13 +190,8 @@ class Health:
                 self._servers.pop(name, None)
             self._count()
 
-    def sift(self, names: Sequence[str], model: str | None) -> tuple[list[str], list[str], list[str]]:
-        """Sort servers by whether a request for a model may go to them.
-
-        Returns:
-            Those that are healthy; those whose rest is over and which nobody tries yet; and the others, the
-            one that comes back first in front.
-        """
+    def sift(self, names: Sequence[str], model: str | None) -> Sifted:
+        """Sort servers by whether a request for a model may go to them."""
         now = self.clock()
         healthy: list[str] = []
         due: list[str] = []
@@ -187,13 +201,15 @@ class Health:
             until = server.until
             if server.lacking and model is not None:
                 until = max(until, self._lacking_until(server, model, now))
-            if until == 0.0:
+            if not until:
                 healthy.append(name)
             elif until > now or server.state == "probing":
                 others.append((until, name))
             else:
                 due.append(name)
-        return healthy, due, [name for _, name in sorted(others)]
+        others.sort()
+        holds_until = next((until for until, _ in others if until > now), math.inf)
+        return Sifted(healthy, due, [name for _, name in others], holds_until)
 
     def admit(self, name: str) -> Admission:
         """Begin a request on a server; it is the probe if the server's rest is over."""
@@ -262,6 +278,7 @@ class Health:
         self._count()
 
     def _count(self) -> None:
+        self.version += 1
         self.ailing = sum(
             server.state != "healthy" or bool(server.lacking) for server in self._servers.values()
         )

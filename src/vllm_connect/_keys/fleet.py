@@ -1,0 +1,179 @@
+"""The servers of a client and its copies: who may be asked, how they are, and which one is asked next."""
+
+from __future__ import annotations
+
+import logging
+import random as _random
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from ..errors import ConfigError
+from .balancing import BALANCES, Balance, Draw, EvenNumbers, Sessions
+from .choosing import candidates, named, warn_once
+from .health import Admission, Change, Health
+from .key import Key, Server, check_keys, resolve
+
+_LOGGER = logging.getLogger("vllm_connect")
+_MOST_POOLS = 1024
+
+
+class Placement(NamedTuple):
+    """Where a request goes.
+
+    Attributes:
+        server: the server.
+        admission: the request's place on it, to be told how it went and to be ended.
+    """
+
+    server: Server
+    admission: Admission
+
+
+class Fleet:
+    """Chooses a server for every request; shared by a client and its copies, by threads and event loops.
+
+    Args:
+        keys: the servers.
+        balance: ``"weighted"``, ``"least_busy"`` or ``"sticky"``.
+        clock: seconds, never going back.
+        random: a number from 0 to 1, drawn anew with each call.
+
+    Raises:
+        ConfigError: the keys cannot work, or there is no such balance.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[Key],
+        balance: Balance = "weighted",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        if balance not in BALANCES:
+            raise ConfigError(f"balance is {' or '.join(map(repr, BALANCES))}, not {balance!r}")
+        self.balance = balance
+        self.health = Health(clock=clock, random=random, on_change=_log)
+        self.sessions = Sessions(clock)
+        self._random = random
+        self._numbers = EvenNumbers(random)
+        self._keys = check_keys(keys)
+        self._pools: dict[str | None, Draw] = {}  # by model: those that allow it
+        self._cached: dict[
+            str | None, tuple[Draw, int, float, Draw]
+        ] = {}  # … and those of them that do not rest
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys; setting them changes where the next request goes, and nothing that runs."""
+        return self._keys
+
+    @keys.setter
+    def keys(self, keys: Iterable[Key]) -> None:
+        checked = check_keys(keys)
+        kept = {key.name: key.url for key in checked}
+        # Another server under the same name is another server.
+        self.health.forget([key.name for key in self._keys if kept.get(key.name, "") != key.url])
+        self._keys = checked
+        self._pools, self._cached = {}, {}
+
+    def place(
+        self,
+        model: str | None = None,
+        *,
+        tried: Collection[str] = (),
+        key_name: str | None = None,
+        session: str | None = None,
+    ) -> Placement:
+        """Choose a server for a request.
+
+        Args:
+            model: what the server must serve; None for requests that name no model.
+            tried: names of keys that the request was sent to before; others come first.
+            key_name: the only key that may serve it.
+            session: the conversation that it belongs to, which "sticky" keeps on one server.
+
+        Raises:
+            NoKeyError: no key may serve it.
+            ConfigError: those that may cannot be used; `MissingURLError` if they lack a URL.
+        """
+        if key_name is not None:
+            return self._admit(resolve(named(self._keys, key_name)))
+        pool = self._pools.get(model)
+        if pool is None:
+            pool = self._pool(model)
+        unusable: list[ConfigError] = []
+        while True:
+            key = self._pick(self._narrowed(pool, model, tried), session)
+            try:
+                server = resolve(key)
+            except ConfigError as error:
+                unusable.append(error)
+                others = [other for other in pool.keys if other is not key]
+                if not others:
+                    raise _all_of(unusable) from None
+                pool = Draw(others)
+                continue
+            for problem in unusable:
+                warn_once(f"skipping a key: {problem}")
+            return self._admit(server)
+
+    def _admit(self, server: Server) -> Placement:
+        return Placement(server, self.health.admit(server.key.name))
+
+    def _pool(self, model: str | None) -> Draw:
+        pool = Draw(candidates(self._keys, model))
+        if len(self._pools) >= _MOST_POOLS:  # callers may name any number of models
+            self._pools, self._cached = {}, {}
+        self._pools[model] = pool
+        return pool
+
+    def _narrowed(self, pool: Draw, model: str | None, tried: Collection[str]) -> Draw:
+        """Leave out those that were tried or rest, as long as there are others."""
+        health = self.health
+        if tried:
+            untried = [key for key in pool.keys if key.name not in tried]
+            return self._sifted(untried or pool.keys, model)[0]
+        if not health.ailing or len(pool.keys) == 1:
+            return pool
+        cached = self._cached.get(model)
+        if cached is None or cached[:2] != (pool, health.version) or health.clock() >= cached[2]:
+            version = health.version
+            narrowed, holds_until = self._sifted(pool.keys, model)
+            cached = self._cached[model] = pool, version, holds_until, narrowed
+        return cached[3]
+
+    def _sifted(self, keys: Sequence[Key], model: str | None) -> tuple[Draw, float]:
+        by_name = {key.name: key for key in keys}
+        healthy, due, others, holds_until = self.health.sift(list(by_name), model)
+        if due and self.balance == "sticky":
+            healthy += due  # a conversation that is at home there tries it
+        else:
+            # The next request tries it, but no spare is tried while it is not needed.
+            due = [name for name in due if by_name[name].weight or not healthy]
+            healthy = due[:1] or healthy
+        return Draw([by_name[name] for name in healthy or others[:1]]), holds_until
+
+    def _pick(self, pool: Draw, session: str | None) -> Key:
+        if len(pool.keys) == 1:
+            return pool.keys[0]
+        if self.balance == "least_busy":
+            return pool.less_busy(self._in_flight, self._random)
+        if self.balance == "sticky" and session is not None:
+            return self.sessions.home(session, pool.keys)
+        return pool(self._numbers)
+
+    def _in_flight(self, name: str) -> int:
+        return self.health[name].in_flight
+
+
+def _all_of(errors: Sequence[ConfigError]) -> ConfigError:
+    return errors[0] if len(errors) == 1 else type(errors[0])("; ".join(map(str, errors)))
+
+
+def _log(change: Change) -> None:
+    if change.state == "resting":
+        _LOGGER.warning("key '%s' rests for %.0f s: %s", change.name, change.seconds, change.reason)
+    else:
+        _LOGGER.info("key '%s' is back after %.0f s (%s)", change.name, change.seconds, change.reason)

@@ -1,0 +1,176 @@
+"""The fleet: who is asked while servers fail, come back, are added and removed."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+
+import pytest
+
+from vllm_connect import ConfigError, Key, MissingURLError, NoKeyError
+from vllm_connect._keys.fleet import Fleet
+from vllm_connect._keys.health import Failure
+
+REFUSED = Failure("connection refused")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def keys(*names: str, **fields: object) -> list[Key]:
+    return [Key(name=name, url=f"http://{name}", **fields) for name in names]  # type: ignore[arg-type]
+
+
+def fleet_of(*names: str, clock: Clock | None = None, balance: str = "weighted") -> Fleet:
+    generator = random.Random(3)
+    return Fleet(keys(*names), balance, clock=clock or Clock(), random=generator.random)  # type: ignore[arg-type]
+
+
+def fail(fleet: Fleet, name: str, failure: Failure = REFUSED) -> None:
+    placement = fleet.place(key_name=name)
+    placement.admission.failed(failure)
+    placement.admission.end()
+
+
+def places(fleet: Fleet, count: int = 100, **request: object) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for _ in range(count):
+        placement = fleet.place("m", **request)  # type: ignore[arg-type]
+        counts[placement.server.key.name] += 1
+        placement.admission.succeeded()
+        placement.admission.end()
+    return counts
+
+
+def test_requests_are_spread_evenly() -> None:
+    counts = places(fleet_of("a", "b"))
+    assert 48 <= counts["a"] <= 52
+
+
+def test_a_server_that_failed_gets_one_probe_when_its_rest_is_over() -> None:
+    clock = Clock()
+    fleet = fleet_of("a", "b", clock=clock)
+    fail(fleet, "a")
+    assert places(fleet) == {"b": 100}
+    clock.now += 1.5
+    probe = fleet.place("m")
+    assert probe.server.key.name == "a"
+    assert places(fleet) == {"b": 100}
+    probe.admission.succeeded()
+    assert 48 <= places(fleet)["a"] <= 52
+
+
+def test_those_that_were_tried_come_last() -> None:
+    fleet = fleet_of("a", "b", "c")
+    assert places(fleet, tried=("a", "b")) == {"c": 100}
+    assert set(places(fleet, tried=("a", "b", "c"))) == {"a", "b", "c"}
+
+
+def test_when_all_rest_the_first_to_come_back_is_asked() -> None:
+    fleet = fleet_of("a", "b")
+    fail(fleet, "a", Failure("503", retry_after=20.0))
+    fail(fleet, "b", Failure("503", retry_after=10.0))
+    assert fleet.place("m").server.key.name == "b"
+
+
+def test_an_untried_server_that_rests_is_asked_before_a_tried_one() -> None:
+    fleet = fleet_of("a", "b")
+    fail(fleet, "b")
+    assert fleet.place("m", tried=("a",)).server.key.name == "b"
+
+
+def test_a_spare_serves_while_the_others_rest_and_is_not_probed_while_they_do_not() -> None:
+    clock = Clock()
+    fleet = Fleet([*keys("a"), *keys("spare", weight=0)], clock=clock)
+    fail(fleet, "spare")
+    clock.now += 5
+    assert places(fleet) == {"a": 100}
+    fail(fleet, "a")
+    assert places(fleet) == {"spare": 100}
+
+
+@pytest.mark.parametrize("balance", ["weighted", "least_busy", "sticky"])
+def test_no_balance_asks_a_server_that_rests(balance: str) -> None:
+    fleet = fleet_of("a", "b", "c", balance=balance)
+    fail(fleet, "b")
+    assert set(places(fleet)) == {"a", "c"}
+
+
+def test_least_busy_avoids_who_is_busy() -> None:
+    fleet = fleet_of("a", "b", balance="least_busy")
+    running = [fleet.place(key_name="a") for _ in range(10)]
+    assert places(fleet, 20)["b"] >= 18
+    del running
+
+
+def test_a_session_stays_until_its_server_fails() -> None:
+    clock = Clock()
+    fleet = fleet_of("a", "b", "c", clock=clock, balance="sticky")
+    (home,) = places(fleet, session="s")
+    fail(fleet, home)
+    (second,) = places(fleet, session="s")
+    assert second != home
+    clock.now += 5
+    assert places(fleet, session="s") == {second: 100}
+
+
+def test_sticky_without_a_session_is_by_weight() -> None:
+    assert set(places(fleet_of("a", "b", balance="sticky"))) == {"a", "b"}
+
+
+def test_a_key_that_cannot_be_used_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("NO_SUCH_SERVER", raising=False)
+    fleet = Fleet([Key(name="broken", url="env.NO_SUCH_SERVER"), *keys("a")])
+    assert places(fleet) == {"a": 100}
+    assert "skipping a key: no base URL configured" in caplog.text
+    with pytest.raises(MissingURLError):
+        Fleet([Key(name="broken", url="env.NO_SUCH_SERVER")]).place("m")
+    # It is read when it is used: set later, it serves.
+    monkeypatch.setenv("NO_SUCH_SERVER", "http://b")
+    assert places(fleet)["broken"] > 0
+
+
+def test_no_key_for_a_model() -> None:
+    fleet = Fleet([*keys("a", models=["llama"])])
+    with pytest.raises(NoKeyError, match="no key supports the model 'm'"):
+        fleet.place("m")
+
+
+def test_keys_change_while_running() -> None:
+    fleet = fleet_of("a", "b")
+    running = fleet.place(key_name="a")
+    fail(fleet, "b")
+    fleet.keys = (Key(name="b", url="http://elsewhere"), *keys("c"))
+    assert set(places(fleet)) == {"b", "c"}  # the new "b" has not failed
+    running.admission.end()
+    with pytest.raises(ConfigError, match="two keys are named 'c'"):
+        fleet.keys = (*keys("c"), *keys("c"))
+    assert [key.name for key in fleet.keys] == ["b", "c"]
+
+
+def test_an_unknown_balance_is_refused() -> None:
+    with pytest.raises(ConfigError, match="balance is 'weighted' or 'least_busy' or 'sticky', not 'random'"):
+        fleet_of("a", balance="random")
+
+
+def test_one_line_in_the_log_when_a_server_rests_and_one_when_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    fleet = fleet_of("a", "b", clock=clock)
+    fail(fleet, "a")
+    fail(fleet, "a")
+    clock.now += 1.5
+    places(fleet)
+    assert [record.getMessage() for record in caplog.records] == [
+        "key 'a' rests for 1 s: connection refused",
+        "key 'a' is back after 2 s (connection refused)",
+    ]
