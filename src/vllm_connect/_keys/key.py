@@ -16,7 +16,18 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ..errors import ConfigError, MissingURLError
-from .references import NOT_SENDABLE, SENDABLE, kind_of, masked, parse_url, read, variable_of
+from .references import (
+    NOT_SENDABLE,
+    SENDABLE,
+    kind_of,
+    masked,
+    misses_variable,
+    parse_url,
+    public_secret,
+    public_url,
+    read,
+    variable_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -75,8 +86,8 @@ class Key:
 
     def __repr__(self) -> str:
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
-        if shown["api_key"] and variable_of(shown["api_key"]) is None:
-            shown["api_key"] = "***"
+        if shown["api_key"]:
+            shown["api_key"] = public_secret(shown["api_key"]) or "***"
         if shown["url"]:
             shown["url"] = masked(shown["url"])
         differing = (f"{name}={value!r}" for name, value in shown.items() if value != getattr(Key, name, {}))
@@ -112,6 +123,28 @@ class Server:
     def url(self, path: str) -> str:
         """The URL of a route, for example ``/v1/chat/completions`` or ``/rerank``."""
         return f"{self.root}/{path.lstrip('/')}"
+
+
+def saved_key(key: Key) -> dict[str, object]:
+    """A key as plain data without secrets: the arguments of `Key` that make it again, defaults left out.
+
+    An API key is kept only if it is a reference to the environment; a URL loses its credentials.
+    """
+    saved: dict[str, object] = {each.name: getattr(key, each.name) for each in fields(key)}
+    saved |= {
+        "url": key.url and public_url(key.url),
+        "api_key": public_secret(key.api_key),
+        "models": list(key.models),
+        "blacklisted_models": list(key.blacklisted_models),
+        "aliases": dict(key.aliases),
+    }
+    default = Key(name=key.name)
+    plain = {"models": ["*"], "blacklisted_models": [], "aliases": {}}
+    return {
+        name: value
+        for name, value in saved.items()
+        if name == "name" or value != plain.get(name, getattr(default, name))
+    }
 
 
 def check_keys(keys: Iterable[Key]) -> tuple[Key, ...]:
@@ -197,7 +230,7 @@ def _clean_text(key: Key, attribute: str) -> str | None:
     if attribute == "model_name":
         return value or None
     variable = variable_of(value)
-    if variable == "":
+    if misses_variable(value):
         raise _invalid(key, attribute, "must name an environment variable after 'env.'")
     if variable is None and attribute == "api_key" and not SENDABLE.fullmatch(value):
         raise _invalid(key, attribute, NOT_SENDABLE)

@@ -1,4 +1,7 @@
-"""Settings as a person wrote them: read from the environment, checked, and shown without their secrets."""
+"""References and URLs of settings: read from the environment, checked, and shown or saved without secrets.
+
+A setting `"env.NAME"` is a reference: it stands for the environment variable NAME, and is no secret itself.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,24 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _LACKS_SCHEME = re.compile(r"(?:localhost|[\w.-]+:\d+)(?:/[\w./-]*)?")
+_REFERENCE = re.compile(r"env\.([^\s=]+)")
 _ROUTE = re.compile(r"/v1/(?:chat/completions|completions|responses|embeddings|rerank|models)$")
 
 
 def variable_of(value: str | None) -> str | None:
     """The NAME of a reference ``env.NAME``; None if the value is no reference."""
-    return value[4:] if value and value.startswith("env.") else None
+    match = _REFERENCE.fullmatch(value or "")
+    return match[1] if match else None
+
+
+def misses_variable(value: str) -> bool:
+    """Whether a value begins like a reference, but no environment variable can have such a name."""
+    return value.startswith("env.") and variable_of(value) is None
+
+
+def public_secret(value: str | None) -> str | None:
+    """A secret as it may be shown and saved: the reference that it is, or None."""
+    return None if variable_of(value) is None else value
 
 
 def read(value: str | None) -> tuple[str, str | None]:
@@ -55,8 +70,19 @@ def parse_url(url: str) -> tuple[str, str | None, str]:
 
 def masked(url: str) -> str:
     """A URL fit to be shown: neither credentials nor a query, even if it is not a valid URL."""
-    shown = re.sub(r"^(https?://)?.*@", r"\1***@", url, flags=re.IGNORECASE | re.DOTALL)
-    return re.sub(r"[?#].*", "?***", shown, flags=re.DOTALL)
+    return _without_secrets(url, "***")
+
+
+def public_url(url: str) -> str:
+    """A URL fit to be saved and used again: without credentials, query and fragment. References stay."""
+    return _without_secrets(url, "")
+
+
+def _without_secrets(url: str, instead: str) -> str:
+    # As far as the last "@": a password may hold any character that it should not.
+    userinfo = rf"\1{instead}@" if instead else r"\1"
+    shown = re.sub(r"^(\w[\w+.-]*://)?.*@", userinfo, url, flags=re.DOTALL)
+    return re.sub(r"[?#].*", instead and f"?{instead}", shown, flags=re.DOTALL)
 
 
 def kind_of(value: object) -> str:

@@ -1,6 +1,44 @@
-"""For whoever writes an integration: what more than one of them needs."""
+"""For whoever writes an integration: what more than one of them needs.
 
+Tool calls, which agents act upon:
+
+    ToolCalls           the pieces of a stream in, what each adds to which call out
+    whole_calls         the calls of an answer that came in one piece
+    read_arguments      a call's arguments, whole or not at all
+
+How an answer ended, in words:
+
+    describe_cut        why it is not whole
+    describe_empty      why there is nothing in it
+
+What binds an answer, in words for the model:
+
+    schema_prompt       the text
+    show_schema         the conversation with it
+"""
+
+from .._calls.tool_calls import (
+    ArgumentsError,
+    Piece,
+    ToolCall,
+    ToolCalls,
+    new_call_id,
+    read_arguments,
+    whole_calls,
+)
 from .._wire.endings import describe_cut, describe_empty
 from .._wire.schema_prompt import schema_prompt, show_schema
 
-__all__ = ["describe_cut", "describe_empty", "schema_prompt", "show_schema"]
+__all__ = [
+    "ArgumentsError",
+    "Piece",
+    "ToolCall",
+    "ToolCalls",
+    "describe_cut",
+    "describe_empty",
+    "new_call_id",
+    "read_arguments",
+    "schema_prompt",
+    "show_schema",
+    "whole_calls",
+]

@@ -37,7 +37,8 @@ from openai.types.responses import (
     ResponseStreamEvent,
 )
 
-from .output import CallIds, ItemStatus, reasoning_of
+from .._calls.tool_calls import Piece, ToolCalls
+from .output import ItemStatus, reasoning_of
 from .reply import CHOICE_EXTRA, EXTRA, Ending, echo, ending_of, extras, make_response, response_id
 from .writing import CallWriter, MessageWriter, ReasoningWriter, Writer
 
@@ -65,8 +66,8 @@ class ResponseEvents:
         self._token_ids: list[int] = []
         self._writers: list[Writer] = []  # of every item, by output_index
         self._current: Writer | None = None  # of the item that began last
-        self._calls: dict[int | None, CallWriter] = {}  # by the index that chunks name them with
-        self._call_ids = CallIds()
+        self._tool_calls = ToolCalls()
+        self._call_writers: list[CallWriter] = []  # by the numbers of the calls
         self._tokens: list[Any] = []  # log probabilities of tokens whose text is still to come
         self._events: list[ResponseStreamEvent] = []
         self._sequence_number = 0
@@ -107,10 +108,14 @@ class ResponseEvents:
         ending = ending_of(self._finish_reason)
         if ending.status == "failed":
             return self._fail(ending)
-        for call in self._calls.values():
-            self._open(call)
+        for piece in self._tool_calls.finish():
+            self._feed_call(piece)
         for writer in self._writers:
-            if writer.status == "in_progress":
+            if writer.status != "in_progress":
+                continue
+            if isinstance(writer, CallWriter):
+                self._close(writer, writer.ending(self._finish_reason))
+            else:
                 self._close(writer, ending.last_item if writer is self._writers[-1] else "completed")
         if ending.status == "completed":
             return self._end(ending, ResponseCompletedEvent, "response.completed")
@@ -154,29 +159,21 @@ class ResponseEvents:
             self._continue(MessageWriter).write(self, "output_text", text, self._tokens)
         if delta.refusal:
             self._continue(MessageWriter).write(self, "refusal", delta.refusal)
-        for call in delta.tool_calls or ():
-            self._feed_call(call)
+        for piece in self._tool_calls.feed(delta.tool_calls or ()):
+            self._feed_call(piece)
         # A character may take several tokens, and comes with the last: then an empty delta is waited out.
         if self._tokens and (text or reasoning or delta.tool_calls):
             self._tokens = []
 
-    def _feed_call(self, delta: Any) -> None:
-        """Take a piece of a call."""
-        function = delta.function
-        name = (function and function.name) or ""
-        arguments = (function and function.arguments) or ""
-        call = self._calls.get(delta.index)
-        if call is not None and call.is_another(delta.id, name):
-            self._open(call)
-            call = None
-        if call is None:
-            call = self._calls[delta.index] = CallWriter(self._call_ids)
-        call.hear(delta.id, name)
-        if name or arguments:
-            self._open(call)
-        if arguments:
-            call.status = "in_progress"  # again, if the arguments only looked complete
-            call.write(self, arguments)
+    def _feed_call(self, piece: Piece) -> None:
+        if piece.begins:
+            self._call_writers.append(CallWriter(piece.id))
+        writer = self._call_writers[piece.number]
+        writer.add_name(piece.name)
+        self._open(writer)
+        if piece.arguments:
+            writer.status = "in_progress"  # again, if the arguments only looked complete
+            writer.write(self, piece.arguments)
 
     def _continue(self, kind: type[W]) -> W:
         """The writer of the item in progress if it is of that kind, else of a new one."""

@@ -22,7 +22,7 @@ Item = ResponseReasoningItem | ResponseOutputMessage | ResponseFunctionToolCall
 
 
 def new_id(prefix: str) -> str:
-    """A random id: "rs" reasoning, "msg" message, "fc" function call, "call" what its output refers to."""
+    """A random id: "rs" reasoning, "msg" message, "fc" function call, "resp" response."""
     return f"{prefix}_{uuid4().hex}"
 
 
@@ -62,20 +62,3 @@ def call_item(
     return ResponseFunctionToolCall(
         type="function_call", id=id, call_id=call_id, name=name, arguments=arguments, status=status
     )
-
-
-class CallIds:
-    """Makes the ids of calls usable: the server's own, unless there is none or it was used before."""
-
-    def __init__(self) -> None:
-        self._used: set[str] = set()
-
-    def take(self, given: str | None) -> str:
-        """The id for the next call.
-
-        Args:
-            given: the server's.
-        """
-        call_id = given if given and given not in self._used else new_id("call")
-        self._used.add(call_id)
-        return call_id

@@ -12,6 +12,7 @@ from openai.types.responses import (
     FunctionTool,
     Response,
     ResponseError,
+    ResponseFunctionToolCall,
     ResponseTextConfig,
     ResponseUsage,
     ToolChoiceAllowed,
@@ -22,10 +23,10 @@ from openai.types.responses.response_usage import InputTokensDetails, OutputToke
 from openai.types.shared import Reasoning
 from pydantic import ValidationError
 
+from .._calls.tool_calls import ToolCall, readable, whole_calls
 from ._plain import mapping
 from .logprobs import logprobs_of, of_part
 from .output import (
-    CallIds,
     Item,
     ItemStatus,
     Part,
@@ -258,16 +259,17 @@ def _output(choice: Any, ending: Ending) -> list[Item]:
         parts.append(refusal_part(message.refusal))
     if parts:
         output.append(message_item(new_id("msg"), parts, "completed"))
-    ids = CallIds()
-    calls = message.tool_calls or ()
-    for number, call in enumerate(calls, 1):
-        cut = number == len(calls) and ending.status != "completed"
-        arguments = call.function.arguments or ("" if cut else "{}")
-        name = call.function.name or ""
-        output.append(call_item(new_id("fc"), ids.take(call.id), name, arguments, "completed"))
     if output:
-        output[-1].status = ending.last_item
+        output[-1].status = ending.last_item if not message.tool_calls else "completed"
+    output += [_call(call, choice.finish_reason) for call in whole_calls(message.tool_calls)]
     return output
+
+
+def _call(call: ToolCall, finish_reason: str | None) -> ResponseFunctionToolCall:
+    """A call's item, which is complete if its arguments are."""
+    complete = readable(call.arguments, finish_reason)
+    arguments = call.arguments or ("{}" if complete else "")  # clients read them as JSON
+    return call_item(new_id("fc"), call.id, call.name, arguments, "completed" if complete else "incomplete")
 
 
 def _tool_choice(choice: Any) -> Any:

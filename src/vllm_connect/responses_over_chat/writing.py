@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import orjson
 from openai import BaseModel
 from openai.types.chat import ChatCompletionTokenLogprob
 from openai.types.responses import (
@@ -24,9 +23,9 @@ from openai.types.responses import (
 )
 from openai.types.responses.response_output_text import Logprob
 
+from .._calls.tool_calls import readable
 from . import logprobs
 from .output import (
-    CallIds,
     Item,
     ItemStatus,
     Part,
@@ -218,40 +217,29 @@ class CallWriter(Writer):
     """Writes a function call.
 
     Args:
-        ids: gives it its `call_id`.
+        call_id: what the call's output will name it by.
     """
 
     prefix = "fc"
 
-    def __init__(self, ids: CallIds) -> None:
+    def __init__(self, call_id: str) -> None:
         super().__init__()
-        self._ids = ids
-        self._call_id = ""
-        self._server_id: str | None = None
+        self._call_id = call_id
         self._name = ""
         self._pieces: list[str] = []
 
     @property
     def may_end(self) -> bool:
         """Whether the arguments are complete."""
-        try:
-            orjson.loads("".join(self._pieces))
-        except orjson.JSONDecodeError:
-            return False
-        return True
+        return readable("".join(self._pieces), None)
 
-    def is_another(self, server_id: str | None, name: str) -> bool:
-        """Whether a piece with this id and name belongs to another call, though it has the same index."""
-        if server_id and self._server_id:
-            return server_id != self._server_id
-        return bool(not server_id and self._pieces and name and self._name and name != self._name)
+    def ending(self, finish_reason: str | None) -> ItemStatus:
+        """The status of the call at the end of the answer."""
+        return "completed" if readable("".join(self._pieces), finish_reason) else "incomplete"
 
-    def hear(self, server_id: str | None, name: str) -> None:
-        """Take what a piece says of the call itself: some servers repeat it, or say it bit by bit."""
-        self._server_id = server_id or self._server_id
-        if name != self._name and not self._pieces:
-            self._name += name
-        self._name = self._name or name
+    def add_name(self, name: str) -> None:
+        """Add to the name."""
+        self._name += name
 
     def write(self, out: Emitter, arguments: str) -> None:
         """Add to the arguments."""
@@ -278,5 +266,4 @@ class CallWriter(Writer):
 
     def item(self, status: ItemStatus) -> Item:
         """The call so far."""
-        self._call_id = self._call_id or self._ids.take(self._server_id)
         return call_item(self.id, self._call_id, self._name, "".join(self._pieces), status)

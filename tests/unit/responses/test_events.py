@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from tests.unit.responses.builders import CHAT_ID, accumulate, call, check, chunk, run, stream, usage_chunk
+from tests.unit.tool_call_cases import CASES, Case
 
 from vllm_connect import RateLimitError, types
+from vllm_connect.adapters import read_arguments
 from vllm_connect.responses_over_chat import ResponseEvents
 from vllm_connect.responses_over_chat.items import messages_from_input
 
@@ -192,14 +194,14 @@ def test_calls_without_ids() -> None:
     response = final(run(stream(*deltas)))
     assert calls_of(response) == [("f", "{}"), ("g", "{}")]
     assert len({item.call_id for item in response.output}) == 2
-    assert all(item.call_id.startswith("call_") for item in response.output)
+    assert all(item.call_id for item in response.output)
 
 
 @pytest.mark.parametrize(
     "deltas",
     [
         [begin(0, "1", None), begin(0, None, "get_weather"), piece(0, "{}")],
-        [begin(0, "1", "get_"), begin(0, None, "weather"), piece(0, "{}")],
+        [begin(0, "1", "get_"), begin(0, "1", "weather"), piece(0, "{}")],
         [begin(0, "1", "get_weather", "{"), begin(0, None, "get_weather", "}")],
         [begin(0, None, "get_weather"), piece(0, "{}", id="1")],
         [begin(0, "1", None, "{"), begin(0, None, "get_weather", "}")],
@@ -213,6 +215,31 @@ def test_names_and_ids_in_pieces(deltas: list[dict[str, Any]]) -> None:
     assert calls_of(accumulate(events)) == [("get_weather", "{}")]
 
 
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_pieces_become_the_calls_that_were_meant(case: Case) -> None:
+    events = run(stream(*({"tool_calls": deltas} for deltas in case.chunks), finish_reason="tool_calls"))
+    response = final(events)
+    assert all(item.status == "completed" for item in response.output)
+    found = [(name, read_arguments(arguments, None)) for name, arguments in calls_of(response)]
+    assert found == case.calls
+    assert calls_of(accumulate(events)) == calls_of(response)
+
+
+@pytest.mark.parametrize("arguments", ['{"a": 1', "{'a': 1}", "[1]", '{"a": 1}{"a": 2}', "nu"])
+def test_arguments_that_cannot_be_read_are_an_incomplete_call(arguments: str) -> None:
+    events = run(stream({"tool_calls": [begin(0, "1", "f", arguments)]}, finish_reason="tool_calls"))
+    [item] = final(events).output
+    assert (item.status, item.arguments) == ("incomplete", arguments)
+    assert calls_of(accumulate(events)) == [("f", arguments)]
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "abort", "repetition", "content_filter"])
+def test_a_call_that_was_cut_off_before_its_arguments(finish_reason: str) -> None:
+    events = run(stream({"tool_calls": [begin(0, "1", "f", "")]}, finish_reason=finish_reason))
+    [item] = final(events).output
+    assert (item.status, item.arguments) == ("incomplete", "")
+
+
 @pytest.mark.parametrize("arguments", [None, ""])
 def test_no_arguments_are_an_empty_object(arguments: str | None) -> None:
     events = run(stream({"tool_calls": [begin(0, "1", "now", arguments)]}))
@@ -221,10 +248,10 @@ def test_no_arguments_are_an_empty_object(arguments: str | None) -> None:
     assert [event.arguments for event in of(events, "function_call_arguments.done")] == ["{}"]
 
 
-def test_a_call_of_which_only_the_id_came() -> None:
+def test_an_id_alone_begins_nothing() -> None:
     events = run(stream({"tool_calls": [begin(0, "1", None)]}, {"tool_calls": [begin(0, "2", "f", "{}")]}))
-    assert calls_of(final(events)) == [("", "{}"), ("f", "{}")]
-    assert calls_of(final(run(stream({"tool_calls": [begin(0, "1", None)]})))) == [("", "{}")]
+    assert calls_of(final(events)) == [("f", "{}")]
+    assert calls_of(final(run(stream({"tool_calls": [begin(0, "1", None)]})))) == []
 
 
 def test_text_after_a_call_is_a_new_item() -> None:

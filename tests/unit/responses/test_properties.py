@@ -205,7 +205,7 @@ def expected(reply: dict[str, Any]) -> list[dict[str, Any]]:
         content.append({"type": "refusal", "refusal": reply["refusal"]})
     calls = [dict(made) for made in reply["tool_calls"]]
     for made in calls:
-        cut = made is calls[-1] and reply["finish_reason"] not in ("stop", "tool_calls")
+        cut = reply["finish_reason"] not in ("stop", "tool_calls")
         made["function"] = made["function"] | {
             "arguments": made["function"]["arguments"] or ("" if cut else "{}")
         }

@@ -126,7 +126,7 @@ def test_ending(finish_reason: str | None, status: str, reason: str | None, item
 
 
 def test_arguments_that_were_cut_are_left_as_they_are() -> None:
-    response = convert(tool_calls=[call("1", "f", ""), call("2", "g", "")], finish_reason="length")
+    response = convert(tool_calls=[call("1", "f", "{}"), call("2", "g", "")], finish_reason="length")
     found = [item for item in response.output if item.type == "function_call"]
     assert [(item.arguments, item.status) for item in found] == [("{}", "completed"), ("", "incomplete")]
 
