@@ -1,8 +1,12 @@
 """HTTP/1.1 of our own, nothing of vLLM in it.
 
 http11       one message, as bytes
-pool         connections, and who may use them when
+connecting   a socket to a server of several addresses
+connections  one socket, blocking or on an event loop
+pool         who may use a connection, and which ones are kept
 exchange     one request and its response
 clients      httpx's transports and clients over these
+run          coroutines that never suspend, so that both worlds share one code
+loops        asyncio's event loops, and none
 _httpx       the httpx that the installed openai SDK is built on
 """

@@ -1,7 +1,7 @@
 """httpx transports that suit a vLLM server, and http clients that use them.
 
-Plain `http://` is spoken by our own HTTP/1.1 (`http11`, `pool`, `exchange`): a request costs a fraction of
-what it costs in httpx's stock transport, and all that one `recv` brought is handed on as one `bytes`.
+Plain `http://` is spoken by our own HTTP/1.1 (`exchange` over a `pool`): a request costs a fraction of what
+it costs in httpx's stock transport, and all that one `recv` brought is handed on as one `bytes`.
 Everything else, TLS and proxies, goes to the stock transport, which is made when it is first needed.
 """
 
@@ -22,7 +22,9 @@ from typing_extensions import TypedDict, Unpack
 
 from ._httpx import httpx
 from .exchange import DEATHS, exchange, is_repeatable
-from .pool import BlockingPool, LoopPool, run, running_loop
+from .loops import running_loop
+from .pool import BlockingPool, LoopPool
+from .run import run
 
 TIMEOUT = httpx.Timeout(600.0, connect=10.0, pool=None)
 """A generation may take minutes, and when all connections are busy a request waits for its turn."""

@@ -1,6 +1,6 @@
 """One request over a pool of connections, and the body of its response.
 
-Written once, as coroutines: over a `BlockingPool` they never suspend, and `pool.run` runs them.
+Written once, as coroutines: over a `BlockingPool` they never suspend, and `run` runs them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from ._httpx import httpx
+from .connections import Connection
 from .http11 import ResponseReader, encode_head
-from .pool import BlockingPool, Connection, Pool, run
+from .pool import BlockingPool, Pool
+from .run import run
 
 T = TypeVar("T")
 
@@ -59,11 +61,17 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
             while not reader.status:
                 start = reader.feed(await _take(request, "read", connection.receive))
         except BaseException as exc:
-            if is_new or reader.started or not isinstance(exc, DEATHS) or not is_repeatable(request):
+            if (
+                connection is None
+                or connection.ended
+                or is_new
+                or reader.started
+                or not isinstance(exc, DEATHS)
+                or not is_repeatable(request)
+            ):
                 pool.abandon(connection)
                 raise
-            assert connection is not None
-            connection.close()
+            pool.drop(connection)
             connection, is_new = None, True
             continue
         reader.reusable = reader.reusable and not is_refused

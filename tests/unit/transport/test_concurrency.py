@@ -115,13 +115,14 @@ def test_transports_may_be_dropped(serve: Serve, kind: str) -> None:
 async def test_garbage_collections_may_come_to_a_socket_first(serve: Serve) -> None:
     """Within one of them, what finalizer runs first is by age, roughly; only a pool's closes its sockets."""
     url, limits = httpx.URL(serve().url), httpx.Limits()
-    for pool in (BlockingPool(limits), LoopPool(limits)):
+    for kind in (BlockingPool, LoopPool):
+        pool = kind(limits)
         connection = await pool.connect(url, 5)
         number = connection._sock.fileno()
         connection.itself = connection  # type: ignore[attr-defined]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            del connection
+            del connection, pool
             gc.collect()
         assert not caught
         with pytest.raises(OSError, match="Bad file descriptor"):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import threading
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from tests.unit.transport.sockets import CHUNKED, Both, Make, Peer, Serve
+from tests.unit.transport.sockets import CHUNKED, OK, Both, Make, Peer, Serve
 
 from vllm_connect._transport._httpx import httpx
 from vllm_connect._transport.clients import AsyncTransport
+from vllm_connect._transport.connections import BlockingConnection
+from vllm_connect._transport.run import run
 
 
 def endless(closed: threading.Event) -> Callable[[Peer], None]:
@@ -117,20 +121,85 @@ def test_cancellation_closes_the_socket(serve: Serve) -> None:
     asyncio.run(main())
 
 
-def test_close_from_elsewhere_ends_a_waiting_read(serve: Serve, both: Both) -> None:
-    response = both.open(serve(endless(threading.Event())).url)
-    assert isinstance(response, httpx.Response)
+async def read(response: httpx.Response) -> bytes:
+    return await response.aread()
+
+
+@pytest.mark.parametrize("closes", ["response", "client"])
+def test_close_from_another_thread_ends_a_waiting_read(serve: Serve, both: Both, closes: str) -> None:
+    """At once, while the read timeout is far away; and the server sees it."""
+    closed = threading.Event()
+    response = both.open(serve(endless(closed)).url)
+    stream: Any = response.stream
     if both.loop is None:
-        timer = threading.Timer(0.1, response.stream.close)  # type: ignore[union-attr]
-        timer.start()
-        with pytest.raises(httpx.TransportError):
+        closer = threading.Timer(0.1, stream.close if closes == "response" else both.client.close)
+        closer.start()
+        with pytest.raises(httpx.ReadError, match=r"closed by another thread|the client was closed"):
             list(both.pieces(response))
-        timer.join()
+        closer.join()
     else:
 
-        async def main() -> None:
-            asyncio.get_running_loop().call_later(0.1, asyncio.ensure_future, response.stream.aclose())
-            with pytest.raises(httpx.TransportError):
-                await response.aread()
+        def close() -> None:
+            asyncio.run(stream.aclose() if closes == "response" else both.transport.aclose())
 
-        both(main())
+        closer = threading.Timer(0.1, close)
+        closer.start()
+        with pytest.raises(httpx.ReadError, match=r"closed by another task|the client was closed"):
+            both(read(response))
+        closer.join()
+    assert closed.wait(10)
+
+
+def test_close_from_another_task_ends_a_waiting_read(serve: Serve) -> None:
+    url = serve(endless(threading.Event())).url
+
+    async def main() -> None:
+        async with httpx.AsyncClient(transport=AsyncTransport(), timeout=20) as client:
+            response = await client.send(client.build_request("GET", url), stream=True)
+            body: Any = response.stream
+            reader = asyncio.ensure_future(read(response))
+            await asyncio.sleep(0.1)
+            await body.aclose()
+            with pytest.raises(httpx.ReadError, match="closed by another task"):
+                await reader
+            with pytest.raises(httpx.ReadError, match="closed by another task"):
+                await anext(aiter(body))
+
+    asyncio.run(main())
+
+
+def test_request_on_a_connection_that_was_closed_by_its_user_is_not_repeated(
+    serve: Serve, both: Both
+) -> None:
+    """Unlike one on a connection that the server closed."""
+    requests = []
+
+    def handler(peer: Peer) -> None:
+        while head := peer.read()[0]:
+            requests.append(head)
+            if len(requests) == 1:
+                peer.send(OK)
+
+    url = serve(handler).url
+    both.get(url)
+    close = both.transport.close if both.loop is None else lambda: asyncio.run(both.transport.aclose())
+    closer = threading.Timer(0.1, close)
+    closer.start()
+    with pytest.raises(httpx.ReadError, match="the client was closed"):
+        both.get(url)
+    closer.join()
+    assert len(requests) == 2
+
+
+def test_descriptor_is_closed_by_the_thread_that_waits_on_it() -> None:
+    """Its number might otherwise be another connection's by the time that thread looks at it again."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        connection = BlockingConnection(ours, b"peer")
+        with connection._in_use:  # as while it waits
+            connection.close()
+            assert ours.fileno() != -1
+            assert theirs.recv(1) == b""
+        with pytest.raises(ConnectionAbortedError, match="closed by another thread"):
+            run(connection.receive(5))
+        assert ours.fileno() == -1
