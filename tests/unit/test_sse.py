@@ -1,6 +1,7 @@
 """SSESplitter, with the SDK's own decoder as oracle."""
 
 import json
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -184,3 +185,19 @@ def test_finish_gives_what_was_not_closed(stream, event):
             splitter.feed(piece)
         assert splitter.finish() == event
         assert splitter.finish() is None
+
+
+def test_time_is_linear_in_the_size_of_an_event():
+    """Pieces are not joined again with every further piece."""
+
+    def seconds(size):
+        pieces = [b"data: ", *[b"x" * 4096] * (size // 4096), b"\n\n"]
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            [event] = split(*pieces)
+            times.append(time.perf_counter() - start)
+        assert len(event.data) == size
+        return min(times)
+
+    assert seconds(16 << 20) < 10 * seconds(4 << 20)  # 16 times if it were quadratic
