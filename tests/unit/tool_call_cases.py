@@ -86,6 +86,11 @@ CASES = [
         [F1],
     ),
     one_by_one(
+        "the name in every piece, no ids",
+        [piece("f", '{"a": '), piece("f", "1}"), piece("f", ""), piece("g", "{"), piece("g", '"a": 2}')],
+        [F1, G2],
+    ),
+    one_by_one(
         "a name in two pieces",
         [piece("get_", "", "x"), piece("it", "", "x"), piece(None, '{"a": 1}')],
         [("get_it", {"a": 1})],

@@ -164,6 +164,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             for chunk in chunks:
                 if (read := reader.read(chunk)) is not None:
                     yield read
+            if (last := reader.finish()) is not None:
+                yield last
 
     async def _astream(
         self,
@@ -177,6 +179,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             async for chunk in chunks:
                 if (read := reader.read(chunk)) is not None:
                     yield read
+            if (last := reader.finish()) is not None:
+                yield last
 
     def _stream_chat_model_events(
         self,

@@ -15,9 +15,11 @@ from typing import Any
 
 from langchain_core.language_models import chat_model_stream
 from langchain_core.messages import UsageMetadata
+from vllm_connect.adapters import Piece, ToolCalls
 from vllm_connect.types import ChatCompletionChunk
 
-from .replies import PROVIDER, CallIndex, finish_metadata, read_call
+from .message_chunk import read_call
+from .replies import PROVIDER, finish_metadata
 from .usage import usage_metadata
 
 Event = dict[str, Any]
@@ -42,8 +44,8 @@ class EventReader:
         self._started = False
         self._count = 0
         self._open: tuple[str, int, list[str]] | None = None  # kind, index and texts of the current block
-        self._calls = CallIndex()
-        self._call_blocks: dict[int, tuple[int, Event]] = {}
+        self._calls = ToolCalls()
+        self._call_indices: list[int] = []  # of their blocks
         self._usage: UsageMetadata | None = None
         self._metadata: dict[str, Any] = {"model_provider": PROVIDER}
         self._refusal = ""
@@ -73,13 +75,14 @@ class EventReader:
             if delta.refusal:
                 self._refusal += delta.refusal
             if delta.tool_calls:
-                yield from self._called(delta.tool_calls)
+                for piece in self._calls.feed(delta.tool_calls):
+                    yield from self._called(piece)
             if choice.logprobs is not None:
                 found = self._metadata.setdefault("logprobs", {"content": []})
                 found["content"] += choice.logprobs.model_dump(exclude_none=True).get("content") or []
             if choice.token_ids:
                 self._metadata.setdefault("token_ids", []).extend(choice.token_ids)
-            if choice.finish_reason is not None:
+            if choice.finish_reason is not None and "finish_reason" not in self._metadata:
                 self._metadata.update(finish_metadata(chunk, choice, self._model))
 
     def finish(self) -> Iterator[Event]:
@@ -87,8 +90,11 @@ class EventReader:
         if not self._started:
             return
         yield from self._close()
-        for index, call in self._call_blocks.values():
-            block = read_call(call["name"], call["args"], call["id"])
+        for piece in self._calls.finish():
+            yield from self._called(piece)
+        finish_reason = self._metadata.get("finish_reason")
+        for index, call in zip(self._call_indices, self._calls.calls, strict=True):
+            block = read_call(call.id, call.name, call.arguments, finish_reason)
             yield {"event": "content-block-finish", "index": index, "content": block}
         last: Event = {"event": "message-finish", "metadata": self._metadata}
         if self._usage is not None:
@@ -114,20 +120,20 @@ class EventReader:
             "delta": {"type": f"{kind}-delta", kind: text},
         }
 
-    def _called(self, deltas: Any) -> Iterator[Event]:
+    def _called(self, piece: Piece) -> Iterator[Event]:
         yield from self._close()
-        for number, call_id, name, arguments in self._calls.read(deltas):
-            if call_id is not None:
-                block = {"type": "tool_call_chunk", "id": call_id, "name": name, "args": ""}
-                self._call_blocks[number] = (self._count, dict(block))
-                yield {"event": "content-block-start", "index": self._count, "content": block}
-                self._count += 1
-            index, call = self._call_blocks[number]
-            call["args"] += arguments
-            if _SENDS_WHOLE_CALLS:
-                yield _delta(index, {"type": "block-delta", "fields": dict(call)})
-            elif arguments:
-                yield _delta(index, {"type": "tool-call-delta", "args": arguments})
+        if piece.begins:
+            block = {"type": "tool_call_chunk", "id": piece.id, "name": piece.name, "args": ""}
+            self._call_indices.append(self._count)
+            yield {"event": "content-block-start", "index": self._count, "content": block}
+            self._count += 1
+        index = self._call_indices[piece.number]
+        if _SENDS_WHOLE_CALLS:
+            call = self._calls.calls[piece.number]
+            fields = {"type": "tool_call_chunk", "id": call.id, "name": call.name, "args": call.arguments}
+            yield _delta(index, {"type": "block-delta", "fields": fields})
+        elif piece.arguments:
+            yield _delta(index, {"type": "tool-call-delta", "args": piece.arguments})
 
     def _close(self) -> Iterator[Event]:
         if self._open is not None:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    InvalidToolCall,
-    ToolCall,
-    ToolCallChunk,
-    UsageMetadata,
-)
-from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.messages import AIMessage, ToolCallChunk, UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from vllm_connect.adapters import Piece, ToolCalls, whole_calls
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk
 
+from .message_chunk import MessageChunk, read_call
 from .usage import usage_metadata, usage_since
 
 PROVIDER = "vllm"
@@ -58,7 +49,10 @@ def chat_result(completion: ChatCompletion, model: str | None) -> ChatResult:
             kwargs["reasoning_content"] = message.reasoning
         if message.refusal:
             kwargs["refusal"] = message.refusal
-        calls, invalid = _read_calls(message.tool_calls)
+        calls = [
+            read_call(call.id, call.name, call.arguments, choice.finish_reason)
+            for call in whole_calls(message.tool_calls)
+        ]
         metadata = {
             **common,
             "model_provider": PROVIDER,
@@ -71,8 +65,8 @@ def chat_result(completion: ChatCompletion, model: str | None) -> ChatResult:
         answer = AIMessage(
             content=message.content or "",
             additional_kwargs=kwargs,
-            tool_calls=calls,
-            invalid_tool_calls=invalid,
+            tool_calls=[call for call in calls if call["type"] == "tool_call"],
+            invalid_tool_calls=[call for call in calls if call["type"] == "invalid_tool_call"],
             usage_metadata=usage if not generations else None,
             response_metadata=metadata,
         )
@@ -89,99 +83,6 @@ def _present(source: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(source, name, None)) is not None}
 
 
-def _read_calls(calls: Any) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    valid: list[ToolCall] = []
-    invalid: list[InvalidToolCall] = []
-    for call in calls or ():
-        read = read_call(call.function.name, call.function.arguments, call.id or new_call_id())
-        if read["type"] == "tool_call":
-            valid.append(read)
-        else:
-            invalid.append(read)
-    return valid, invalid
-
-
-def read_call(name: str | None, text: str | None, call_id: str) -> ToolCall | InvalidToolCall:
-    """A whole tool call.
-
-    A function without parameters may be called with nothing at all, or null.
-    """
-    text = text or "{}"
-    try:
-        arguments = json.loads(text, strict=False)
-    except ValueError as error:
-        return invalid_tool_call(name=name, args=text, id=call_id, error=str(error))
-    if arguments is None:
-        arguments = {}
-    if not isinstance(arguments, dict):
-        return invalid_tool_call(name=name, args=text, id=call_id, error="not a JSON object")
-    return tool_call(name=name or "", args=arguments, id=call_id)
-
-
-def new_call_id() -> str:
-    """An id for a call that a server left without one; without an id it could not be answered."""
-    return f"chatcmpl-tool-{uuid4().hex}"
-
-
-@dataclass
-class _Call:
-    """What is known of a call of a stream; `given` is the server's id, which may come late or never."""
-
-    index: int
-    id: str
-    given: str | None
-    name: str = ""
-    arguments: str = ""
-
-    def ends_before(self, delta: Any, name: str | None, arguments: str) -> bool:
-        """Whether a delta for the same index begins another call."""
-        if delta.id and self.given:
-            return bool(delta.id != self.given)
-        if not name or not self.name:
-            return False
-        return name != self.name or (bool(arguments) and _is_json(self.arguments))
-
-
-class CallIndex:
-    """Numbers the tool calls of a stream.
-
-    Servers leave out the index, or begin every call at 0: an id, sent once per call, tells them apart,
-    or else a name, after another name or after whole arguments.
-    """
-
-    def __init__(self) -> None:
-        self._calls: dict[int, _Call] = {}  # by the server's index
-        self._count = 0
-
-    def read(self, deltas: Any) -> Iterator[tuple[int, str | None, str | None, str]]:
-        """Index, id, name (these two at a call's beginning only) and further arguments of each delta."""
-        for position, delta in enumerate(deltas):
-            function = delta.function
-            name = function.name if function is not None else None
-            arguments = (function.arguments if function is not None else None) or ""
-            if (theirs := getattr(delta, "index", None)) is None:
-                theirs = position if len(deltas) > 1 else max(self._calls, default=0)
-            call = self._calls.get(theirs)
-            begins = call is None or call.ends_before(delta, name, arguments)
-            if call is None or begins:
-                call = _Call(self._count, delta.id or new_call_id(), delta.id, name or "")
-                self._calls[theirs] = call
-                self._count += 1
-            call.given = call.given or delta.id
-            if not call.arguments and arguments.strip() == "null":  # a call of a function without parameters
-                arguments = ""
-            call.arguments += arguments
-            yield call.index, call.id if begins else None, call.name if begins else None, arguments
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text, strict=False)
-    except ValueError:
-        return False
-    return True
-
-
 class ChunkReader:
     """Makes message chunks of one stream's chunks.
 
@@ -193,8 +94,9 @@ class ChunkReader:
 
     def __init__(self, model: str | None) -> None:
         self._model = model
-        self._calls = CallIndex()
+        self._calls = ToolCalls()
         self._usage: UsageMetadata | None = None
+        self._finished = False
 
     def read(self, chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
         """The message chunk; None if there is nothing in it."""
@@ -213,11 +115,10 @@ class ChunkReader:
                 kwargs["reasoning_content"] = delta.reasoning
             if delta.refusal:
                 kwargs["refusal"] = delta.refusal
-            if delta.tool_calls:
-                calls = [
-                    tool_call_chunk(index=index, id=call_id, name=name, args=arguments)
-                    for index, call_id, name, arguments in self._calls.read(delta.tool_calls)
-                ]
+            pieces = self._calls.feed(delta.tool_calls) if delta.tool_calls else []
+            if choice.finish_reason is not None:
+                pieces += self._calls.finish()
+            calls = [_call_chunk(piece) for piece in pieces]
             said = bool(content or kwargs or calls)
             if choice.logprobs is not None:
                 metadata["logprobs"] = choice.logprobs.model_dump(exclude_none=True)
@@ -225,7 +126,8 @@ class ChunkReader:
             if choice.token_ids:
                 metadata["token_ids"] = choice.token_ids
                 said = True
-            if choice.finish_reason is not None:
+            if choice.finish_reason is not None and not self._finished:
+                self._finished = True
                 metadata.update(finish_metadata(chunk, choice, self._model))
                 said = True
             if chunk.prompt_token_ids is not None:
@@ -238,7 +140,7 @@ class ChunkReader:
             self._usage = current
         if not said and usage is None:
             return None
-        message = AIMessageChunk(
+        message = MessageChunk(
             content=content,
             additional_kwargs=kwargs,
             tool_call_chunks=calls,
@@ -246,6 +148,23 @@ class ChunkReader:
             response_metadata=metadata,
         )
         return ChatGenerationChunk(message=message)
+
+    def finish(self) -> ChatGenerationChunk | None:
+        """The last chunk of an answer with tool calls that nobody said the end of."""
+        if self._finished or not self._calls:
+            return None
+        calls = [_call_chunk(piece) for piece in self._calls.finish()]
+        message = MessageChunk(content="", tool_call_chunks=calls, chunk_position="last")
+        return ChatGenerationChunk(message=message)
+
+
+def _call_chunk(piece: Piece) -> ToolCallChunk:
+    return tool_call_chunk(
+        index=piece.number,
+        id=piece.id if piece.begins else None,  # texts that are said again are strung together
+        name=piece.name or None,
+        args=piece.arguments,
+    )
 
 
 def finish_metadata(chunk: ChatCompletionChunk, choice: Any, model: str | None) -> dict[str, Any]:

@@ -9,14 +9,17 @@ from langchain_core.messages.block_translators import register_translator
 
 from .replies import PROVIDER
 
+_CALLS = ("invalid_tool_call", "tool_call", "tool_call_chunk")
+
 
 def message_blocks(message: AIMessage) -> list[Any]:
-    """Reasoning, text and tool calls of a whole message."""
+    """Reasoning, text and tool calls, valid and invalid, of a whole message."""
     blocks = _said(message, chunk=False)
     blocks += [
         {"type": "tool_call", "id": call["id"], "name": call["name"], "args": call["args"]}
         for call in message.tool_calls
     ]
+    blocks += [dict(call) for call in message.invalid_tool_calls]
     return blocks
 
 
@@ -39,7 +42,7 @@ def _said(message: AIMessage, *, chunk: bool) -> list[Any]:
         return [
             {"type": "text", "text": block} if isinstance(block, str) else dict(block)
             for block in message.content
-            if isinstance(block, str) or block.get("type") not in ("tool_call", "tool_call_chunk")
+            if isinstance(block, str) or block.get("type") not in _CALLS
         ]
     blocks: list[dict[str, Any]] = []
     if reasoning := message.additional_kwargs.get("reasoning_content"):

@@ -7,7 +7,8 @@ fresh id with every piece (vLLM 0.6 to 0.8) and number all calls 0:
 * A piece with a name begins another call, unless the name is the same and the arguments so far are not
   whole (or the id is the same and the name has not been followed by arguments yet: then it is one name in
   two pieces).
-* An id without a name begins nothing.
+* An id without a name begins nothing, and nor does a name that is only said again: the arguments that
+  follow do.
 * Calls with different indices are different; one index proves nothing.
 """
 
@@ -115,7 +116,7 @@ def readable(text: str, finish_reason: str | None) -> bool:
     return True
 
 
-def whole_calls(calls: Iterable[Delta] | None) -> list[ToolCall]:
+def whole_calls(calls: Iterable[object] | None) -> list[ToolCall]:
     """The calls of an answer that came in one piece.
 
     Args:
@@ -123,7 +124,7 @@ def whole_calls(calls: Iterable[Delta] | None) -> list[ToolCall]:
     """
     ids = _CallIds()
     return [
-        ToolCall(ids.take(call.id), function.name or "", _arguments_text(function))
+        ToolCall(ids.take(getattr(call, "id", None)), function.name or "", _arguments_text(function))
         for call in calls or ()
         if (function := getattr(call, "function", None)) is not None
     ]
@@ -156,17 +157,17 @@ class ToolCalls:
         """Take the `tool_calls` of a chunk.
 
         Returns:
-            What each of them adds. Pieces that add nothing are left out, and so is, until it is known
-            whether it is more than that, a text which may become `null`.
+            What they add, one piece for each call. Pieces that add nothing are left out, and so is, until
+            it is known whether it is more than that, a text which may become `null`.
         """
-        pieces = []
+        pieces: dict[int, Piece] = {}
         for position, delta in enumerate(deltas):
             index = getattr(delta, "index", None)
             if index is None and len(deltas) > 1:
                 index = position
             if (piece := self._feed(delta, index)) is not None:
-                pieces.append(piece)
-        return pieces
+                pieces[piece.number] = _added(pieces.get(piece.number), piece)
+        return list(pieces.values())
 
     def finish(self) -> list[Piece]:
         """Take the end of the answer.
@@ -189,6 +190,10 @@ class ToolCalls:
                     self._early_ids[index] = delta.id
                 return None
             call = self._current  # an index alone begins nothing, as long as there is something to continue
+        if call is not None and call.is_named_again(delta.id, name, arguments):
+            return None
+        if call is not None and call.named_again and arguments.strip():
+            name = name or call.name
         begins = call is None or call.ends_before(delta.id, name)
         if call is None or begins:
             server_id = delta.id or self._early_ids.pop(index, None)
@@ -211,6 +216,8 @@ class _Call:
         id: what we call it.
         server_ids: what the server called it.
         name: the name so far.
+        named_again: whether the name came once more after whole arguments, without id and arguments: it
+            may begin another call of the same function.
     """
 
     def __init__(self, number: int, id: str, server_id: str | None) -> None:
@@ -218,6 +225,7 @@ class _Call:
         self.id = id
         self.server_ids = {server_id} if server_id else set()
         self.name = ""
+        self.named_again = False
         self._pieces: list[str] = []  # of the arguments
         self._held = ""  # the arguments, as long as they may become "null"
         self._holds = True
@@ -228,6 +236,13 @@ class _Call:
         if self._holds:
             return "" if self._held.strip() == "null" else self._held
         return "".join(self._pieces)
+
+    def is_named_again(self, id: str | None, name: str, arguments: str) -> bool:
+        """Whether a piece says the name once more and nothing else; see `named_again`."""
+        if id or arguments or name != self.name or not name or not self._is_whole():
+            return False
+        self.named_again = True
+        return True
 
     def ends_before(self, id: str | None, name: str) -> bool:
         """Whether a piece with this id and name, whose index is the call's, belongs to another call."""
@@ -277,6 +292,13 @@ class _CallIds:
         call_id = server_id if server_id and server_id not in self._used else new_call_id()
         self._used.add(call_id)
         return call_id
+
+
+def _added(piece: Piece | None, further: Piece) -> Piece:
+    """Two pieces of a call as one."""
+    if piece is None:
+        return further
+    return piece._replace(name=piece.name + further.name, arguments=piece.arguments + further.arguments)
 
 
 def _arguments_text(function: Function | None) -> str:

@@ -126,5 +126,5 @@ def _rename_reasoning(message: Any) -> None:
     """`reasoning_content` (vLLM before 0.16) is `reasoning`."""
     if isinstance(message, dict) and "reasoning_content" in message:
         older = message.pop("reasoning_content")
-        if message.get("reasoning") is None:
+        if not message.get("reasoning"):
             message["reasoning"] = older

@@ -190,7 +190,6 @@ def all_ways(arguments: str | None) -> list[Any]:
 
 
 def test_arguments_that_were_cut_off():
-    """A sum of message chunks repairs them, which is langchain-core's doing."""
     assert completion(call('{"x": ', "c1", "f")).invalid_tool_calls[0]["args"] == '{"x": '
     ends = events([chunk({"tool_calls": [call('{"x": ', "c1", "f", index=0)]})])
     assert ends[-2]["content"]["type"] == "invalid_tool_call"
