@@ -1,39 +1,255 @@
 """`VLLM` and `AsyncVLLM`: which hook of the SDK does what.
 
     request                           knows which call is running, and says of connection errors where
-    _prepare_options  (per attempt)   chooses the key, hence the server, credentials and model name
-    _build_request                    tells the HTTP request which call it belongs to
+    _prepare_options  (per attempt)   chooses the server, hence credentials and model name
+    _build_request                    tells the HTTP request which attempt it belongs to
     _send_request     (per attempt)   looks whether a success is one; falls back to another variant
     _should_retry                     which statuses are worth another attempt
     _make_status_error_from_response  reads every shape of error payload
 
-Retries, backoff, timeouts, `with_raw_response` and the rest stay the SDK's.
+Retries, backoff, timeouts, `with_raw_response` and the rest stay the SDK's. What is remembered between the
+hooks is an `Attempt`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import openai
-from openai import AsyncOpenAI, NotGiven, OpenAI, not_given
+from openai import AsyncOpenAI, AsyncStream, NotGiven, Omit, OpenAI, Stream, not_given
+from openai._base_client import BaseClient
+from openai._constants import RAW_RESPONSE_HEADER
+from openai._models import FinalRequestOptions
 from typing_extensions import Self
 
-from ._calls.call import Call, call_of
-from ._calls.failures import connection_error, invalid_response
-from ._calls.inspection import FirstEvent, error_in_success, is_event_stream, mark
+from ._calls.attempt import Attempt, CallOptions, Understood, attach, attempt_of, error_of, is_worth_another
+from ._calls.call import Call
+from ._calls.failures import connection_error
+from ._calls.inspection import FirstEvent, error_in_success, is_event_stream, is_opaque_stream
 from ._calls.replay import async_replayed, replayed
-from ._hooks import Hooks, ResponsesAPI, choose_keys, sdk_arguments
-from ._keys.key import Key
+from ._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from ._keys.choosing import choose, named
+from ._keys.key import Key, Server, check_keys, resolve
 from ._transport._httpx import httpx, timeout_exceptions
 from ._transport.clients import default_async_http_client, default_http_client
 from ._wire.payloads import ErrorPayload
-from .errors import VLLMError
+from .errors import ConfigError, VLLMError
 from .resources import AsyncResources, Resources
 
+T = TypeVar("T")
+HttpClientT = TypeVar("HttpClientT", bound=httpx.Client | httpx.AsyncClient)
+StreamT = TypeVar("StreamT", bound=Stream[Any] | AsyncStream[Any])
 
-class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over the SDK's attributes
+ResponsesAPI = Literal["chat", "native"]
+
+_NOWHERE = "http://server.invalid/v1/"  # of a client whose keys have no URL yet; never asked
+
+
+class BaseVLLM(BaseClient[HttpClientT, StreamT]):
+    """What both clients do, none of it I/O."""
+
+    _keys: tuple[Key, ...]
+    responses_api: ResponsesAPI
+
+    def _set_up(
+        self, keys: tuple[Key, ...], responses_api: ResponsesAPI, headers: Mapping[str, str] | None
+    ) -> None:
+        """Take over from the SDK's constructor, and forget what it read from the environment."""
+        if responses_api not in ("chat", "native"):
+            raise ConfigError(f"responses_api is 'chat' or 'native', not {responses_api!r}")
+        self._keys = keys
+        self.responses_api = responses_api
+        self._understood: Understood = {}
+        self.organization = self.project = self.admin_api_key = self.webhook_secret = None
+        self._custom_headers = headers or {}  # without OPENAI_CUSTOM_HEADERS
+        self._ambient_authorizations: frozenset[str] = frozenset()
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys, hence the servers, of this client."""
+        return self._keys
+
+    @property
+    def base_url(self) -> httpx.URL:
+        """The first server's `/v1/` URL; setting it moves a client of one key to another server."""
+        return self._base_url
+
+    @base_url.setter
+    def base_url(self, url: httpx.URL | str) -> None:
+        self._keys = (replace(self._only_key("base_url"), url=str(url)),)
+        self._base_url = httpx.URL(resolve(self._keys[0]).url("/v1/"))
+
+    @property
+    def api_key(self) -> str:
+        """The first key's API key, "" without one; can be set on a client of one key."""
+        return resolve(self._keys[0]).api_key or ""
+
+    @api_key.setter
+    def api_key(self, api_key: str) -> None:
+        if "_keys" in vars(self):  # else the SDK's constructor is clearing it
+            self._keys = (replace(self._only_key("api_key"), api_key=api_key or None),)
+
+    def _only_key(self, attribute: str) -> Key:
+        if len(self._keys) != 1:
+            raise ConfigError(
+                f"{attribute} of a client with {len(self._keys)} keys: make a new client with keys=[…]"
+            )
+        return self._keys[0]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(keys={list(self._keys)!r})"
+
+    # What goes out
+
+    @property
+    def default_headers(self) -> dict[str, str | Omit]:
+        """Headers of every request; none that tell about the machine, as the SDK's X-Stainless ones do."""
+        return {
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": self.user_agent,
+            **self._custom_headers,
+        }
+
+    @property
+    def user_agent(self) -> str:
+        """What the server sees in its access log."""
+        return f"vllm-connect (openai-python {openai.__version__})"
+
+    @property
+    def auth_headers(self) -> dict[str, str]:
+        """None here: credentials belong to the key that an attempt chooses."""
+        return {}
+
+    def _auth_headers(self, security: object) -> dict[str, str]:
+        return {}
+
+    def _validate_headers(self, headers: object, custom_headers: object) -> None:
+        return
+
+    def _open(
+        self, call: Call[T], converted: Callable[..., object] | None = None
+    ) -> tuple[type[object], FinalRequestOptions]:
+        """Begin a call.
+
+        Args:
+            call: the call.
+            converted: makes a stream of another one and a conversion.
+
+        Returns:
+            What the SDK shall cast the reply to, and its options; `request` takes both.
+        """
+        attempt = Attempt(call, self._understood)
+        fields: dict[str, Any] = {
+            "method": call.method,
+            "url": call.variants[0].path,
+            "attempt": attempt,
+            "files": call.files,
+            **call.options,
+        }
+        if not call.streams:
+            fields["post_parser"] = attempt.read
+        elif call.conversion is not None and converted is not None:
+            fields["post_parser"] = partial(_convert, converted, call.conversion)
+        # `with_raw_response` cannot cast to bytes, everything else cannot cast to a response.
+        is_raw = call.options.get("headers", {}).get(RAW_RESPONSE_HEADER) == "true"
+        return httpx.Response if is_raw else bytes, CallOptions.construct(**fields)
+
+    def _adopt(self, options: Any) -> CallOptions:
+        """Give a request that was not made by one of our resources a call, too."""
+        if isinstance(options, CallOptions):
+            return options
+        body = options.json_data
+        model = body.get("model") if isinstance(body, Mapping) else None
+        call = Call[object](
+            operation=f"{options.method.upper()} {options.url}",
+            variants=(),
+            model=model if isinstance(model, str) else None,
+            json_reply=False,
+        )
+        attempt = Attempt(call, self._understood)
+        return CallOptions.model_construct(None, **{**vars(options), "attempt": attempt})
+
+    def _choose(self, attempt: Attempt[object]) -> Server:
+        if (name := attempt.call.key_name) is not None:
+            return resolve(named(self._keys, name))
+        return choose(self._keys, attempt.call.model, tried=attempt.tried, random=random.random)
+
+    def _route(self, options: Any) -> Any:
+        attempt: Attempt[object] = options.attempt
+        attempt.begin(self._choose(attempt))
+        return attempt.route(options)
+
+    def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx.Request:
+        request = super()._build_request(options, retries_taken=retries_taken)
+        return attach(request, options.attempt) if isinstance(options, CallOptions) else request
+
+    # What comes back
+
+    def _should_retry(self, response: httpx.Response) -> bool:
+        if not is_worth_another(response):
+            return response.headers.get("x-should-retry") == "true"
+        return super()._should_retry(response)
+
+    def _make_status_error_from_response(self, response: httpx.Response) -> openai.APIStatusError:
+        return error_of(response)
+
+    def copy(
+        self,
+        *,
+        base_url: str | httpx.URL | None = None,
+        api_key: str | None = None,
+        keys: Sequence[Key] | None = None,
+        timeout: float | httpx.Timeout | NotGiven | None = not_given,
+        max_retries: int | NotGiven = not_given,
+        default_headers: Mapping[str, str] | None = None,
+        set_default_headers: Mapping[str, str] | None = None,
+        default_query: Mapping[str, object] | None = None,
+        set_default_query: Mapping[str, object] | None = None,
+        http_client: HttpClientT | None = None,
+        responses_api: ResponsesAPI | None = None,
+    ) -> Self:
+        """A client that shares this one's connections and differs in what is given.
+
+        Args:
+            base_url: move to another server; needs a client of one key.
+            api_key: another API key; needs a client of one key.
+            keys: other keys.
+            timeout: as in the constructor.
+            max_retries: as in the constructor.
+            default_headers: added to the present ones.
+            set_default_headers: instead of the present ones.
+            default_query: added to the present one.
+            set_default_query: instead of the present one.
+            http_client: as in the constructor.
+            responses_api: as in the constructor.
+        """
+        if keys is None and (base_url is not None or api_key is not None):
+            key = self._only_key("base_url or api_key")
+            keys = [replace(key, url=str(base_url or key.url), api_key=api_key or key.api_key)]
+        make: Callable[..., Self] = type(self)
+        copied = make(
+            keys=keys or self._keys,
+            timeout=self.timeout if isinstance(timeout, NotGiven) else timeout,
+            max_retries=self.max_retries if isinstance(max_retries, NotGiven) else max_retries,
+            default_headers=_merged("headers", self._custom_headers, default_headers, set_default_headers),
+            default_query=_merged("query", self._custom_query, default_query, set_default_query),
+            http_client=http_client or self._client,
+            responses_api=responses_api or self.responses_api,
+        )
+        copied._understood = self._understood  # servers are the same for all copies
+        return copied
+
+    with_options = copy
+
+
+class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ignore[misc]  # properties over attributes
     """A client for vLLM servers; an `openai.OpenAI` in every other respect.
 
     Args:
@@ -65,20 +281,19 @@ class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over t
         max_retries: int = 2,
         default_headers: Mapping[str, str] | None = None,
         default_query: Mapping[str, object] | None = None,
-        http_client: Any = None,
+        http_client: httpx.Client | None = None,
         responses_api: ResponsesAPI = "chat",
-        _known_variants: dict[tuple[str, str], tuple[str, str]] | None = None,
     ) -> None:
-        chosen = choose_keys(base_url, api_key, keys)
+        chosen = _choose_keys(base_url, api_key, keys)
         super().__init__(
-            **sdk_arguments(chosen),
+            **_sdk_arguments(chosen),
             timeout=timeout,
             max_retries=max_retries,
             default_headers=default_headers,
             default_query=default_query,
             http_client=http_client or default_http_client(),
         )
-        self._set_up(chosen, responses_api, default_headers, _known_variants)
+        self._set_up(chosen, responses_api, default_headers)
 
     @classmethod
     def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **arguments: Any) -> Self:
@@ -95,39 +310,51 @@ class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over t
 
         return cls(**{**load_keys(config).arguments(default_http_client), **arguments})
 
+    def _perform(self, call: Call[T]) -> T:
+        """Make a call whose answer is one object."""
+        cast_to, options = self._open(call)
+        result: T = self.request(cast_to, options)
+        return result
+
+    def _stream(self, call: Call[T]) -> Stream[T]:
+        """Make a call whose answer is a stream."""
+        cast_to, options = self._open(call, ConvertedStream)
+        stream: Stream[T] = self.request(cast_to, options, stream=True, stream_cls=VLLMStream[object])
+        return stream
+
     def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
         """Make a request; what every resource ends in."""
-        options = self._with_call(options)
+        options = self._adopt(options)
         try:
             return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
         except openai.APIConnectionError as error:
             if isinstance(error, VLLMError):
                 raise
-            raise connection_error(error, options.call.where) from error.__cause__
+            raise connection_error(error, options.attempt.where) from error.__cause__
 
     def _prepare_options(self, options: Any) -> Any:
         return self._route(options)
 
-    def _send_request(self, request: Any, *, stream: bool, **kwargs: Any) -> Any:
-        call = call_of(request)
+    def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
+        attempt = attempt_of(request)
         while True:
             try:
                 response = self._client.send(request, stream=stream, **kwargs)
-                error = self._look(call, response, stream)
+                error = self._look(attempt, response, stream)
             except timeout_exceptions() as cause:
-                self._raise_if_sent(call, cause, request)
+                attempt.raise_if_sent(cause, request)
                 raise
             if error is not None:
-                mark(call, response, error)
+                attempt.mark(response, error)
                 response.close()
-            elif response.is_error and len(call.variants) > 1:
+            elif response.is_error and len(attempt.call.variants) > 1:
                 response.read()
-                if call.refused(response):
-                    request = self._next_variant(call, request)
+                if attempt.refuse(response):
+                    request = attempt.next_request(request)
                     continue
-            return self._settle(call, response)
+            return attempt.settle(response)
 
-    def _look(self, call: Call, response: Any, stream: bool) -> ErrorPayload | None:
+    def _look(self, attempt: Attempt[object], response: httpx.Response, stream: bool) -> ErrorPayload | None:
         if not response.is_success:
             return None
         try:
@@ -135,19 +362,16 @@ class VLLM(Hooks, Resources, OpenAI):  # type: ignore[misc]  # properties over t
                 first = FirstEvent()
                 response.stream = replayed(response.stream, first)
                 return first.error
-            if stream and call.opaque_stream(response):
+            if stream and is_opaque_stream(attempt.call, response):
                 return None
             response.read()
-            error = error_in_success(call, response)
-            if error is None and call.streams:
-                raise invalid_response(response, call.where, "a stream of events was due")
-            return error
+            return error_in_success(attempt, response)
         except BaseException:
             response.close()
             raise
 
 
-class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
+class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, AsyncOpenAI):  # type: ignore[misc]  # as above
     """The asynchronous twin of `VLLM`, with the same arguments; usable in several event loops."""
 
     def __init__(
@@ -160,20 +384,19 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
         max_retries: int = 2,
         default_headers: Mapping[str, str] | None = None,
         default_query: Mapping[str, object] | None = None,
-        http_client: Any = None,
+        http_client: httpx.AsyncClient | None = None,
         responses_api: ResponsesAPI = "chat",
-        _known_variants: dict[tuple[str, str], tuple[str, str]] | None = None,
     ) -> None:
-        chosen = choose_keys(base_url, api_key, keys)
+        chosen = _choose_keys(base_url, api_key, keys)
         super().__init__(
-            **sdk_arguments(chosen),
+            **_sdk_arguments(chosen),
             timeout=timeout,
             max_retries=max_retries,
             default_headers=default_headers,
             default_query=default_query,
             http_client=http_client or default_async_http_client(),
         )
-        self._set_up(chosen, responses_api, default_headers, _known_variants)
+        self._set_up(chosen, responses_api, default_headers)
 
     @classmethod
     def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **arguments: Any) -> Self:
@@ -182,41 +405,57 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
 
         return cls(**{**load_keys(config).arguments(default_async_http_client), **arguments})
 
+    async def _perform(self, call: Call[T]) -> T:
+        """Make a call whose answer is one object."""
+        cast_to, options = self._open(call)
+        result: T = await self.request(cast_to, options)
+        return result
+
+    async def _stream(self, call: Call[T]) -> AsyncStream[T]:
+        """Make a call whose answer is a stream."""
+        cast_to, options = self._open(call, AsyncConvertedStream)
+        stream: AsyncStream[T] = await self.request(
+            cast_to, options, stream=True, stream_cls=AsyncVLLMStream[object]
+        )
+        return stream
+
     async def request(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
     ) -> Any:
         """Make a request; what every resource ends in."""
-        options = self._with_call(options)
+        options = self._adopt(options)
         try:
             return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
         except openai.APIConnectionError as error:
             if isinstance(error, VLLMError):
                 raise
-            raise connection_error(error, options.call.where) from error.__cause__
+            raise connection_error(error, options.attempt.where) from error.__cause__
 
     async def _prepare_options(self, options: Any) -> Any:
         return self._route(options)
 
-    async def _send_request(self, request: Any, *, stream: bool, **kwargs: Any) -> Any:
-        call = call_of(request)
+    async def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
+        attempt = attempt_of(request)
         while True:
             try:
                 response = await self._client.send(request, stream=stream, **kwargs)
-                error = await self._look(call, response, stream)
+                error = await self._look(attempt, response, stream)
             except timeout_exceptions() as cause:
-                self._raise_if_sent(call, cause, request)
+                attempt.raise_if_sent(cause, request)
                 raise
             if error is not None:
-                mark(call, response, error)
+                attempt.mark(response, error)
                 await response.aclose()
-            elif response.is_error and len(call.variants) > 1:
+            elif response.is_error and len(attempt.call.variants) > 1:
                 await response.aread()
-                if call.refused(response):
-                    request = self._next_variant(call, request)
+                if attempt.refuse(response):
+                    request = attempt.next_request(request)
                     continue
-            return self._settle(call, response)
+            return attempt.settle(response)
 
-    async def _look(self, call: Call, response: Any, stream: bool) -> ErrorPayload | None:
+    async def _look(
+        self, attempt: Attempt[object], response: httpx.Response, stream: bool
+    ) -> ErrorPayload | None:
         if not response.is_success:
             return None
         try:
@@ -224,13 +463,64 @@ class AsyncVLLM(Hooks, AsyncResources, AsyncOpenAI):  # type: ignore[misc]
                 first = FirstEvent()
                 response.stream = await async_replayed(response.stream, first)
                 return first.error
-            if stream and call.opaque_stream(response):
+            if stream and is_opaque_stream(attempt.call, response):
                 return None
             await response.aread()
-            error = error_in_success(call, response)
-            if error is None and call.streams:
-                raise invalid_response(response, call.where, "a stream of events was due")
-            return error
+            return error_in_success(attempt, response)
         except BaseException:
             await response.aclose()
             raise
+
+
+def _choose_keys(
+    base_url: str | httpx.URL | None, api_key: str | None, keys: Sequence[Key] | None
+) -> tuple[Key, ...]:
+    """The keys that a client's arguments, or the environment, stand for.
+
+    Raises:
+        ConfigError: there is no server, or the arguments contradict each other.
+    """
+    if keys is not None:
+        if base_url is not None or api_key is not None:
+            raise ConfigError("pass either keys=[…] or base_url= (with api_key=), not both")
+        return check_keys(keys)
+    if base_url is None:
+        base_url = os.environ.get("VLLM_BASE_URL")
+        # The key of one host is not sent to another that was named in the code.
+        api_key = api_key or os.environ.get("VLLM_API_KEY")
+    if not base_url:
+        raise ConfigError(
+            "no vLLM server: pass its URL, VLLM('http://localhost:8000'), or keys=[Key(…)], "
+            "or set the environment variable VLLM_BASE_URL"
+        )
+    return check_keys([Key(name="default", url=str(base_url), api_key=api_key or None)])
+
+
+def _sdk_arguments(keys: tuple[Key, ...]) -> dict[str, Any]:
+    """Arguments for the SDK's constructor.
+
+    Empty strings keep it from reading OPENAI_API_KEY and its kin from the environment.
+    """
+    try:
+        url = resolve(keys[0]).url("/v1/")
+    except ConfigError:
+        url = _NOWHERE
+    unread = ("api_key", "admin_api_key", "organization", "project", "webhook_secret")
+    return {"base_url": url, "_enforce_credentials": False, **dict.fromkeys(unread, "")}
+
+
+V = TypeVar("V")
+
+
+def _merged(
+    name: str, present: Mapping[str, V], added: Mapping[str, V] | None, instead: Mapping[str, V] | None
+) -> Mapping[str, V]:
+    if added is not None and instead is not None:
+        raise ValueError(f"default_{name} and set_default_{name} are mutually exclusive")
+    if instead is not None:
+        return dict(instead)
+    return {**present, **added} if added else present
+
+
+def _convert(converted: Callable[..., object], conversion: Callable[[], object], stream: object) -> object:
+    return converted(stream, conversion())

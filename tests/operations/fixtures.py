@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from vllm_connect._hooks import Hooks
+from vllm_connect._client import BaseVLLM
 
 from .kit import PLAIN, STREAM
 
@@ -65,13 +65,13 @@ def vision(connect: Any, vision_url: str) -> Any:
 def does_what_it_says(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs every body with both clients, and fails one that does not ask for what it `covers`."""
     asked = set()
-    perform = Hooks._perform
+    begin = BaseVLLM._open
 
-    def noting(self: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
-        asked.add((call.operation.removesuffix(" as numpy"), STREAM if call.streams else PLAIN))
-        return perform(self, call, *args, **kwargs)
+    def noting(self: Any, call: Any, *args: Any) -> Any:
+        asked.add((call.operation, STREAM if call.streams else PLAIN))
+        return begin(self, call, *args)
 
-    monkeypatch.setattr(Hooks, "_perform", noting)
+    monkeypatch.setattr(BaseVLLM, "_open", noting)
     yield
     for operation, form in getattr(request.function, "covers", ()):
         wire = operation.replace(".parse", ".create").replace(".stream", ".create")

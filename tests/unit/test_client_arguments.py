@@ -7,7 +7,8 @@ import openai
 import pytest
 
 from vllm_connect import VLLM, APIConnectionError, AsyncVLLM, BadRequestError, ConfigError, Key, VLLMError
-from vllm_connect._calls.call import Call, CallOptions
+from vllm_connect._calls.attempt import Attempt, CallOptions
+from vllm_connect._calls.call import Call
 from vllm_connect._transport._httpx import httpx
 
 SECRET = "sk-vllm-secret"
@@ -242,7 +243,8 @@ async def test_a_low_level_call_goes_to_the_server_of_the_key(canned):
 )
 def test_a_key_goes_to_its_own_server_only(url, sent_to, with_key):
     with VLLM(keys=[Key(name="a", url="http://gpu1:80", api_key="secret")]) as client:
-        options = client._route(CallOptions.construct(method="get", url=url, call=Call("GET", ())))
+        attempt = Attempt(Call("GET", ()), {})
+        options = client._route(CallOptions.construct(method="get", url=url, attempt=attempt))
     assert options.url == sent_to
     headers = {} if isinstance(options.headers, openai.NotGiven) else options.headers
     assert ("Authorization" in headers) is with_key

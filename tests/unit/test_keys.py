@@ -26,8 +26,8 @@ def _forget_warnings():
     warn_once.cache_clear()
 
 
-def names(keys):
-    return [key.name for key in keys]
+def names(servers):
+    return [server.key.name for server in servers]
 
 
 def shown(error):
@@ -374,7 +374,7 @@ def test_wire_model(model, name):
 def test_who_may_serve_what(fields, model, reason):
     key = Key(name="a", url=URL, **fields)
     if reason is None:
-        assert eligible([key], model) == [key]
+        assert eligible([key], model) == [resolve(key)]
     else:
         with pytest.raises(NoKeyError) as error:
             eligible([key], model)
@@ -400,7 +400,7 @@ def test_a_key_that_cannot_be_used_is_skipped_with_one_warning(caplog, monkeypat
     good = Key(name="good", url=URL)
     keys = [Key(name="bad", url="env.NOPE"), Key(name="worse", url=URL, api_key="env.NOPE"), good]
     with caplog.at_level(logging.WARNING, "vllm_connect"):
-        assert all(eligible(keys, "m") == [good] for _ in range(3))
+        assert all(eligible(keys, "m") == [resolve(good)] for _ in range(3))
     assert [record.getMessage() for record in caplog.records] == [
         "skipping a key: no base URL configured: set vllm_key_config.url on key 'bad' "
         "(environment variable NOPE is not set)",
@@ -440,7 +440,7 @@ def keys_of(*weights):
 def test_weights_are_respected(weights, shares):
     draw = random.Random(1).random
     keys = keys_of(*weights)
-    count = Counter(choose(keys, "m", random=draw).name for _ in range(8000))
+    count = Counter(choose(keys, "m", random=draw).key.name for _ in range(8000))
     for index, share in enumerate(shares):
         assert count[str(index)] / 8000 == pytest.approx(share, abs=0.02)
         assert share or not count[str(index)]
@@ -454,7 +454,7 @@ def test_weights_are_respected(weights, shares):
 def test_what_is_chosen_is_eligible_and_untried_while_it_can_be(weights, drawn, tried):
     keys = keys_of(*weights)
     tried = {str(index) for index in tried}
-    key = choose(keys, "m", tried=tried, random=lambda: drawn)
+    key = choose(keys, "m", tried=tried, random=lambda: drawn).key
     untried = [other for other in keys if other.name not in tried]
     assert key in (untried or keys)
     # A key without weight is a spare.
@@ -466,15 +466,16 @@ def test_every_key_is_tried_before_any_is_tried_again():
     for seed in range(20):
         draw, tried = random.Random(seed).random, []
         for _ in keys:
-            tried.append(choose(keys, "m", tried=tried, random=draw).name)
+            tried.append(choose(keys, "m", tried=tried, random=draw).key.name)
         assert sorted(tried) == ["0", "1", "2"]
         assert tried[-1] == "2", "the spare comes last"
-        assert choose(keys, "m", tried=tried, random=draw).name in ("0", "1")
+        assert choose(keys, "m", tried=tried, random=draw).key.name in ("0", "1")
 
 
 def test_only_eligible_keys_are_chosen():
     keys = [Key(name="a", url=URL, models=["x"], weight=100), Key(name="b", url=URL, models=["y"])]
     assert names(eligible(keys, "y")) == ["b"]
-    assert {choose(keys, "y", tried=tried).name for tried in itertools.product(["a", "b"], repeat=2)} == {"b"}
+    tries = list(itertools.product(["a", "b"], repeat=2))
+    assert {choose(keys, "y", tried=tried).key.name for tried in tries} == {"b"}
     with pytest.raises(NoKeyError):
         choose(keys, "z")

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vllm_connect import BadRequestError, InternalServerError, InvalidResponseError, Key, NotFoundError
+from vllm_connect._transport._httpx import httpx
 from vllm_connect._wire.objects import ErrorInReply, NotAReply
 from vllm_connect._wire.payloads import ErrorPayload
 from vllm_connect.errors import APIStatusError, AuthenticationError
@@ -27,10 +28,12 @@ def result(index, relevance_score=0.5, **more):
 
 
 def body_of(documents=("a", "b"), **given):
-    call, _, whole = rerank_call({"query": "q", **given}, list(documents))
+    call = rerank_call({"query": "q", **given}, list(documents))
     assert len({variant.body for variant in call.variants}) == 1
     assert [variant.path for variant in call.variants] == ["/v1/rerank", "/rerank", "/v2/rerank"]
-    return json.loads(call.variants[0].body), whole
+    scores = [result(index) for index in range(len(documents))]
+    reply = call.read(httpx.Response(200, json={"results": scores}))
+    return json.loads(call.variants[0].body), reply.results[0].document is not None
 
 
 # --- the request (R6) ------------------------------------------------------------------------------
@@ -265,7 +268,7 @@ def paths(client):
 
 
 def test_which_replies_mean_that_the_path_is_missing():
-    variant = rerank_call({"query": "q"}, ["a"])[0].variants[0]
+    variant = rerank_call({"query": "q"}, ["a"]).variants[0]
     plain, router = (ErrorPayload(text, None, text, "text") for text in ("boom", ROUTER[1].decode()))
     missing = [status for status in range(400, 600) if path_is_missing(variant, status, plain)]
     assert missing == [404, 405, 501]

@@ -1,18 +1,23 @@
-"""One call of one operation: what shall go on the wire, and how it is going."""
+"""A call of one operation: what to ask of a server, and how to read the answer.
+
+A `Call` knows no server and never changes, so it can be made anywhere and performed more than once; how it
+goes is an `Attempt`'s to know.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
-import orjson
-from openai._models import FinalRequestOptions
-from pydantic import Field
+from .._wire.body import encode, options_of
+from .._wire.payloads import ErrorPayload
 
-from .._keys.key import Server, wire_model
-from .._wire.payloads import ErrorPayload, read_error
-from .failures import Where
+if TYPE_CHECKING:
+    from .._transport._httpx import httpx
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Variant(NamedTuple):
@@ -34,122 +39,132 @@ class Variant(NamedTuple):
         return self.path, self.kind
 
 
+class Conversion(Protocol[T]):
+    """Turns the items of one stream into those of another."""
+
+    def feed(self, item: Any, /) -> list[T]:
+        """Take an item."""
+
+    def finish(self) -> list[T]:
+        """Take the good end of the stream."""
+
+    def fail(self, error: Exception, /) -> list[T]:
+        """Take its failure, which is raised after what this returns."""
+
+
 def _never(variant: Variant, status: int, error: ErrorPayload) -> bool:
     return False
 
 
-@dataclass(eq=False)
-class Call:
-    """One call.
+@dataclass(frozen=True, eq=False)
+class Call(Generic[T_co]):
+    """One call, whose answer is a T or a stream of them.
 
     Attributes:
         operation: what is asked, for errors and for what a server is known to understand.
         variants: ways to ask, best first.
         model: the requested model, None for the server's default and for calls that need none.
+        read: makes the result of a whole reply; None for a stream.
+        read_event: makes an item of the data of one event; None for a whole reply.
+        conversion: makes what turns those items into the stream's.
+        options: request options under the SDK's names: headers, params, timeout, max_retries.
         method: HTTP method.
         form: fields of a multipart form, instead of a body.
+        files: the files of that form.
         falls_back: whether an error reply (its HTTP status and payload) to a variant means that the server
             does not understand that variant.
         json_reply: whether a success must be JSON; else any body is one.
-        streams: whether a success must be a stream of events.
         generates: whether the server works on it for long: then a timeout is not retried, since it may
             still be working.
         key_name: the only key that may serve it, None for any.
-
-    And how it is going:
-        tried: names of the keys that attempts went to, in order.
-        server: the server of the running attempt.
-        untried: numbers of the variants left for this attempt; the first is in use.
-        refusals: replies to the variants that this server did not understand.
-        response: the last reply.
     """
 
     operation: str
     variants: tuple[Variant, ...]
     model: str | None = None
+    read: Callable[[httpx.Response], T_co] | None = None
+    read_event: Callable[[bytes], T_co] | None = None
+    conversion: Callable[[], Conversion[Any]] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     method: str = "post"
-    form: dict[str, Any] | None = None
+    form: Mapping[str, object] | None = None
+    files: Any = None
     falls_back: Callable[[Variant, int, ErrorPayload], bool] = _never
     json_reply: bool = True
-    streams: bool = False
     generates: bool = True
     key_name: str | None = None
-    tried: list[str] = field(default_factory=list)
-    server: Server | None = None
-    untried: list[int] = field(default_factory=list)
-    refusals: list[tuple[int, Any]] = field(default_factory=list)
-    response: Any = None
-
-    def begin(self, server: Server, understood: tuple[str, str] | None) -> None:
-        """Begin an attempt.
-
-        Args:
-            server: whom to ask.
-            understood: path and kind of the variant that this server is known to understand.
-        """
-        self.server = server
-        self.tried.append(server.key.name)
-        self.refusals = []
-        self.untried = list(range(len(self.variants)))
-        if understood is not None:  # first, and the others in their order
-            self.untried.sort(key=lambda number: self.variants[number].what != understood)
 
     @property
-    def variant(self) -> Variant:
-        """The variant in use."""
-        return self.variants[self.untried[0]]
-
-    @property
-    def content(self) -> bytes | None:
-        """The body of the variant in use, with the model's name on this server put in front."""
-        body = self.variant.body
-        if body is None or self.model is None:
-            return body
-        model = orjson.dumps(self.wire_model)
-        return b'{"model":' + model + (b"}" if body == b"{}" else b"," + body[1:])
-
-    @property
-    def wire_model(self) -> str | None:
-        """The model's name on the server in use."""
-        if self.model is None or self.server is None:
-            return self.model
-        return wire_model(self.server.key, self.model)
-
-    def refused(self, response: Any) -> bool:
-        """Take an error reply; tell whether the next variant is to be tried."""
-        error = read_error(response.content)
-        if not self.falls_back(self.variant, response.status_code, error):
-            self.refusals = []
-            return False
-        self.refusals.append((error.weight, response))
-        if len(self.untried) == 1:
-            return False
-        del self.untried[0]
-        return True
-
-    def opaque_stream(self, response: Any) -> bool:
-        """Whether a streamed reply is to be handed over unread: a compressed stream of events, or whatever
-        the caller streams that is not JSON."""
-        content_type = response.headers.get("content-type", "")
-        return "event-stream" in content_type or not (self.streams or "json" in content_type)
-
-    @property
-    def where(self) -> Where:
-        """Operation, key and server, as errors tell them."""
-        server = self.server
-        return Where(self.operation, server.key.name, server.root) if server else Where(self.operation)
+    def streams(self) -> bool:
+        """Whether a success must be a stream of events."""
+        return self.read_event is not None
 
 
-class CallOptions(FinalRequestOptions):  # type: ignore[misc]  # final for type checkers only
-    """The SDK's options of one request, which it copies for every attempt, with our call on them."""
-
-    call: Any = Field(None, exclude=True, repr=False)  # openai 2.x logs a dump of the options
-
-
-EXTENSION = "vllm_connect.call"
+def body_of(read: Callable[[bytes], T]) -> Callable[[httpx.Response], T]:
+    """Read a reply by its body alone."""
+    return lambda response: read(response.content)
 
 
-def call_of(request: Any) -> Call:
-    """The call that an HTTP request belongs to."""
-    call: Call = request.extensions[EXTENSION]
-    return call
+def json_call(
+    operation: str,
+    paths: tuple[str, ...],
+    body: dict[str, Any],
+    options: Mapping[str, object],
+    read: Callable[[bytes], T],
+    *,
+    falls_back: Callable[[Variant, int, ErrorPayload], bool] = _never,
+    generates: bool = True,
+) -> Call[T]:
+    """Build a call that sends one JSON object and gets one back.
+
+    Args:
+        operation: what is asked.
+        paths: where it may be asked, best first.
+        body: the parameters; `model` is taken out of them.
+        options: request options under the names of `create`'s arguments.
+        read: makes the result of the reply's body.
+        falls_back: see `Call`.
+        generates: see `Call`.
+    """
+    model = body.pop("model", None)
+    content = encode(body)
+    return Call(
+        operation,
+        tuple(Variant(path, content) for path in paths),
+        model,
+        read=body_of(read),
+        options=options_of(options),
+        falls_back=falls_back,
+        generates=generates,
+    )
+
+
+def stream_call(
+    operation: str,
+    path: str,
+    body: dict[str, Any],
+    options: Mapping[str, object],
+    read_event: Callable[[bytes], T],
+) -> Call[T]:
+    """Build a call that sends one JSON object and gets a stream of events back.
+
+    Args:
+        operation: what is asked.
+        path: where it is asked.
+        body: the parameters; `model` is taken out of them, and `stream` is added.
+        options: request options under the names of `create`'s arguments.
+        read_event: makes an item of the data of one event.
+    """
+    model = body.pop("model", None)
+    variants = (Variant(path, encode({**body, "stream": True})),)
+    return Call(operation, variants, model, read_event=read_event, options=options_of(options))
+
+
+def converted(call: Call[object], conversion: Callable[[], Conversion[T]]) -> Call[T]:
+    """The call whose stream is made of another call's.
+
+    Args:
+        call: a call that streams.
+        conversion: makes what turns its items into those of the result.
+    """
+    return replace(cast("Call[T]", call), conversion=conversion)

@@ -8,21 +8,18 @@ and the SDK's own machinery retries or raises as if the server had said so itsel
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
 import orjson
 
-from .._wire.objects import ErrorInReply, NotAReply
 from .._wire.payloads import ErrorPayload, find_error, read_error
 from .._wire.sse import SSESplitter
+from .attempt import Attempt
 from .call import Call
-from .failures import invalid_response, status_error
+from .failures import invalid_response
 
-T = TypeVar("T")
-
-ERROR = "vllm_connect.error"
-HTTP_STATUS = "vllm_connect.http_status"
+if TYPE_CHECKING:
+    from .._transport._httpx import httpx
 
 # An error is small, an answer may be megabytes: those are decoded once, by whoever reads the answer.
 _SMALL = 65536
@@ -31,18 +28,26 @@ _ERROR_HEAD = re.compile(
 )
 
 
-def error_in_success(call: Call, response: Any) -> ErrorPayload | None:
+def error_in_success(attempt: Attempt[object], response: httpx.Response) -> ErrorPayload | None:
     """Look for an error in a whole reply whose status says success.
 
     Args:
-        call: the call it answers.
-        response: an `httpx.Response` that was read.
+        attempt: the attempt it answers.
+        response: a reply that was read.
 
     Raises:
-        InvalidResponseError: JSON was due, and this is something else.
+        InvalidResponseError: JSON, or a stream, was due, and this is something else.
     """
-    content: bytes = response.content
-    if not call.json_reply or response.headers.get("content-type", "").startswith("application/octet-stream"):
+    error = _error_in(attempt, response)
+    if error is None and attempt.call.streams:
+        raise invalid_response(response, attempt.where, "a stream of events was due")
+    return error
+
+
+def _error_in(attempt: Attempt[object], response: httpx.Response) -> ErrorPayload | None:
+    content = response.content
+    is_binary = response.headers.get("content-type", "").startswith("application/octet-stream")
+    if is_binary or not attempt.call.json_reply:
         # Any body is an answer here, but a small JSON object may still be an error.
         return _find(content) if content[:1] == b"{" and len(content) < _SMALL else None
     if len(content) >= _SMALL:
@@ -50,9 +55,9 @@ def error_in_success(call: Call, response: Any) -> ErrorPayload | None:
     try:
         payload = orjson.loads(content)
     except orjson.JSONDecodeError:
-        raise invalid_response(response, call.where, read_error(content).message) from None
+        raise invalid_response(response, attempt.where, read_error(content).message) from None
     if payload is None:
-        raise invalid_response(response, call.where, "null")
+        raise invalid_response(response, attempt.where, "null")
     return find_error(payload)
 
 
@@ -75,19 +80,18 @@ class FirstEvent:
         return bool(events)
 
 
-def is_event_stream(response: Any) -> bool:
+def is_event_stream(response: httpx.Response) -> bool:
     """Whether the body is a stream of events whose bytes can be looked at as they are."""
     headers = response.headers
     is_raw = "content-encoding" not in headers and not response.is_stream_consumed
     return is_raw and "text/event-stream" in headers.get("content-type", "")
 
 
-def mark(call: Call, response: Any, error: ErrorPayload) -> None:
-    """Give a reply the status that the error in it names (500 if it names none)."""
-    call.refusals = []  # it answers the variant that was understood
-    response.extensions[ERROR] = error
-    response.extensions[HTTP_STATUS] = response.status_code
-    response.status_code = error.status or 500
+def is_opaque_stream(call: Call[object], response: httpx.Response) -> bool:
+    """Whether a streamed reply is to be handed over unread: a compressed stream of events, or whatever
+    the caller streams that is not JSON."""
+    content_type = response.headers.get("content-type", "")
+    return "event-stream" in content_type or not (call.streams or "json" in content_type)
 
 
 def _find(data: bytes) -> ErrorPayload | None:
@@ -98,25 +102,3 @@ def _find(data: bytes) -> ErrorPayload | None:
         return find_error(orjson.loads(data))
     except orjson.JSONDecodeError:
         return None
-
-
-def reading(call: Call, read: Callable[[bytes], T]) -> Callable[[Any], Any]:
-    """What makes the result of a whole reply; runs after `error_in_success` let it pass.
-
-    Args:
-        call: the call; its last reply is meant.
-        read: makes the result of the body.
-    """
-
-    def result(reply: Any) -> Any:
-        content = reply if isinstance(reply, bytes) else getattr(reply, "content", None)
-        if not isinstance(content, bytes):  # the caller chose a type: with_raw_response….parse(to=…)
-            return reply
-        try:
-            return read(content)
-        except ErrorInReply as found:
-            raise status_error(found.error, call.response, call.where) from None
-        except NotAReply as what:
-            raise invalid_response(call.response, call.where, str(what)) from None
-
-    return result

@@ -9,21 +9,17 @@ everything that did arrive was handed over. An error event is raised as the erro
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import openai
-import orjson
 from openai import AsyncStream, Stream
-from openai._models import construct_type
-from openai.types.responses import ResponseStreamEvent
 
 from .._transport._httpx import httpx, request_exceptions, timeout_exceptions
-from .._wire.objects import ErrorInReply, NotAReply, Reader
-from .._wire.payloads import ErrorPayload, find_error
+from .._wire.objects import ErrorInReply, NotAReply
+from .._wire.payloads import ErrorPayload
 from .._wire.sse import Event, SSESplitter
-from ..types import ChatCompletionChunk, Completion
-from ..types.audio import TranscriptionChunk
-from .call import call_of
+from .attempt import attempt_of
+from .call import Conversion
 from .failures import incomplete_stream, invalid_response, status_error, timeout_error
 
 T = TypeVar("T")
@@ -35,12 +31,12 @@ class ChunkReader(Generic[T]):
     """The state of one stream.
 
     Args:
-        read: makes a chunk of an event's data.
+        read_event: makes a chunk of an event's data.
         response: what the stream is the body of.
     """
 
-    def __init__(self, read: Callable[[bytes], T], response: httpx.Response) -> None:
-        self._read = read
+    def __init__(self, read_event: Callable[[bytes], T], response: httpx.Response) -> None:
+        self._read_event = read_event
         self._response = response
         self._splitter = SSESplitter()
         self._finished: dict[int, bool] = {}  # choice index -> whether it has a finish_reason
@@ -81,7 +77,7 @@ class ChunkReader(Generic[T]):
                 self.over = True
                 break
             try:
-                chunk = self._read(data)
+                chunk = self._read_event(data)
             except ErrorInReply as error:
                 self.error = self._status_error(error.error)
                 break
@@ -104,14 +100,14 @@ class ChunkReader(Generic[T]):
         return self._terminated or (bool(self._finished) and all(self._finished.values()))
 
     def _status_error(self, error: ErrorPayload) -> Exception:
-        return status_error(error, self._response, call_of(self._response.request).where)
+        return status_error(error, self._response, attempt_of(self._response.request).where)
 
     def _invalid(self, what: str) -> Exception:
-        return invalid_response(self._response, call_of(self._response.request).where, what)
+        return invalid_response(self._response, attempt_of(self._response.request).where, what)
 
     def _incomplete(self, why: str) -> Exception:
         request = self._response.request
-        return incomplete_stream(request, call_of(request).where, why)
+        return incomplete_stream(request, attempt_of(request).where, why)
 
 
 # A server that said [DONE] ends the body at once, so that the connection can be used again.
@@ -124,7 +120,7 @@ class VLLMStream(Stream[T]):
     def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
         self.response = response
         # The generator does not know this object: dropping the one ends the other, and the connection.
-        self._iterator = _chunks(_Held(response), _reader(cast_to, response))
+        self._iterator = _chunks(_Held(response), _reader(response))
 
     def __iter__(self) -> Iterator[T]:
         return self._iterator
@@ -154,7 +150,7 @@ class AsyncVLLMStream(AsyncStream[T]):
 
     def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
         self.response = response
-        self._iterator = _async_chunks(_HeldInLoop(response), _reader(cast_to, response))
+        self._iterator = _async_chunks(_HeldInLoop(response), _reader(response))
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._iterator
@@ -211,19 +207,6 @@ def _is_decoded(response: Any) -> bool:
     return "content-encoding" in response.headers or response.is_stream_consumed
 
 
-class Conversion(Protocol):
-    """Turns the items of one stream into those of another."""
-
-    def feed(self, item: Any, /) -> list[Any]:
-        """Take an item."""
-
-    def finish(self) -> list[Any]:
-        """Take the good end of the stream."""
-
-    def fail(self, error: Exception, /) -> list[Any]:
-        """Take its failure, which is raised after what this returns."""
-
-
 class ConvertedStream(Stream[T]):
     """A stream made of another one.
 
@@ -232,7 +215,7 @@ class ConvertedStream(Stream[T]):
         conversion: what becomes of its items.
     """
 
-    def __init__(self, source: Stream[Any], conversion: Conversion) -> None:
+    def __init__(self, source: Stream[Any], conversion: Conversion[T]) -> None:
         self.response = source.response
         self._iterator = _converted(source, conversion)
 
@@ -243,7 +226,7 @@ class ConvertedStream(Stream[T]):
 class AsyncConvertedStream(AsyncStream[T]):
     """A stream made of another one; see `ConvertedStream`."""
 
-    def __init__(self, source: AsyncStream[Any], conversion: Conversion) -> None:
+    def __init__(self, source: AsyncStream[Any], conversion: Conversion[T]) -> None:
         self.response = source.response
         self._iterator = _async_converted(source, conversion)
 
@@ -251,7 +234,7 @@ class AsyncConvertedStream(AsyncStream[T]):
         return self._iterator
 
 
-def _converted(source: Stream[Any], conversion: Conversion) -> Iterator[Any]:
+def _converted(source: Stream[Any], conversion: Conversion[T]) -> Iterator[T]:
     try:
         for item in source:
             yield from conversion.feed(item)
@@ -263,45 +246,26 @@ def _converted(source: Stream[Any], conversion: Conversion) -> Iterator[Any]:
         source.close()
 
 
-async def _async_converted(source: AsyncStream[Any], conversion: Conversion) -> AsyncIterator[Any]:
+async def _async_converted(source: AsyncStream[Any], conversion: Conversion[T]) -> AsyncIterator[T]:
     try:
-        async for item in source:
-            for made in conversion.feed(item):
-                yield made
-        for made in conversion.finish():
-            yield made
+        async for chunk in source:
+            for item in conversion.feed(chunk):
+                yield item
+        for item in conversion.finish():
+            yield item
     except openai.OpenAIError as error:
-        for made in conversion.fail(error):
-            yield made
+        for item in conversion.fail(error):
+            yield item
         raise
     finally:
         await source.close()
 
 
 def _timeout(response: httpx.Response, cause: Exception) -> Exception:
-    return timeout_error(response.request, call_of(response.request).where, cause)
+    return timeout_error(response.request, attempt_of(response.request).where, cause)
 
 
-_READERS: dict[type, Callable[[bytes], Any]] = {
-    ChatCompletionChunk: Reader(ChatCompletionChunk, "choices"),
-    Completion: Reader(Completion, "choices"),
-    TranscriptionChunk: Reader(TranscriptionChunk, "choices"),
-}
-
-
-def _read_response_event(data: bytes) -> Any:
-    """An event of the native Responses API."""
-    try:
-        payload = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise NotAReply(f"not JSON: {data[:200]!r}") from error
-    if (found := find_error(payload)) is not None:
-        raise ErrorInReply(found)
-    return construct_type(type_=ResponseStreamEvent, value=payload)
-
-
-_READERS[ResponseStreamEvent] = _read_response_event  # type: ignore[index]  # an annotated union
-
-
-def _reader(cast_to: type[T], response: httpx.Response) -> ChunkReader[T]:
-    return ChunkReader(_READERS[cast_to], response)
+def _reader(response: httpx.Response) -> ChunkReader[Any]:
+    read_event = attempt_of(response.request).call.read_event
+    assert read_event is not None, "the call is not one whose answer is a stream"
+    return ChunkReader(read_event, response)

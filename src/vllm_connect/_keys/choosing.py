@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 from ..errors import ConfigError, NoKeyError
-from .key import Key, fold, resolve, split_prefix, wire_model
+from .key import Key, Server, fold, resolve, split_prefix, wire_model
 
 
 def candidates(keys: Iterable[Key], model: str | None) -> list[Key]:
@@ -35,8 +35,8 @@ def candidates(keys: Iterable[Key], model: str | None) -> list[Key]:
     raise NoKeyError(f"{subject}:{reasons or ' no keys are configured'}")
 
 
-def eligible(keys: Iterable[Key], model: str | None) -> list[Key]:
-    """The keys that may serve a model and can be used.
+def eligible(keys: Iterable[Key], model: str | None) -> list[Server]:
+    """The servers of the keys that may serve a model and can be used.
 
     A key that would do but cannot be resolved is left out, with a warning, if another one can serve.
 
@@ -44,15 +44,13 @@ def eligible(keys: Iterable[Key], model: str | None) -> list[Key]:
         NoKeyError: no key may serve the model.
         ConfigError: those that may serve it cannot be used; `MissingURLError` if they lack a URL.
     """
-    usable: list[Key] = []
+    usable: list[Server] = []
     unusable: list[ConfigError] = []
     for key in candidates(keys, model):
         try:
-            resolve(key)
+            usable.append(resolve(key))
         except ConfigError as error:
             unusable.append(error)
-        else:
-            usable.append(key)
     if not usable:
         raise unusable[0] if len(unusable) == 1 else type(unusable[0])("; ".join(map(str, unusable)))
     for problem in unusable:
@@ -66,17 +64,17 @@ def choose(
     *,
     tried: Collection[str] = (),
     random: Callable[[], float] = _random.random,
-) -> Key:
+) -> Server:
     """Draw an eligible key by weight; ``tried`` names those to leave out while there are others.
 
     Raises:
         ConfigError: as `eligible` does.
     """
     pool = eligible(keys, model)
-    pool = [key for key in pool if key.name not in tried] or pool
+    pool = [server for server in pool if server.key.name not in tried] or pool
     # Measured against the largest, even huge weights have a finite sum.
-    largest = max(key.weight for key in pool)
-    totals = list(accumulate(key.weight / largest if largest else 1.0 for key in pool))
+    largest = max(server.key.weight for server in pool)
+    totals = list(accumulate(server.key.weight / largest if largest else 1.0 for server in pool))
     return pool[bisect(totals, random() * totals[-1])]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -164,7 +165,7 @@ def _translate_guided(body: dict[str, Any]) -> None:
     warnings.warn(
         f"vLLM ignores {', '.join(found)} since 0.12: it was sent as structured_outputs, use that instead",
         DeprecationWarning,
-        stacklevel=5,
+        stacklevel=_depth_of_caller(),
     )
     given = body.get("structured_outputs")
     structured = dict(given) if isinstance(given, Mapping) else {}
@@ -176,6 +177,15 @@ def _translate_guided(body: dict[str, Any]) -> None:
             structured[_GUIDED[name]] = value
     if structured:  # vLLM refuses an empty one
         body["structured_outputs"] = structured
+
+
+def _depth_of_caller() -> int:
+    """How many frames below the function that asks the first one is that is not of this package's."""
+    package = __name__.partition(".")[0] + "."
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def _unknown(operation: str, name: str, known: frozenset[str]) -> str:

@@ -17,6 +17,7 @@ from .._unsupported import UnsupportedResource
 if TYPE_CHECKING:
     from ..types import DetokenizeResponse, TokenizeResponse
     from .audio import AsyncAudio, Audio
+    from .beta import AsyncBeta, Beta
     from .chat import AsyncChat, Chat
     from .completions import AsyncCompletions, Completions
     from .embeddings import AsyncEmbeddings, Embeddings
@@ -54,6 +55,13 @@ class Resources:
         from .chat import Chat
 
         return Chat(self)
+
+    @functools.cached_property
+    def beta(self: Any) -> Beta:
+        """What older code calls chat completions by."""
+        from .beta import Beta
+
+        return Beta(self)
 
     @functools.cached_property
     def completions(self: Any) -> Completions:
@@ -159,6 +167,13 @@ class AsyncResources:
         from .chat import AsyncChat
 
         return AsyncChat(self)
+
+    @functools.cached_property
+    def beta(self: Any) -> AsyncBeta:
+        """What older code calls chat completions by."""
+        from .beta import AsyncBeta
+
+        return AsyncBeta(self)
 
     @functools.cached_property
     def completions(self: Any) -> AsyncCompletions:

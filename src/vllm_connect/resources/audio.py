@@ -6,7 +6,8 @@ audio and then more; they come out as OpenAI's `transcript.text.delta` and one `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,7 @@ from openai.types.audio.transcription_text_done_event import Usage
 from openai.types.audio.translation_create_params import TranslationCreateParams
 from typing_extensions import NotRequired, TypedDict, Unpack
 
-from .._calls.call import Call, Variant
-from .._calls.inspection import reading
-from .._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from .._calls.call import Call, Variant, body_of
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, options_of, read_params
 from .._wire.objects import Reader
@@ -87,13 +86,26 @@ class TranslationParams(TranslationCreateParams, SpeechParams, RequestOptions, t
     language: str | None
 
 
-_READERS: dict[str, dict[str, Reader[Any]]] = {
+def _read_text(content: bytes) -> str:
+    """The text alone, which vLLM wraps in JSON and others do not."""
+    try:
+        payload = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return content.decode("utf-8", "replace")
+    text = payload.get("text") if isinstance(payload, dict) else None
+    return text if isinstance(text, str) else content.decode("utf-8", "replace")
+
+
+_read_chunk = Reader(TranscriptionChunk, "choices")
+_READERS: dict[str, dict[str, Callable[[bytes], object]]] = {
     "transcriptions": {
+        "text": _read_text,
         "json": Reader(Transcription, "text"),
         "verbose_json": Reader(TranscriptionVerbose, "text"),
         "diarized_json": Reader(TranscriptionDiarized, "text"),
     },
     "translations": {
+        "text": _read_text,
         "json": Reader(Translation, "text"),
         "verbose_json": Reader(TranslationVerbose, "text"),
     },
@@ -101,10 +113,10 @@ _READERS: dict[str, dict[str, Reader[Any]]] = {
 _KNOWN = {"transcriptions": names(TranscriptionParams), "translations": names(TranslationParams)}
 
 
-def _call(kind: str, given: Mapping[str, Any]) -> tuple[Call, dict[str, Any], Any]:
-    """The call, its request options, and the file."""
+def _call(kind: str, params: Mapping[str, Any]) -> Call[Any]:
+    """Build the call; its file is as the caller passed it."""
     operation = f"audio.{kind}.create"
-    form, options = read_params(operation, given, _KNOWN[kind])
+    form, options = read_params(operation, params, _KNOWN[kind])
     file = form.pop("file", None)
     if file is None:
         raise TypeError(f"{operation}: pass file=, the audio: bytes, a path, an open file or (name, content)")
@@ -115,36 +127,23 @@ def _call(kind: str, given: Mapping[str, Any]) -> tuple[Call, dict[str, Any], An
     stream = form.get("stream") is True
     if not stream:
         form.pop("stream", None)
-    call = Call(
-        operation,
-        (Variant(f"/v1/audio/{kind}"),),
-        model=form.pop("model", None),
-        form=form,
-        json_reply=form.get("response_format") != "text",
-        streams=stream,
-    )
     options = options_of(options)
     # The SDK replaces it by one that names the boundary between the form's parts.
     options["headers"] = {"Content-Type": "multipart/form-data", **options.get("headers", {})}
-    return call, options, {"file": file}
-
-
-def _read(kind: str, call: Call) -> Any:
+    reply_format = form.get("response_format", "json")
     readers = _READERS[kind]
-    form = call.form or {}
-    if form.get("response_format") == "text":
-        return reading(call, _read_text)
-    return reading(call, readers.get(form.get("response_format", "json"), readers["json"]))
-
-
-def _read_text(content: bytes) -> str:
-    """The text alone, which vLLM wraps in JSON and others do not."""
-    try:
-        payload = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return content.decode("utf-8", "replace")
-    text = payload.get("text") if isinstance(payload, dict) else None
-    return text if isinstance(text, str) else content.decode("utf-8", "replace")
+    return Call(
+        operation,
+        (Variant(f"/v1/audio/{kind}"),),
+        form.pop("model", None),
+        read=None if stream else body_of(readers.get(reply_format, readers["json"])),
+        read_event=_read_chunk if stream else None,
+        conversion=TranscriptionEvents if stream else None,
+        options=options,
+        form=form,
+        files={"file": file},
+        json_reply=reply_format != "text",
+    )
 
 
 class TranscriptionEvents:
@@ -244,29 +243,15 @@ class AsyncTranslations(SDKAsyncTranslations):
 
 
 def _create(client: VLLM, kind: str, params: Mapping[str, Any]) -> Any:
-    call, options, files = _call(kind, params)
-    files = to_httpx_files(files)
-    if call.streams:
-        stream_cls = VLLMStream[TranscriptionChunk]
-        return client._perform(call, options, files=files, stream_cls=stream_cls, read=_converted)
-    return client._perform(call, options, files=files, read=_read(kind, call))
+    call = _call(kind, params)
+    call = replace(call, files=to_httpx_files(call.files))
+    return client._stream(call) if call.streams else client._perform(call)
 
 
 async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, Any]) -> Any:
-    call, options, files = _call(kind, params)
-    files = await async_to_httpx_files(files)
-    if call.streams:
-        stream_cls = AsyncVLLMStream[TranscriptionChunk]
-        return await client._perform(call, options, files=files, stream_cls=stream_cls, read=_async_converted)
-    return await client._perform(call, options, files=files, read=_read(kind, call))
-
-
-def _converted(stream: Any) -> Any:
-    return ConvertedStream(stream, TranscriptionEvents())
-
-
-def _async_converted(stream: Any) -> Any:
-    return AsyncConvertedStream(stream, TranscriptionEvents())
+    call = _call(kind, params)
+    call = replace(call, files=await async_to_httpx_files(call.files))
+    return await (client._stream(call) if call.streams else client._perform(call))
 
 
 @only("audio", "transcriptions", "translations")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -17,11 +17,9 @@ from openai.types.chat import ParsedChatCompletion
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from typing_extensions import NotRequired, TypedDict, Unpack
 
-from .._calls.call import Call, Variant
-from .._calls.inspection import reading
-from .._calls.streams import AsyncVLLMStream, VLLMStream
+from .._calls.call import Call, json_call, stream_call
 from .._unsupported import only
-from .._wire.body import RequestOptions, encode, names, options_of, read_params
+from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import Reader
 from ..types import ChatCompletion, ChatCompletionChunk
 from ._params import SamplingParams
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
 
 FormatT = TypeVar("FormatT")
+T = TypeVar("T")
 
 
 class TemplateParams(TypedDict, total=False):
@@ -62,29 +61,50 @@ class ChatCompletionParams(
 
 
 _KNOWN = names(ChatCompletionParams)
-_READ = Reader(ChatCompletion, "choices", filled=True)
+_PATH = "/v1/chat/completions"
+_OPERATION = "chat.completions.create"
+
+read_chat = Reader(ChatCompletion, "choices", filled=True)
+"""Reads the body of a chat completion."""
+read_chunk = Reader(ChatCompletionChunk, "choices")
+"""Reads an event of a streamed one."""
 
 
 def chat_call(
-    operation: str, params: Mapping[str, Any], stream: bool, known: frozenset[str] | None = _KNOWN
-) -> tuple[Call, dict[str, Any]]:
-    """Build the call of a chat completion, and its request options."""
+    operation: str,
+    params: Mapping[str, Any],
+    read: Callable[[bytes], T],
+    known: frozenset[str] | None = _KNOWN,
+) -> Call[T]:
+    """Build the call of a chat completion.
+
+    Args:
+        operation: what the caller asked for.
+        params: the caller's keyword arguments.
+        read: makes the result of the reply's body.
+        known: every name that may be among them; None when the names were checked before.
+    """
+    body, options = _read_chat_params(operation, params, known)
+    return json_call(operation, (_PATH,), body, options, read)
+
+
+def chat_stream_call(
+    operation: str, params: Mapping[str, Any], known: frozenset[str] | None = _KNOWN
+) -> Call[ChatCompletionChunk]:
+    """Build the call of a streamed chat completion; see `chat_call`."""
+    body, options = _read_chat_params(operation, params, known)
+    return stream_call(operation, _PATH, body, options, read_chunk)
+
+
+def _read_chat_params(
+    operation: str, params: Mapping[str, Any], known: frozenset[str] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     body, options = read_params(operation, params, known)
-    response_format = body.get("response_format")
-    if isinstance(response_format, type):
+    if isinstance(body.get("response_format"), type):
         raise TypeError(
             f"{operation}: response_format is a class; use chat.completions.parse(), which returns one"
         )
-    model = body.pop("model", None)
-    if stream:
-        body["stream"] = True
-    call = Call(operation, (Variant("/v1/chat/completions", encode(body)),), model=model, streams=stream)
-    return call, options_of(options)
-
-
-def read_chat(call: Call) -> Any:
-    """What reads the reply to `chat_call`."""
-    return reading(call, _READ)
+    return body, options
 
 
 @only("chat.completions", "create", "parse", "stream")
@@ -120,10 +140,8 @@ class Completions(SDKCompletions):
             VLLMError: see `vllm_connect.errors`.
         """
         if stream is True:
-            call, options = chat_call("chat.completions.create", params, True)
-            return self._client._perform(call, options, stream_cls=VLLMStream[ChatCompletionChunk])
-        call, options = chat_call("chat.completions.create", params, False)
-        return self._client._perform(call, options, read=read_chat(call))
+            return self._client._stream(chat_stream_call(_OPERATION, params))
+        return self._client._perform(chat_call(_OPERATION, params, read_chat))
 
     def parse(
         self, *, response_format: type[FormatT] | Any = omit, **params: Any
@@ -133,8 +151,7 @@ class Completions(SDKCompletions):
         Raises:
             openai.LengthFinishReasonError: the content was cut by `max_tokens`.
         """
-        formatted = _formatted(params, response_format)
-        return _parsed(self.create(**formatted), response_format, formatted)
+        return self._client._perform(_parse_call(params, response_format))
 
     def stream(
         self, *, response_format: type[FormatT] | Any = omit, **params: Any
@@ -169,10 +186,8 @@ class AsyncCompletions(SDKAsyncCompletions):
     async def create(self, *, stream: Any = None, **params: Any) -> Any:
         """Answer a conversation; see `Completions.create`."""
         if stream is True:
-            call, options = chat_call("chat.completions.create", params, True)
-            return await self._client._perform(call, options, stream_cls=AsyncVLLMStream[ChatCompletionChunk])
-        call, options = chat_call("chat.completions.create", params, False)
-        return await self._client._perform(call, options, read=read_chat(call))
+            return await self._client._stream(chat_stream_call(_OPERATION, params))
+        return await self._client._perform(chat_call(_OPERATION, params, read_chat))
 
     async def parse(
         self, *, response_format: type[FormatT] | Any = omit, **params: Any
@@ -182,8 +197,7 @@ class AsyncCompletions(SDKAsyncCompletions):
         Raises:
             openai.LengthFinishReasonError: the content was cut by `max_tokens`.
         """
-        formatted = _formatted(params, response_format)
-        return _parsed(await self.create(**formatted), response_format, formatted)
+        return await self._client._perform(_parse_call(params, response_format))
 
     def stream(
         self, *, response_format: type[FormatT] | Any = omit, **params: Any
@@ -207,12 +221,17 @@ def _formatted(params: Mapping[str, Any], response_format: Any) -> dict[str, Any
     }
 
 
-def _parsed(
-    completion: ChatCompletion, response_format: Any, formatted: Mapping[str, Any]
-) -> ParsedChatCompletion[Any]:
-    return parse_chat_completion(
-        response_format=response_format, input_tools=formatted["tools"], chat_completion=completion
-    )
+def _parse_call(params: Mapping[str, Any], response_format: Any) -> Call[ParsedChatCompletion[Any]]:
+    formatted = _formatted(params, response_format)
+
+    def read(content: bytes) -> ParsedChatCompletion[Any]:
+        return parse_chat_completion(
+            response_format=response_format,
+            input_tools=formatted["tools"],
+            chat_completion=read_chat(content),
+        )
+
+    return chat_call(_OPERATION, formatted, read)
 
 
 class Chat(SDKChat):

@@ -11,11 +11,9 @@ from openai.resources.completions import Completions as SDKCompletions
 from openai.types.completion_create_params import CompletionCreateParamsBase
 from typing_extensions import NotRequired, Unpack
 
-from .._calls.call import Call, Variant
-from .._calls.inspection import reading
-from .._calls.streams import AsyncVLLMStream, VLLMStream
+from .._calls.call import Call, json_call, stream_call
 from .._unsupported import only
-from .._wire.body import RequestOptions, encode, names, options_of, read_params
+from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import Reader
 from ..types import Completion
 from ._params import SamplingParams
@@ -41,18 +39,18 @@ class CompletionParams(CompletionCreateParamsBase, SamplingParams, RequestOption
 
 
 _KNOWN = names(CompletionParams)
-_READ = Reader(Completion, "choices", filled=True)
+_PATH = "/v1/completions"
+_OPERATION = "completions.create"
+_read = Reader(Completion, "choices", filled=True)
+_read_chunk = Reader(Completion, "choices")
 
 
-def _call(params: Mapping[str, Any], stream: bool) -> tuple[Call, dict[str, Any]]:
-    body, options = read_params("completions.create", params, _KNOWN)
-    model = body.pop("model", None)
-    if stream:
-        body["stream"] = True
-    call = Call(
-        "completions.create", (Variant("/v1/completions", encode(body)),), model=model, streams=stream
-    )
-    return call, options_of(options)
+def _call(params: Mapping[str, Any]) -> Call[Completion]:
+    return json_call(_OPERATION, (_PATH,), *read_params(_OPERATION, params, _KNOWN), _read)
+
+
+def _stream_call(params: Mapping[str, Any]) -> Call[Completion]:
+    return stream_call(_OPERATION, _PATH, *read_params(_OPERATION, params, _KNOWN), _read_chunk)
 
 
 @only("completions", "create")
@@ -81,10 +79,9 @@ class Completions(SDKCompletions):
         Returns:
             A `Completion`, or a stream of them; choice i*n+j is answer j to prompt i.
         """
-        call, options = _call(params, stream is True)
-        if call.streams:
-            return self._client._perform(call, options, stream_cls=VLLMStream[Completion])
-        return self._client._perform(call, options, read=reading(call, _READ))
+        if stream is True:
+            return self._client._stream(_stream_call(params))
+        return self._client._perform(_call(params))
 
 
 @only("completions", "create")
@@ -107,7 +104,6 @@ class AsyncCompletions(SDKAsyncCompletions):
     ) -> Completion | AsyncStream[Completion]: ...
     async def create(self, *, stream: Any = None, **params: Any) -> Any:
         """Continue a text; see `Completions.create`."""
-        call, options = _call(params, stream is True)
-        if call.streams:
-            return await self._client._perform(call, options, stream_cls=AsyncVLLMStream[Completion])
-        return await self._client._perform(call, options, read=reading(call, _READ))
+        if stream is True:
+            return await self._client._stream(_stream_call(params))
+        return await self._client._perform(_call(params))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from openai._constants import RAW_RESPONSE_HEADER
 from openai.resources.embeddings import AsyncEmbeddings as SDKAsyncEmbeddings
 from openai.resources.embeddings import Embeddings as SDKEmbeddings
 from openai.types.embedding_create_params import EmbeddingCreateParams
 from typing_extensions import NotRequired, Unpack
 
 from .._calls.call import Call, Variant
-from .._calls.inspection import reading
 from .._transport.clients import takes_large_headers
 from .._unsupported import only
 from .._wire.body import encode, names, options_of, read_params
@@ -63,16 +63,14 @@ class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
 _KNOWN = names(EmbeddingParams)
 
 
-def embedding_call(
-    given: Mapping[str, Any], *, large_headers: bool = False
-) -> tuple[Call, dict[str, Any], Layout]:
-    """Build the call; returns also the request options and how to read the reply.
+def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) -> Call[EmbeddingResponse]:
+    """Build the call.
 
     Args:
-        given: the caller's keyword arguments.
+        params: the caller's keyword arguments.
         large_headers: whether the http client takes them, see `_FEW`.
     """
-    body, options = read_params("embeddings.create", given, _KNOWN)
+    body, options = read_params("embeddings.create", params, _KNOWN)
     as_numpy = bool(body.pop("as_numpy", False))
     texts, messages = body.get("input"), body.get("messages")
     if (texts is None) == (messages is None):
@@ -97,13 +95,19 @@ def embedding_call(
         for encoding in formats
     )
     falls_back = _is_refused_or_too_large if count and count > _FEW else _is_refused
-    call = Call("embeddings.create", variants, model=model, falls_back=falls_back)
     layout = Layout(as_numpy, count, body.get("embed_dtype", "float32"), body.get("endianness", "native"))
-    return call, options_of(options), layout
+    return Call(
+        "embeddings.create",
+        variants,
+        model,
+        read=lambda reply: read_embeddings(reply.content, reply.headers, layout),
+        options=options_of(options),
+        falls_back=falls_back,
+    )
 
 
 def _wants_raw_reply(options: Mapping[str, Any]) -> bool:
-    return "X-Stainless-Raw-Response" in (options.get("extra_headers") or {})
+    return RAW_RESPONSE_HEADER in (options.get("extra_headers") or {})
 
 
 def _count(texts: Any) -> int | None:
@@ -126,10 +130,6 @@ def _is_refused_or_too_large(variant: Variant, status: int, error: ErrorPayload)
     return by_proxy or _is_refused(variant, status, error)
 
 
-def _read(call: Call, layout: Layout) -> Any:
-    return reading(call, lambda content: read_embeddings(content, call.response.headers, layout))
-
-
 @only("embeddings", "create")
 class Embeddings(SDKEmbeddings):
     """Embeddings."""
@@ -149,8 +149,7 @@ class Embeddings(SDKEmbeddings):
             ContextLengthError: an input is too long; `truncate_prompt_tokens=-1` cuts it instead.
         """
         large_headers = takes_large_headers(self._client._client)
-        call, options, layout = embedding_call(params, large_headers=large_headers)
-        return self._client._perform(call, options, read=_read(call, layout))  # type: ignore[no-any-return]
+        return self._client._perform(embedding_call(params, large_headers=large_headers))
 
 
 @only("embeddings", "create")
@@ -162,5 +161,4 @@ class AsyncEmbeddings(SDKAsyncEmbeddings):
     async def create(self, **params: Unpack[EmbeddingParams]) -> EmbeddingResponse:  # type: ignore[override]
         """Embed texts, token ids or a conversation; see `Embeddings.create`."""
         large_headers = takes_large_headers(self._client._client)
-        call, options, layout = embedding_call(params, large_headers=large_headers)
-        return await self._client._perform(call, options, read=_read(call, layout))  # type: ignore[no-any-return]
+        return await self._client._perform(embedding_call(params, large_headers=large_headers))

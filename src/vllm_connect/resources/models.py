@@ -6,16 +6,17 @@ One key that answers is a success; the result says how each one answered. Allow 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from openai._constants import RAW_RESPONSE_HEADER
 from openai.resources.models import AsyncModels as SDKAsyncModels
 from openai.resources.models import Models as SDKModels
 from typing_extensions import Unpack
 
-from .._calls.call import Call, Variant
-from .._calls.inspection import reading
+from .._calls.call import Call, Variant, body_of
 from .._keys.choosing import allows
 from .._keys.key import Key
 from .._unsupported import only
@@ -28,33 +29,38 @@ if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
 
 
+T = TypeVar("T")
+PageT = TypeVar("PageT", ModelPage, AsyncModelPage)
+
+Answer = list[Model] | VLLMError
+Answers = list[Answer]
+
 _KNOWN = names(RequestOptions)
-_READ: Reader[ModelPage] = Reader(ModelPage, "data")
+_read: Reader[ModelPage] = Reader(ModelPage, "data")
 _INSTEAD = "vLLM has no such route; look it up in models.list()"
 
 
-def _calls(keys: Sequence[Key], given: Any) -> list[tuple[Call, dict[str, Any]]]:
-    _, options = read_params("models.list", given, _KNOWN)
-    return [
-        (
-            Call("models.list", (Variant("/v1/models"),), method="get", generates=False, key_name=key.name),
-            options_of(options),
-        )
-        for key in keys
-        if key.enabled
-    ]
+def _call(key: Key, params: RequestOptions, read: Callable[[bytes], T]) -> Call[T]:
+    _, options = read_params("models.list", params, _KNOWN)
+    return Call(
+        "models.list",
+        (Variant("/v1/models"),),
+        read=body_of(read),
+        options=options_of(options),
+        method="get",
+        generates=False,
+        key_name=key.name,
+    )
 
 
 def _read_models(data: bytes) -> list[Model]:
-    models = _READ(data).data
+    models = _read(data).data
     if not all(isinstance(model, Model) and isinstance(model.id, str) for model in models):
         raise NotAReply(f"a model without an id: {data[:200]!r}")
     return models
 
 
-def gather_models(
-    keys: Sequence[Key], answers: Sequence[list[Model] | VLLMError]
-) -> tuple[list[Model], list[KeyStatus]]:
+def gather_models(keys: Sequence[Key], answers: Sequence[Answer]) -> tuple[list[Model], list[KeyStatus]]:
     """Put the lists of several servers together.
 
     Args:
@@ -83,6 +89,32 @@ def gather_models(
     return sorted(models.values(), key=lambda model: model.id), statuses
 
 
+def _page(kind: type[PageT], keys: Sequence[Key], answers: Sequence[Answer]) -> PageT:
+    models, statuses = gather_models(keys, answers)
+    return kind.construct(object="list", data=models, key_statuses=statuses)
+
+
+def _read_page(
+    kind: type[PageT], keys: Sequence[Key], answers: Answers, number: int, content: bytes
+) -> PageT:
+    """Read the reply of one key as the page of all, whose other answers are there."""
+    answers[number] = _read_models(content)
+    return _page(kind, keys, answers)
+
+
+def _wants_raw_reply(params: RequestOptions) -> bool:
+    return RAW_RESPONSE_HEADER in (params.get("extra_headers") or {})
+
+
+def _plain(params: RequestOptions) -> RequestOptions:
+    """The same without the mark that asks for a raw reply."""
+    headers = params.get("extra_headers") or {}
+    return {
+        **params,
+        "extra_headers": {name: value for name, value in headers.items() if name != RAW_RESPONSE_HEADER},
+    }
+
+
 @only("models", "list", retrieve=_INSTEAD)
 class Models(SDKModels):
     """The list of models."""
@@ -99,20 +131,34 @@ class Models(SDKModels):
             VLLMError: no key answered.
         """
         keys = [key for key in self._client.keys if key.enabled]
-        calls = _calls(keys, params)
-        if len(calls) == 1:
-            answers: list[Any] = [self._one(*calls[0])]
-        else:
-            with ThreadPoolExecutor(max_workers=min(32, len(calls) or 1)) as pool:
-                answers = list(pool.map(lambda call: self._one(*call), calls))
-        models, statuses = gather_models(keys, answers)
-        return ModelPage.construct(object="list", data=models, key_statuses=statuses)
+        if _wants_raw_reply(params):
+            return self._raw(keys, params)
+        return _page(ModelPage, keys, self._ask(keys, params))
 
-    def _one(self, call: Call, options: dict[str, Any]) -> Any:
+    def _ask(self, keys: Sequence[Key], params: RequestOptions) -> Answers:
+        if len(keys) < 2:
+            return [self._ask_one(key, params) for key in keys]
+        with ThreadPoolExecutor(max_workers=min(32, len(keys))) as pool:
+            return [*pool.map(lambda key: self._ask_one(key, params), keys)]
+
+    def _ask_one(self, key: Key, params: RequestOptions) -> Answer:
         try:
-            return self._client._perform(call, options, read=reading(call, _read_models))
+            return self._client._perform(_call(key, params, _read_models))
         except VLLMError as error:
             return error
+
+    def _raw(self, keys: Sequence[Key], params: RequestOptions) -> ModelPage:
+        """The raw reply of the first key that answers, to be parsed as the page of all of them."""
+        answers: Answers = [[], *self._ask(keys[1:], _plain(params))]
+        for number, key in enumerate(keys):
+            if isinstance(answers[number], VLLMError):
+                continue
+            try:
+                read = partial(_read_page, ModelPage, keys, answers, number)
+                return self._client._perform(_call(key, params, read))
+            except VLLMError as error:
+                answers[number] = error
+        return _page(ModelPage, keys, answers)
 
 
 @only("models", "list", retrieve=_INSTEAD)
@@ -134,20 +180,36 @@ class AsyncModelList:
         self._params = params
 
     def __await__(self) -> Generator[Any, None, AsyncModelPage]:
-        return self._page().__await__()
+        return self._list().__await__()
 
     async def __aiter__(self) -> AsyncIterator[Model]:
-        for model in (await self._page()).data:
+        for model in (await self._list()).data:
             yield model
 
-    async def _page(self) -> AsyncModelPage:
+    async def _list(self) -> AsyncModelPage:
         keys = [key for key in self._client.keys if key.enabled]
-        answers = await asyncio.gather(*(self._one(*call) for call in _calls(keys, self._params)))
-        models, statuses = gather_models(keys, answers)
-        return AsyncModelPage.construct(object="list", data=models, key_statuses=statuses)
+        if _wants_raw_reply(self._params):
+            return await self._raw(keys)
+        return _page(AsyncModelPage, keys, await self._ask(keys, self._params))
 
-    async def _one(self, call: Call, options: dict[str, Any]) -> Any:
+    async def _ask(self, keys: Sequence[Key], params: RequestOptions) -> Answers:
+        return await asyncio.gather(*(self._ask_one(key, params) for key in keys))
+
+    async def _ask_one(self, key: Key, params: RequestOptions) -> Answer:
         try:
-            return await self._client._perform(call, options, read=reading(call, _read_models))
+            return await self._client._perform(_call(key, params, _read_models))
         except VLLMError as error:
             return error
+
+    async def _raw(self, keys: Sequence[Key]) -> AsyncModelPage:
+        """See `Models._raw`."""
+        answers: Answers = [[], *await self._ask(keys[1:], _plain(self._params))]
+        for number, key in enumerate(keys):
+            if isinstance(answers[number], VLLMError):
+                continue
+            try:
+                read = partial(_read_page, AsyncModelPage, keys, answers, number)
+                return await self._client._perform(_call(key, self._params, read))
+            except VLLMError as error:
+                answers[number] = error
+        return _page(AsyncModelPage, keys, answers)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
-from .._calls.call import Call, Variant
-from .._calls.inspection import reading
-from .._wire.body import RequestOptions, encode, names, options_of, read_params
+from .._calls.call import Call, Variant, json_call
+from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import NotAReply, read_object
 from .._wire.payloads import ErrorPayload
 from ..types import CompletionUsage, RerankResponse, RerankResult
@@ -66,36 +65,34 @@ class RerankParams(PoolingOptions, total=False):
 _KNOWN = names(RerankParams) | {"query"}
 
 
-def rerank_call(given: Mapping[str, Any], documents: Sequence[Document]) -> tuple[Call, dict[str, Any], bool]:
-    """Build the call; returns also the request options and whether documents are to be returned.
+def rerank_call(params: Mapping[str, Any], documents: Iterable[Document]) -> Call[RerankResponse]:
+    """Build the call.
+
+    Args:
+        params: the caller's other keyword arguments.
+        documents: what is to be ranked; gone through once.
 
     Raises:
         TypeError: the documents are no list of documents.
         ValueError: the list of documents is empty, or `top_n` is below 1.
     """
-    nested = given.get("params") or {}  # Bifrost's form, as the curl example of its documentation has it
-    given = {
-        **nested,
-        **{name: value for name, value in given.items() if name != "params" and value is not None},
-    }
-    body, options = read_params("rerank.create", given, _KNOWN)
-    if isinstance(documents, (str, bytes, Mapping)):
-        raise TypeError("rerank.create: documents must be a list of documents, not a single one")
+    nested = params.get("params") or {}  # Bifrost's form, as the curl example of its documentation has it
+    outer = {name: value for name, value in params.items() if name != "params" and value is not None}
+    body, options = read_params("rerank.create", {**nested, **outer}, _KNOWN)
+    documents = _listed(documents)
     if not documents:
         raise ValueError("rerank.create: documents is empty; there is nothing to rank")
     top_n = body.get("top_n")
     if top_n is not None and top_n < 1:
         raise ValueError(f"rerank.create: top_n must be at least 1, not {top_n}; leave it out to rank all")
     whole = bool(body.pop("return_documents", False))  # vLLM ignores it and always echoes
-    model = body.pop("model", None)
+    model = body.get("model")
     body["documents"] = [wire_document(document, index) for index, document in enumerate(documents)]
-    content = encode(body)
-    variants = tuple(Variant(path, content) for path in _PATHS)
-    return (
-        Call("rerank.create", variants, model=model, falls_back=path_is_missing),
-        options_of(options),
-        whole,
-    )
+
+    def read(content: bytes) -> RerankResponse:
+        return read_rerank(content, documents, model, whole=whole)
+
+    return json_call("rerank.create", _PATHS, body, options, read, falls_back=path_is_missing)
 
 
 def wire_document(document: Document, index: int) -> str | Mapping[str, Any]:
@@ -211,13 +208,7 @@ class Rerank(OwnResource):
             InvalidResponseError: the reply's indices or scores make no sense.
             VLLMError: see `vllm_connect.errors`.
         """
-        documents = _listed(documents)
-        call, options, whole = rerank_call({"query": query, **params}, documents)
-        return self._client._perform(  # type: ignore[no-any-return]
-            call,
-            options,
-            read=reading(call, lambda content: read_rerank(content, documents, call.model, whole=whole)),
-        )
+        return self._client._perform(rerank_call({"query": query, **params}, documents))
 
 
 class AsyncRerank(AsyncOwnResource):
@@ -231,17 +222,13 @@ class AsyncRerank(AsyncOwnResource):
         **params: Unpack[RerankParams],
     ) -> RerankResponse:
         """Order documents by relevance to a query; see `Rerank.create`."""
-        documents = _listed(documents)
-        call, options, whole = rerank_call({"query": query, **params}, documents)
-        return await self._client._perform(  # type: ignore[no-any-return]
-            call,
-            options,
-            read=reading(call, lambda content: read_rerank(content, documents, call.model, whole=whole)),
-        )
+        return await self._client._perform(rerank_call({"query": query, **params}, documents))
 
 
-def _listed(documents: Sequence[Document]) -> Sequence[Document]:
+def _listed(documents: Iterable[Document]) -> Sequence[Document]:
     """Any iterable of documents as a sequence, which is looked at twice."""
     if not isinstance(documents, Iterable):
         raise TypeError(f"rerank.create: documents must be a list, not {type(documents).__name__}")
-    return documents if isinstance(documents, (str, bytes, Mapping, list, tuple)) else list(documents)
+    if isinstance(documents, (str, bytes, Mapping)):
+        raise TypeError("rerank.create: documents must be a list of documents, not a single one")
+    return documents if isinstance(documents, (list, tuple)) else list(documents)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
+import orjson
 from openai import AsyncStream, Stream, omit
+from openai._models import construct_type
 from openai.lib._parsing._responses import parse_response, type_to_text_format_param
 from openai.lib._tools import PydanticFunctionTool, ResponsesPydanticFunctionTool
 from openai.lib.streaming.responses import AsyncResponseStreamManager, ResponseStreamManager
@@ -16,21 +18,20 @@ from openai.types.responses import ParsedResponse, Response, ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 from typing_extensions import Unpack
 
-from .._calls.call import Call, Variant
-from .._calls.inspection import reading
-from .._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from .._calls.call import Call, converted, json_call, stream_call
 from .._unsupported import only
-from .._wire.body import RequestOptions, encode, names, options_of, read_params, without_unset
-from .._wire.objects import Reader
+from .._wire.body import RequestOptions, names, read_params, without_unset
+from .._wire.objects import ErrorInReply, NotAReply, Reader
+from .._wire.payloads import find_error
 from ..responses_over_chat import ResponseEvents, chat_request, replayable, response_from_chat
-from ..types import ChatCompletion, ChatCompletionChunk
 from ._params import SamplingParams
-from .chat import TemplateParams, chat_call
+from .chat import TemplateParams, chat_call, chat_stream_call, read_chat
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
 
 FormatT = TypeVar("FormatT")
+T = TypeVar("T")
 
 
 class VLLMResponseParams(SamplingParams, TemplateParams, total=False):
@@ -55,28 +56,45 @@ class ResponseParams(ResponseCreateParamsBase, VLLMResponseParams, RequestOption
 
 
 _NATIVE = names(ResponseParams)
-_READ_CHAT = Reader(ChatCompletion, "choices", filled=True)
-_READ_NATIVE = Reader(Response, "output")
+_OPERATION = "responses.create"
+_PATH = "/v1/responses"
+_read_native = Reader(Response, "output")
 
 
-def _chat_call(params: Mapping[str, Any], stream: bool) -> tuple[Call, dict[str, Any]]:
-    chat = chat_request(params)
-    if stream:
-        chat["stream_options"] = {"include_usage": True}
-    return chat_call("responses.create", chat, stream, known=None)
+def _read_native_event(data: bytes) -> ResponseStreamEvent:
+    try:
+        payload = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise NotAReply(f"not JSON: {data[:200]!r}") from error
+    if (found := find_error(payload)) is not None:
+        raise ErrorInReply(found)
+    return cast("ResponseStreamEvent", construct_type(type_=ResponseStreamEvent, value=payload))
 
 
-def _native_call(params: Mapping[str, Any], stream: bool) -> tuple[Call, dict[str, Any]]:
-    body, options = read_params("responses.create", params, _NATIVE)
-    model = body.pop("model", None)
-    if stream:
-        body["stream"] = True
-    call = Call("responses.create", (Variant("/v1/responses", encode(body)),), model=model, streams=stream)
-    return call, options_of(options)
+def _call(params: dict[str, Any], api: str, finish: Callable[[Response], T]) -> Call[T]:
+    """Build the call.
+
+    Args:
+        params: the caller's keyword arguments, unset ones left out.
+        api: the client's `responses_api`.
+        finish: makes the result of the response.
+    """
+    if api == "native":
+        body, options = read_params(_OPERATION, params, _NATIVE)
+        return json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(_read_native(content)))
+
+    def read(content: bytes) -> T:
+        return finish(response_from_chat(read_chat(content), params))
+
+    return chat_call(_OPERATION, chat_request(params), read, known=None)
 
 
-def _read_chat(call: Call, params: Mapping[str, Any]) -> Any:
-    return reading(call, lambda content: response_from_chat(_READ_CHAT(content), params))
+def _stream_call(params: dict[str, Any], api: str) -> Call[ResponseStreamEvent]:
+    if api == "native":
+        body, options = read_params(_OPERATION, params, _NATIVE)
+        return stream_call(_OPERATION, _PATH, body, options, _read_native_event)
+    request = {**chat_request(params), "stream_options": {"include_usage": True}}
+    return converted(chat_stream_call(_OPERATION, request, known=None), lambda: ResponseEvents(params))
 
 
 @only("responses", "create", "parse", "stream")
@@ -110,29 +128,16 @@ class Responses(SDKResponses):
         Raises:
             UnsupportedOperationError: a parameter, tool or input item that chat completions cannot do.
         """
-        given = replayable(without_unset(params))
-        streams = stream is True
-        if self._client.responses_api == "native":
-            call, options = _native_call(given, streams)
-            if streams:
-                return self._client._perform(call, options, stream_cls=VLLMStream[ResponseStreamEvent])
-            return self._client._perform(call, options, read=reading(call, _READ_NATIVE))
-        call, options = _chat_call(given, streams)
-        if streams:
-            return self._client._perform(
-                call,
-                options,
-                stream_cls=VLLMStream[ChatCompletionChunk],
-                read=lambda chunks: ConvertedStream(chunks, ResponseEvents(given)),
-            )
-        return self._client._perform(call, options, read=_read_chat(call, given))
+        params = replayable(without_unset(params))
+        if stream is True:
+            return self._client._stream(_stream_call(params, self._client.responses_api))
+        return self._client._perform(_call(params, self._client.responses_api, _unchanged))
 
     def parse(  # type: ignore[override]
         self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
     ) -> ParsedResponse[FormatT]:
         """Like `create`, and parse the output text into `text_format`, a pydantic class."""
-        formatted = _formatted(params, text_format)
-        return _parsed(self.create(**formatted), text_format, formatted)
+        return self._client._perform(_parse_call(params, text_format, self._client.responses_api))
 
     def stream(  # type: ignore[override]
         self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
@@ -167,31 +172,16 @@ class AsyncResponses(SDKAsyncResponses):
     ) -> Response | AsyncStream[ResponseStreamEvent]: ...
     async def create(self, *, stream: Any = None, **params: Any) -> Any:
         """Make a response; see `Responses.create`."""
-        given = replayable(without_unset(params))
-        streams = stream is True
-        if self._client.responses_api == "native":
-            call, options = _native_call(given, streams)
-            if streams:
-                return await self._client._perform(
-                    call, options, stream_cls=AsyncVLLMStream[ResponseStreamEvent]
-                )
-            return await self._client._perform(call, options, read=reading(call, _READ_NATIVE))
-        call, options = _chat_call(given, streams)
-        if streams:
-            return await self._client._perform(
-                call,
-                options,
-                stream_cls=AsyncVLLMStream[ChatCompletionChunk],
-                read=lambda chunks: AsyncConvertedStream(chunks, ResponseEvents(given)),
-            )
-        return await self._client._perform(call, options, read=_read_chat(call, given))
+        params = replayable(without_unset(params))
+        if stream is True:
+            return await self._client._stream(_stream_call(params, self._client.responses_api))
+        return await self._client._perform(_call(params, self._client.responses_api, _unchanged))
 
     async def parse(  # type: ignore[override]
         self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
     ) -> ParsedResponse[FormatT]:
         """Like `create`, and parse the output text into `text_format`, a pydantic class."""
-        formatted = _formatted(params, text_format)
-        return _parsed(await self.create(**formatted), text_format, formatted)
+        return await self._client._perform(_parse_call(params, text_format, self._client.responses_api))
 
     def stream(  # type: ignore[override]
         self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
@@ -230,6 +220,15 @@ def _tool(tool: Any) -> Any:
     return ResponsesPydanticFunctionTool(fields, function.model)
 
 
-def _parsed(response: Response, text_format: Any, formatted: Mapping[str, Any]) -> ParsedResponse[Any]:
+def _parse_call(params: Mapping[str, Any], text_format: Any, api: str) -> Call[ParsedResponse[Any]]:
+    formatted = _formatted(params, text_format)
     tools = formatted.get("tools") or omit
-    return parse_response(text_format=text_format, input_tools=tools, response=response)
+
+    def finish(response: Response) -> ParsedResponse[Any]:
+        return parse_response(text_format=text_format, input_tools=tools, response=response)
+
+    return _call(formatted, api, finish)
+
+
+def _unchanged(response: Response) -> Response:
+    return response

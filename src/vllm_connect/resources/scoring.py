@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 
 from typing_extensions import Unpack
 
-from .._calls.call import Call, Variant
-from .._calls.inspection import reading
-from .._wire.body import encode, names, options_of, read_params
+from .._calls.call import Call, json_call
+from .._wire.body import names, read_params
 from .._wire.objects import Reader, in_order
 from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
 from ._base import AsyncOwnResource, OwnResource
@@ -68,6 +67,7 @@ _SCORE = names(ScoreParams)
 _CLASSIFY = names(InputParams)
 _POOLING = names(PoolingParams)
 
+T = TypeVar("T")
 R = TypeVar("R", ScoreResponse, ClassificationResponse)
 
 
@@ -83,42 +83,43 @@ def _in_order(read: Callable[[bytes], R]) -> Callable[[bytes], R]:
     return ordered
 
 
-_READ_SCORE = _in_order(Reader(ScoreResponse, "data", filled=True))
-_READ_CLASSIFY = _in_order(Reader(ClassificationResponse, "data", filled=True))
-_READ_POOLING = Reader(PoolingResponse, "data")
+_read_score = _in_order(Reader(ScoreResponse, "data", filled=True))
+_read_classify = _in_order(Reader(ClassificationResponse, "data", filled=True))
+_read_pooling = Reader(PoolingResponse, "data")
 
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2"))
 
 
 def _call(
-    operation: str, paths: tuple[str, ...], known: frozenset[str], given: Mapping[str, Any]
-) -> tuple[Call, dict[str, Any]]:
-    body, options = read_params(operation, given, known)
-    model = body.pop("model", None)
-    content = encode(body)
-    variants = tuple(Variant(path, content) for path in paths)
-    return Call(operation, variants, model=model, falls_back=path_is_missing), options_of(options)
+    operation: str,
+    paths: tuple[str, ...],
+    known: frozenset[str],
+    params: Mapping[str, object],
+    read: Callable[[bytes], T],
+) -> Call[T]:
+    body, options = read_params(operation, params, known)
+    return json_call(operation, paths, body, options, read, falls_back=path_is_missing)
 
 
-def _score_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any]]:
-    if not any(given.get(left) is not None and given.get(right) is not None for left, right in _PAIRS):
+def _score_call(params: Mapping[str, object]) -> Call[ScoreResponse]:
+    if not any(params.get(left) is not None and params.get(right) is not None for left, right in _PAIRS):
         raise TypeError("score.create: pass queries= and documents=, or text_1= and text_2=")
-    return _call("score.create", ("/score", "/v1/score"), _SCORE, given)
+    return _call("score.create", ("/score", "/v1/score"), _SCORE, params, _read_score)
 
 
-def _classify_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any]]:
-    if given.get("input") is None and given.get("messages") is None:
+def _classify_call(params: Mapping[str, object]) -> Call[ClassificationResponse]:
+    if params.get("input") is None and params.get("messages") is None:
         raise TypeError("classify.create: pass input= or messages=")
-    return _call("classify.create", ("/classify",), _CLASSIFY, given)
+    return _call("classify.create", ("/classify",), _CLASSIFY, params, _read_classify)
 
 
-def _pooling_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any]]:
-    if all(given.get(name) is None for name in ("input", "messages", "data")):
+def _pooling_call(params: Mapping[str, object]) -> Call[PoolingResponse]:
+    if all(params.get(name) is None for name in ("input", "messages", "data")):
         raise TypeError("pooling.create: pass input=, messages= or data=")
-    encoding = given.get("encoding_format")
+    encoding = params.get("encoding_format")
     if encoding in ("bytes", "bytes_only"):
         raise ValueError(f"pooling.create: encoding_format is 'float' or 'base64', not {encoding!r}")
-    return _call("pooling.create", ("/pooling",), _POOLING, given)
+    return _call("pooling.create", ("/pooling",), _POOLING, params, _read_pooling)
 
 
 class Score(OwnResource):
@@ -130,8 +131,7 @@ class Score(OwnResource):
         Args:
             params: see `ScoreParams`; cross-encoders give probabilities, embedding models cosines.
         """
-        call, options = _score_call(params)
-        return self._client._perform(call, options, read=reading(call, _READ_SCORE))  # type: ignore[no-any-return]
+        return self._client._perform(_score_call(params))
 
 
 class AsyncScore(AsyncOwnResource):
@@ -139,8 +139,7 @@ class AsyncScore(AsyncOwnResource):
 
     async def create(self, **params: Unpack[ScoreParams]) -> ScoreResponse:
         """Score how well texts match; see `Score.create`."""
-        call, options = _score_call(params)
-        return await self._client._perform(call, options, read=reading(call, _READ_SCORE))  # type: ignore[no-any-return]
+        return await self._client._perform(_score_call(params))
 
 
 class Classify(OwnResource):
@@ -152,8 +151,7 @@ class Classify(OwnResource):
         Args:
             params: see `InputParams`.
         """
-        call, options = _classify_call(params)
-        return self._client._perform(call, options, read=reading(call, _READ_CLASSIFY))  # type: ignore[no-any-return]
+        return self._client._perform(_classify_call(params))
 
 
 class AsyncClassify(AsyncOwnResource):
@@ -161,8 +159,7 @@ class AsyncClassify(AsyncOwnResource):
 
     async def create(self, **params: Unpack[InputParams]) -> ClassificationResponse:
         """Classify texts; see `Classify.create`."""
-        call, options = _classify_call(params)
-        return await self._client._perform(call, options, read=reading(call, _READ_CLASSIFY))  # type: ignore[no-any-return]
+        return await self._client._perform(_classify_call(params))
 
 
 class Pooling(OwnResource):
@@ -174,8 +171,7 @@ class Pooling(OwnResource):
         Args:
             params: see `PoolingParams`.
         """
-        call, options = _pooling_call(params)
-        return self._client._perform(call, options, read=reading(call, _READ_POOLING))  # type: ignore[no-any-return]
+        return self._client._perform(_pooling_call(params))
 
 
 class AsyncPooling(AsyncOwnResource):
@@ -183,5 +179,4 @@ class AsyncPooling(AsyncOwnResource):
 
     async def create(self, **params: Unpack[PoolingParams]) -> PoolingResponse:
         """Run a pooling model; see `Pooling.create`."""
-        call, options = _pooling_call(params)
-        return await self._client._perform(call, options, read=reading(call, _READ_POOLING))  # type: ignore[no-any-return]
+        return await self._client._perform(_pooling_call(params))

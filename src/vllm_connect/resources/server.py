@@ -5,13 +5,13 @@ With several keys, name one; without, any of them is asked.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import openai
 from typing_extensions import Unpack
 
-from .._calls.call import Call, Variant
-from .._calls.inspection import reading
+from .._calls.call import Call, Variant, body_of
 from .._wire.body import RequestOptions, names, options_of, read_params
 from .._wire.objects import NotAReply, read_object
 from ._base import AsyncOwnResource, OwnResource
@@ -24,30 +24,51 @@ class ServerParams(RequestOptions, total=False):
     """The name of the key whose server to ask. Default: any."""
 
 
+T = TypeVar("T")
+
 _KNOWN = names(ServerParams)
 
 
-def _call(operation: str, given: Any, *, json: bool = True) -> tuple[Call, dict[str, Any]]:
-    body, options = read_params(f"server.{operation}", given, _KNOWN)
-    call = Call(
+def _call(
+    operation: str,
+    params: Mapping[str, object],
+    read: Callable[[bytes], T],
+    *,
+    json: bool = True,
+    **options: object,
+) -> Call[T]:
+    body, request_options = read_params(f"server.{operation}", params, _KNOWN)
+    return Call(
         f"server.{operation}",
         (Variant(f"/{operation}"),),
+        read=body_of(read),
+        options={**options_of(request_options), **options},
         method="get",
         json_reply=json,
         generates=False,
-        key_name=body.pop("key", None),
+        key_name=body.get("key"),
     )
-    return call, options_of(options)
 
 
-def _field(name: str) -> Any:
-    def read(content: bytes) -> Any:
+def _health_call(params: ServerParams) -> Call[bool]:
+    return _call("health", params, _any_success, json=False, max_retries=0)
+
+
+def _field(name: str, kind: Callable[[Any], T]) -> Callable[[bytes], T]:
+    """Read one field of a JSON object."""
+
+    def read(content: bytes) -> T:
         payload = read_object(content)
         if name not in payload:
             raise NotAReply(f"no {name!r} in the reply: {content[:200]!r}")
-        return payload[name]
+        return kind(payload[name])
 
     return read
+
+
+def _any_success(content: bytes) -> bool:
+    """A health check says all by its status."""
+    return True
 
 
 def _is_unhealthy(error: openai.APIStatusError) -> bool:
@@ -65,29 +86,24 @@ class Server(OwnResource):
         Raises:
             APIConnectionError: there is no server.
         """
-        call, options = _call("health", params, json=False)
         try:
-            self._client._perform(call, {**options, "max_retries": 0}, read=_any_success)
+            return self._client._perform(_health_call(params))
         except openai.APIStatusError as error:
             if _is_unhealthy(error):
                 return False
             raise
-        return True
 
     def version(self, **params: Unpack[ServerParams]) -> str:
         """Tell vLLM's version, e.g. "0.32.0" (behind a router: perhaps the router's)."""
-        call, options = _call("version", params)
-        return self._client._perform(call, options, read=reading(call, _field("version")))  # type: ignore[no-any-return]
+        return self._client._perform(_call("version", params, _field("version", str)))
 
     def load(self, **params: Unpack[ServerParams]) -> float:
         """Tell how many requests the server works on; 0 unless started with --enable-server-load-tracking."""
-        call, options = _call("load", params)
-        return self._client._perform(call, options, read=reading(call, _field("server_load")))  # type: ignore[no-any-return]
+        return self._client._perform(_call("load", params, _field("server_load", float)))
 
     def metrics(self, **params: Unpack[ServerParams]) -> str:
         """Return the server's metrics in Prometheus' text format."""
-        call, options = _call("metrics", params, json=False)
-        return self._client._perform(call, options, read=reading(call, bytes.decode))  # type: ignore[no-any-return]
+        return self._client._perform(_call("metrics", params, bytes.decode, json=False))
 
 
 class AsyncServer(AsyncOwnResource):
@@ -97,31 +113,21 @@ class AsyncServer(AsyncOwnResource):
 
     async def health(self, **params: Unpack[ServerParams]) -> bool:
         """Tell whether the engine is alive; see `Server.health`."""
-        call, options = _call("health", params, json=False)
         try:
-            await self._client._perform(call, {**options, "max_retries": 0}, read=_any_success)
+            return await self._client._perform(_health_call(params))
         except openai.APIStatusError as error:
             if _is_unhealthy(error):
                 return False
             raise
-        return True
 
     async def version(self, **params: Unpack[ServerParams]) -> str:
         """Tell vLLM's version; see `Server.version`."""
-        call, options = _call("version", params)
-        return await self._client._perform(call, options, read=reading(call, _field("version")))  # type: ignore[no-any-return]
+        return await self._client._perform(_call("version", params, _field("version", str)))
 
     async def load(self, **params: Unpack[ServerParams]) -> float:
         """Tell how many requests the server works on; see `Server.load`."""
-        call, options = _call("load", params)
-        return await self._client._perform(call, options, read=reading(call, _field("server_load")))  # type: ignore[no-any-return]
+        return await self._client._perform(_call("load", params, _field("server_load", float)))
 
     async def metrics(self, **params: Unpack[ServerParams]) -> str:
         """Return the server's metrics in Prometheus' text format."""
-        call, options = _call("metrics", params, json=False)
-        return await self._client._perform(call, options, read=reading(call, bytes.decode))  # type: ignore[no-any-return]
-
-
-def _any_success(content: Any) -> bool:
-    """A health check says all by its status."""
-    return True
+        return await self._client._perform(_call("metrics", params, bytes.decode, json=False))

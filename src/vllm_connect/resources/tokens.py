@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from typing_extensions import Unpack
 
-from .._calls.call import Call, Variant
-from .._calls.inspection import reading
-from .._wire.body import RequestOptions, encode, names, options_of, read_params
+from .._calls.call import Call, json_call
+from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import Reader
 from ..types import DetokenizeResponse, TokenizeResponse
 from ._base import AsyncOwnResource, OwnResource
+
+T = TypeVar("T")
 
 
 class TokenizeParams(RequestOptions, total=False):
@@ -41,32 +42,32 @@ class DetokenizeParams(RequestOptions, total=False):
 
 _TOKENIZE = names(TokenizeParams)
 _DETOKENIZE = names(DetokenizeParams)
-_READ_TOKENS = Reader(TokenizeResponse, "tokens")
-_READ_TEXT = Reader(DetokenizeResponse, "prompt")
+_read_tokens = Reader(TokenizeResponse, "tokens")
+_read_text = Reader(DetokenizeResponse, "prompt")
 
 
-def _tokenize_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any]]:
-    prompt, messages = given.get("prompt"), given.get("messages")
+def _tokenize_call(params: Mapping[str, object]) -> Call[TokenizeResponse]:
+    prompt, messages = params.get("prompt"), params.get("messages")
     if (prompt is None) == (messages is None):
         raise TypeError("tokenize: pass either prompt= or messages=")
     if prompt is not None and not isinstance(prompt, str):
         raise TypeError(
             f"tokenize: prompt must be one string, not {type(prompt).__name__}; call it once for each"
         )
-    return _call("tokenize", _TOKENIZE, given)
+    return _call("tokenize", _TOKENIZE, params, _read_tokens)
 
 
-def _detokenize_call(given: Mapping[str, Any]) -> tuple[Call, dict[str, Any]]:
-    if given.get("tokens") is None:
+def _detokenize_call(params: Mapping[str, object]) -> Call[DetokenizeResponse]:
+    if params.get("tokens") is None:
         raise TypeError("detokenize: pass tokens=, a list of token ids")
-    return _call("detokenize", _DETOKENIZE, given)
+    return _call("detokenize", _DETOKENIZE, params, _read_text)
 
 
-def _call(operation: str, known: frozenset[str], given: Mapping[str, Any]) -> tuple[Call, dict[str, Any]]:
-    body, options = read_params(operation, given, known)
-    model = body.pop("model", None)
-    variants = (Variant(f"/{operation}", encode(body)),)
-    return Call(operation, variants, model=model, generates=False), options_of(options)
+def _call(
+    operation: str, known: frozenset[str], params: Mapping[str, object], read: Callable[[bytes], T]
+) -> Call[T]:
+    body, options = read_params(operation, params, known)
+    return json_call(operation, (f"/{operation}",), body, options, read, generates=False)
 
 
 class Tokens(OwnResource):
@@ -80,8 +81,7 @@ class Tokens(OwnResource):
         Args:
             params: see `TokenizeParams`.
         """
-        call, options = _tokenize_call(params)
-        return self._client._perform(call, options, read=reading(call, _READ_TOKENS))  # type: ignore[no-any-return]
+        return self._client._perform(_tokenize_call(params))
 
     def detokenize(self, **params: Unpack[DetokenizeParams]) -> DetokenizeResponse:
         """Turn token ids back into text.
@@ -89,8 +89,7 @@ class Tokens(OwnResource):
         Args:
             params: see `DetokenizeParams`.
         """
-        call, options = _detokenize_call(params)
-        return self._client._perform(call, options, read=reading(call, _READ_TEXT))  # type: ignore[no-any-return]
+        return self._client._perform(_detokenize_call(params))
 
 
 class AsyncTokens(AsyncOwnResource):
@@ -100,10 +99,8 @@ class AsyncTokens(AsyncOwnResource):
 
     async def tokenize(self, **params: Unpack[TokenizeParams]) -> TokenizeResponse:
         """Count and number the tokens of a text or conversation; see `Tokens.tokenize`."""
-        call, options = _tokenize_call(params)
-        return await self._client._perform(call, options, read=reading(call, _READ_TOKENS))  # type: ignore[no-any-return]
+        return await self._client._perform(_tokenize_call(params))
 
     async def detokenize(self, **params: Unpack[DetokenizeParams]) -> DetokenizeResponse:
         """Turn token ids back into text; see `Tokens.detokenize`."""
-        call, options = _detokenize_call(params)
-        return await self._client._perform(call, options, read=reading(call, _READ_TEXT))  # type: ignore[no-any-return]
+        return await self._client._perform(_detokenize_call(params))
