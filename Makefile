@@ -4,7 +4,7 @@ PYTHON310 ?= python3.10
 PYTEST_ARGS ?=
 # The network is closed to the tests, but for this machine's loopback.
 OFFLINE := --block-network --allowed-hosts='127\.0\.0\.1|localhost|::1' -n 2 --dist loadfile
-TESTS := tests/unit tests/client tests/simulator tests/recorded
+TESTS := tests/unit tests/client tests/simulator tests/operations
 LIVE := $(PYTHON) -m scripts.live
 LOCK := $(PYTHON) scripts/lock.py "$(PYTHON310)" "$(PYTHON)"
 

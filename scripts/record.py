@@ -24,6 +24,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 CASSETTES = REPOSITORY / "cassettes" / "operations"
 LANGCHAIN = REPOSITORY / "integrations" / "langchain-vllm"
+ABOUT_CASSETTES = "--ignore=tests/operations/test_completeness.py"
 SERVERS = ("chat", "embed", "rerank", "whisper", "vision")
 
 
@@ -36,7 +37,7 @@ def main() -> int:
         )
     picked = sys.argv[1:]
     began = time.time()
-    if failed := pytest("tests/recorded/test_operations.py", "--record-mode=rewrite", *picked):
+    if failed := pytest("tests/operations", ABOUT_CASSETTES, "--record-mode=rewrite", *picked):
         return failed
     if not picked:
         for file in CASSETTES.rglob("*.yaml"):
@@ -45,7 +46,7 @@ def main() -> int:
                 file.unlink()
         if failed := record_langchain():
             return failed
-    return pytest("tests/recorded", *picked)
+    return pytest("tests/operations", *picked)
 
 
 def record_langchain() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from tests.operations.answers import ask, content, stream
-from tests.operations.fixtures import *  # noqa: F403
 
 from vllm_connect import APIConnectionError, Key, NoKeyError
 

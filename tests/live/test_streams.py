@@ -10,9 +10,8 @@ import threading
 import time
 
 import pytest
+from tests.both import each, settled
 from tests.operations.answers import content, finish, question, reasoning, stream
-from tests.operations.fixtures import *  # noqa: F403
-from tests.operations.kit import each, settled
 
 from vllm_connect import AsyncVLLM, IncompleteStreamError
 
@@ -133,7 +132,6 @@ class TestCutOff:
 
 
 class TestManyAtOnce:
-    @pytest.mark.parametrize("kind", ["async"])
     async def test_twenty_streams(self, chat_url):
         """Twenty texts, no two alike, each complete and none mixed up."""
         async with AsyncVLLM(chat_url, max_retries=0) as client:
@@ -164,7 +162,6 @@ class TestManyAtOnce:
         assert said == {number: f"number {number}" for number in range(8)}
 
 
-@pytest.mark.parametrize("kind", ["async"])
 class TestEventLoops:
     """One client, several event loops: the second one finds no connection of the first."""
 

@@ -4,8 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 MODEL = "tiny-chat"
 QUIET = {"chat_template_kwargs": {"enable_thinking": False}}
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+ADD = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Adds two numbers.",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+            "required": ["a", "b"],
+        },
+    },
+}
+TOOLS = [WEATHER, ADD]
+PARIS = ("get_weather", '{"city": "Paris"}')
+
+
+class Joke(BaseModel, extra="forbid"):
+    setup: str
+    punchline: str
 
 
 def user(text: str) -> dict[str, Any]:

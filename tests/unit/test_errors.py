@@ -256,6 +256,16 @@ async def test_not_context_length(canned, message):
 # --- the classes -----------------------------------------------------------------------------------
 
 
+async def test_other_bodies_of_errors(canned):
+    client = canned((422, {"reason": "sad", "hint": 5}), (400, b"", {}), (422, {"detail": [{"msg": "no"}]}))
+    with pytest.raises(openai.UnprocessableEntityError, match=r'422 - \{"reason":"sad","hint":5\}'):
+        await client("chat.completions.create", **MESSAGES)
+    with pytest.raises(openai.BadRequestError, match="Error code: 400 - empty reply"):
+        await client("chat.completions.create", **MESSAGES)
+    with pytest.raises(openai.UnprocessableEntityError, match="no"):
+        await client("chat.completions.create", **MESSAGES)
+
+
 def drawn_tree():
     """(class, parent) of every line of the tree in the module's docstring, and its `= openai.…`."""
     path, found = [], {}

@@ -36,7 +36,7 @@ def body_of(documents=("a", "b"), **given):
     return json.loads(call.variants[0].body), reply.results[0].document is not None
 
 
-# --- the request (R6) ------------------------------------------------------------------------------
+# --- the request -----------------------------------------------------------------------------------
 
 
 def test_r6_parameters_are_forwarded_and_documents_are_plain_strings():

@@ -1,4 +1,4 @@
-"""Scenario D: agents of every kind, on a model that does what it is told."""
+"""Agents of every kind, on a model that does what it is told."""
 
 from __future__ import annotations
 

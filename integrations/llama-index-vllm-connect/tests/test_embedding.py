@@ -1,4 +1,4 @@
-"""The embedding model; scenario G in as far as it is about embeddings."""
+"""The embedding model: queries, texts, batches, and what can go wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenario A: chat and complete, plain and streamed, sync and async, and what can go wrong."""
+"""Chat and complete, plain and streamed, sync and async, and what can go wrong."""
 
 from __future__ import annotations
 

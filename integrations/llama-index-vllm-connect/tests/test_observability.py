@@ -1,4 +1,4 @@
-"""Scenarios H, J and K: token counts, events, rate limits, evaluation and global settings."""
+"""Token counts, events, rate limits, evaluation and global settings."""
 
 from __future__ import annotations
 

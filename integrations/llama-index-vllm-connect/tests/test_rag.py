@@ -1,4 +1,4 @@
-"""Scenarios E, F and G: indexes, query engines, chat engines and ingestion."""
+"""Indexes, query engines, chat engines and ingestion."""
 
 from __future__ import annotations
 

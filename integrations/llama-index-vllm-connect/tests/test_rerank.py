@@ -1,4 +1,4 @@
-"""Scenario I: reranking alone, and LlamaIndex's own rerankers on the LLM."""
+"""Reranking alone, and LlamaIndex's own rerankers on the LLM."""
 
 from __future__ import annotations
 

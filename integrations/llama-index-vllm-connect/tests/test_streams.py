@@ -1,4 +1,4 @@
-"""Scenario A: streams that end early, or badly."""
+"""Streams that end early, or badly."""
 
 from __future__ import annotations
 

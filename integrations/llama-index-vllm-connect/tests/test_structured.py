@@ -1,4 +1,4 @@
-"""Scenario C: objects of a class, held to their schema by the server."""
+"""Objects of a class, held to their schema by the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenario B: tools, their choice, their calls, whole and in pieces."""
+"""Tools, their choice, their calls, whole and in pieces."""
 
 from __future__ import annotations
 

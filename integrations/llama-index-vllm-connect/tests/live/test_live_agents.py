@@ -1,4 +1,4 @@
-"""Scenario D on a real vLLM server: agents.
+"""Agents on a real vLLM server.
 
 What the tiny model cannot play, and the simulator does instead:
 

@@ -1,4 +1,4 @@
-"""Scenarios E, F and G on real vLLM servers: query engines, chat engines and ingestion.
+"""Query engines, chat engines and ingestion on real vLLM servers.
 
 The tiny model was trained on questions, not on LlamaIndex's own prompts, so every prompt here is the question
 alone or `Say: …`. What it cannot play, and the simulator does instead:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from .answers import MODEL, QUIET, ask, content, finish, question, reasoning, say, stream
+from tests.operations.answers import MODEL, QUIET, ask, content, finish, question, reasoning, say, stream
 
 
 class TestSampling:

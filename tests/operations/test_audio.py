@@ -6,11 +6,11 @@ import io
 
 import pytest
 from openai.types.audio import Transcription, TranscriptionVerbose, Translation
+from tests.both import opened, settled
 from tests.media import tone
+from tests.operations.catalogue import PLAIN, STREAM, covers
 
 from vllm_connect import BadRequestError, NotFoundError
-
-from .kit import PLAIN, STREAM, covers, opened, settled
 
 MODEL = "tiny-whisper"
 LOW, HIGH = " This is a low tone.", " This is a high tone."

@@ -28,6 +28,7 @@ ANSWER = {
     "id": "1", "object": "chat.completion", "created": 1, "model": "m",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}],
 }  # fmt: skip
+NATIVE = {"id": "r", "object": "response", "created_at": 1, "model": "m", "output": [], "status": "completed"}
 COMPLETION = {**ANSWER, "object": "text_completion", "choices": [{"index": 0, "text": "a"}]}
 
 
@@ -343,3 +344,36 @@ async def test_timeout_arrives(canned, timeout, read):
     client = canned((200, ANSWER), timeout=30)
     await client("chat.completions.create", messages=HELLO, timeout=timeout)
     assert client.requests[0].extensions["timeout"]["read"] == read
+
+
+async def test_extra_parameters_are_forwarded_unasked(canned):
+    kwargs = {"enable_thinking": True}
+    client = canned((200, ANSWER))
+    await client("chat.completions.create", model="m", messages=HELLO, chat_template_kwargs=kwargs)
+    await client(
+        "chat.completions.create", model="m", messages=HELLO, extra_body={"chat_template_kwargs": kwargs}
+    )
+    await client("responses.create", model="m", input="Hi", chat_template_kwargs=kwargs)
+    assert [json.loads(request.content)["chat_template_kwargs"] for request in client.requests] == [
+        kwargs
+    ] * 3
+
+
+async def test_xhigh_reasoning_effort_is_preserved(canned):
+    client = canned((200, ANSWER))
+    await client(
+        "chat.completions.create", model="qwen/qwen3.8-27b", messages=HELLO, reasoning_effort="xhigh"
+    )
+    assert json.loads(client.requests[0].content)["reasoning_effort"] == "xhigh"
+    assert json.loads(client.requests[0].content)["model"] == "qwen/qwen3.8-27b"
+
+
+async def test_xhigh_reasoning_effort_is_preserved_in_responses(canned):
+    client = canned((200, NATIVE), responses_api="native")
+    await client("responses.create", model="qwen/qwen3.8-27b", input="Hi", reasoning={"effort": "xhigh"})
+    assert client.requests[0].url.path == "/v1/responses"
+    assert json.loads(client.requests[0].content)["reasoning"] == {"effort": "xhigh"}
+    client = canned((200, ANSWER))
+    await client("responses.create", model="qwen/qwen3.8-27b", input="Hi", reasoning={"effort": "xhigh"})
+    assert client.requests[0].url.path == "/v1/chat/completions"
+    assert json.loads(client.requests[0].content)["reasoning_effort"] == "xhigh"

@@ -8,10 +8,10 @@ from itertools import product
 import numpy as np
 import pytest
 from openai.types import CreateEmbeddingResponse
+from tests.both import settled
+from tests.operations.catalogue import covers
 
 from vllm_connect import BadRequestError, ContextLengthError, NotFoundError
-
-from .kit import covers, settled
 
 MODEL = "tiny-embed"
 TEXTS = ["A cat sits on the mat.", "A kitten lies on the rug.", "Stock prices fell sharply today."]

@@ -7,20 +7,14 @@ import re
 
 import pytest
 from pydantic import BaseModel, Field
+from tests.operations.answers import MODEL, QUIET, Joke, ask, content, question, say, stream
 
 from vllm_connect import BadRequestError
-
-from .answers import MODEL, QUIET, ask, content, question, say, stream
 
 
 class Person(BaseModel):
     name: str = Field(max_length=8)
     age: int = Field(ge=0, le=99)
-
-
-class Joke(BaseModel, extra="forbid"):
-    setup: str
-    punchline: str
 
 
 JOKE = {"type": "json_schema", "json_schema": {"name": "joke", "schema": Joke.model_json_schema()}}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import openai.types
 import pytest
+from tests.operations.answers import MODEL
+from tests.operations.catalogue import PLAIN, STREAM, covers
 
 from vllm_connect import BadRequestError, ContextLengthError, NotFoundError
-
-from .answers import MODEL
-from .kit import PLAIN, STREAM, covers
 
 PROMPT = "<|im_start|>user\nSay: {}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 HELLO, GOODBYE = PROMPT.format("hello"), PROMPT.format("goodbye")

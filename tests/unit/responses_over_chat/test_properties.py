@@ -7,7 +7,15 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.responses.builders import accumulate, call, chunk, completion, run, usage_chunk, without_ids
+from tests.unit.responses_over_chat.builders import (
+    accumulate,
+    call,
+    chunk,
+    completion,
+    run,
+    usage_chunk,
+    without_ids,
+)
 
 from vllm_connect import types
 from vllm_connect.responses_over_chat import chat_request, response_from_chat

@@ -5,33 +5,22 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.operations.answers import (
+    PARIS,
+    TOOLS,
+    WEATHER,
+    ask,
+    calls,
+    content,
+    finish,
+    reasoning,
+    stream,
+    streamed_calls,
+    user,
+)
 
 from vllm_connect import BadRequestError
 
-from .answers import ask, calls, content, finish, reasoning, stream, streamed_calls, user
-
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "The weather in a city.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    },
-}
-ADD = {
-    "type": "function",
-    "function": {
-        "name": "add",
-        "description": "Adds two numbers.",
-        "parameters": {
-            "type": "object",
-            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
-            "required": ["a", "b"],
-        },
-    },
-}
-TOOLS = [WEATHER, ADD]
-PARIS = ("get_weather", '{"city": "Paris"}')
 TWO = 'Call get_weather {"city": "Rome"}\nCall add {"a": 1, "b": 2}'
 TWO_CALLS = [("get_weather", '{"city": "Rome"}'), ("add", '{"a": 1, "b": 2}')]
 NAMED = {"type": "function", "function": {"name": "get_weather"}}

@@ -7,13 +7,23 @@ import json
 import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from tests.both import each, opened, settled
+from tests.operations.answers import (
+    MODEL,
+    PARIS,
+    QUIET,
+    TOOLS,
+    WEATHER,
+    Joke,
+    ask,
+    calls,
+    question,
+    say,
+    user,
+)
+from tests.operations.catalogue import covers
 
 import vllm_connect
-
-from .answers import MODEL, QUIET, ask, calls, question, say, user
-from .kit import covers, each, opened, settled
-from .structured import Joke
-from .tools import PARIS, TOOLS, WEATHER
 
 JOKE = Joke(setup="Why did the cats sleep?", punchline="It was tired.")
 

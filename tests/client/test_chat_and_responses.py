@@ -1,6 +1,7 @@
-"""The scenarios that the Bifrost gateway runs against vLLM, each under its number there, through both APIs.
+"""Everyday calls through chat completions and the Responses API alike, and what stands beside them.
 
-Bifrost asks a live model and mostly checks that some answer came; here the answers are known.
+They are those that the Bifrost gateway makes of a live vLLM, which mostly checks that some answer came; here
+the answers are known.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
 
 
-async def test_s1_s2_text_completion(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+async def test_text_completion(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     client = make_client(vllm_sim.url)
     prompt = "In fruits, A is for apple and B is for"
     plain = await client("completions.create", prompt=prompt, max_tokens=100)
@@ -127,14 +128,14 @@ async def test_s1_s2_text_completion(make_client: Callable[..., Any], vllm_sim: 
     assert chunks[-1].usage == plain.usage
 
 
-async def test_s3_simple_chat(dual: Dual) -> None:
+async def test_simple_chat(dual: Dual) -> None:
     answer = await dual.ask([user("What is the capital of France?")])
     assert "paris" in dual.text(answer).lower()
     assert answer.usage.total_tokens
     assert answer.model == "sim-chat"
 
 
-async def test_s4_chat_stream(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+async def test_chat_stream(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     chunks = await make_client(vllm_sim.url).stream(
         CHAT, messages=[user("What is the capital of France?")], stream_options={"include_usage": True}
     )
@@ -144,7 +145,7 @@ async def test_s4_chat_stream(make_client: Callable[..., Any], vllm_sim: SimServ
     assert chunks[-1].usage.completion_tokens
 
 
-async def test_s5_s13_tool_calls_streamed(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+async def test_tool_calls_streamed(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     client = make_client(vllm_sim.url)
     question = "What is the weather in San Francisco?"
     chunks = await Dual(client, CHAT).ask([user(question)], WEATHER, stream=True)
@@ -160,7 +161,7 @@ async def test_s5_s13_tool_calls_streamed(make_client: Callable[..., Any], vllm_
     assert "".join(streamed) == arguments
 
 
-async def test_s6_s7_s20_s22_reasoning(dual: Dual) -> None:
+async def test_reasoning(dual: Dual) -> None:
     answer = await dual.ask([user("Think: I carry the one.\nSay: 42")])
     if dual.operation == CHAT:
         assert answer.choices[0].message.reasoning == "I carry the one."
@@ -176,7 +177,7 @@ async def test_s6_s7_s20_s22_reasoning(dual: Dual) -> None:
     assert "".join(pieces) == "I carry the one."
 
 
-async def test_s8_responses_stream(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+async def test_responses_stream(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     events = await make_client(vllm_sim.url).stream(
         RESPONSES, input="What is the capital of France?", max_output_tokens=300
     )
@@ -188,7 +189,7 @@ async def test_s8_responses_stream(make_client: Callable[..., Any], vllm_sim: Si
     assert "paris" in events[-1].response.output_text.lower()
 
 
-async def test_s9_responses_stream_with_tools(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+async def test_responses_stream_with_tools(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     events = await Dual(make_client(vllm_sim.url), RESPONSES).ask(
         [user("What is the weather in Paris?")], WEATHER, stream=True
     )
@@ -196,42 +197,42 @@ async def test_s9_responses_stream_with_tools(make_client: Callable[..., Any], v
     assert "function_call" in [item.type for item in added]
 
 
-async def test_s10_several_turns(dual: Dual) -> None:
+async def test_several_turns(dual: Dual) -> None:
     turns: list[Any] = [user("Hello, my name is Alice.")]
     turns += dual.again(await dual.ask(turns))
     assert "alice" in dual.text(await dual.ask([*turns, user("What is my name?")])).lower()
 
 
-async def test_s11_tool_call(dual: Dual) -> None:
+async def test_tool_call(dual: Dual) -> None:
     calls = dual.calls(await dual.ask([user("What is the weather in New York?")], WEATHER))
     assert calls["weather"]["location"] == "New York"
 
 
 @pytest.mark.parametrize("parameters", [{"type": "object", "properties": {}}, {"type": "object"}])
-async def test_s12_a_tool_without_properties(dual: Dual, parameters: dict[str, Any]) -> None:
+async def test_a_tool_without_properties(dual: Dual, parameters: dict[str, Any]) -> None:
     tool = {"name": "ping", "description": "Ping.", "parameters": parameters}
     assert dual.calls(await dual.ask([user("Call ping {}")], tool)) == {"ping": {}}
 
 
-async def test_s14_several_calls(dual: Dual) -> None:
+async def test_several_calls(dual: Dual) -> None:
     question = 'Call weather {"location": "London"}\nCall calculate {"expression": "15 * 23"}'
     calls = dual.calls(await dual.ask([user(question)], WEATHER, CALCULATE))
     assert calls == {"weather": {"location": "London"}, "calculate": {"expression": "15 * 23"}}
 
 
-async def test_s15_tool_call_to_the_end(dual: Dual) -> None:
+async def test_tool_call_to_the_end(dual: Dual) -> None:
     turns: list[Any] = [user("What is the weather in San Francisco?")]
     answer = await dual.ask(turns, WEATHER)
     turns += dual.again(answer, '{"temperature": "22"}')
     assert "22" in dual.text(await dual.ask(turns, WEATHER))
 
 
-async def test_s16_a_forced_call(dual: Dual) -> None:
+async def test_a_forced_call(dual: Dual) -> None:
     calls = dual.calls(await dual.ask([user("Tell me the time.")], TIME, WEATHER, choose="time"))
     assert isinstance(calls["time"]["timezone"], str)
 
 
-async def test_s17_three_steps(dual: Dual) -> None:
+async def test_three_steps(dual: Dual) -> None:
     turns: list[Any] = [user("What is the weather in Paris?")]
     first = await dual.ask(turns, WEATHER, choose="required")
     assert dual.calls(first)["weather"]["location"] == "Paris"
@@ -242,7 +243,7 @@ async def test_s17_three_steps(dual: Dual) -> None:
     assert dual.text(await dual.ask(turns)).strip() == "Paris is cloudy."
 
 
-async def test_s18_embedding(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+async def test_embedding(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     texts = ["Hello, world!", "Hi, world!", "Goodnight, moon!"]
     found = await make_client(vllm_sim.url)("embeddings.create", input=texts, encoding_format="float")
     first, near, far = (item.embedding for item in found.data)
@@ -254,7 +255,7 @@ async def test_s18_embedding(make_client: Callable[..., Any], vllm_sim: SimServe
     assert similarity(near) > similarity(far)
 
 
-async def test_s19_rerank(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+async def test_rerank(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     documents = [
         "Berlin is in Germany.",
         "Paris is the capital of France.",
@@ -272,7 +273,7 @@ async def test_s19_rerank(make_client: Callable[..., Any], vllm_sim: SimServer) 
     assert found.results[0].index == 1
 
 
-async def test_s21_reasoning_over_several_turns(dual: Dual, vllm_sim: SimServer) -> None:
+async def test_reasoning_over_several_turns(dual: Dual, vllm_sim: SimServer) -> None:
     turns: list[Any] = [user("Think: 255.\nSay: 15 times 17 is 255.")]
     turns += dual.again(await dual.ask(turns))
     assert dual.text(await dual.ask([*turns, user("Say: 510")])).strip() == "510"
@@ -281,14 +282,14 @@ async def test_s21_reasoning_over_several_turns(dual: Dual, vllm_sim: SimServer)
     assert replayed["reasoning"] == "255."
 
 
-async def test_s23_list_models(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+async def test_list_models(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     page = await make_client(vllm_sim.url)("models.list")
     assert json.loads(page.model_dump_json())["data"][0]["id"] == "sim-chat"
     assert page.key_statuses[0].status == "success"
     assert not page.has_next_page()
 
 
-async def test_s24_transcription(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
+async def test_transcription(make_client: Callable[..., Any], vllm_sim: SimServer) -> None:
     found = await make_client(vllm_sim.url)("audio.transcriptions.create", file=tone(300))
     assert found.text.strip() == "This is a low tone."
     assert found.usage.seconds
@@ -298,7 +299,7 @@ async def test_s24_transcription(make_client: Callable[..., Any], vllm_sim: SimS
     "operation",
     ["batches.create", "files.create", "containers.create", "containers.files.create", "videos.create"],
 )
-async def test_s25_unsupported(make_client: Callable[..., Any], vllm_sim: SimServer, operation: str) -> None:
+async def test_unsupported(make_client: Callable[..., Any], vllm_sim: SimServer, operation: str) -> None:
     with pytest.raises(UnsupportedOperationError) as caught:
         await make_client(vllm_sim.url)(operation)
     assert caught.value.code == "unsupported_operation"

@@ -1,10 +1,8 @@
-"""What the bodies need: which operations there are, and both kinds of client driven alike."""
+"""The operations that the client offers, and which of them a body is about."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 PLAIN, STREAM = "plain", "stream"
@@ -50,29 +48,3 @@ def covers(operation: str, *forms: str) -> Callable[[Any], Any]:
         return body
 
     return mark
-
-
-async def settled(value: Any) -> Any:
-    """What a sync call returned, or an async one will."""
-    return await value if inspect.isawaitable(value) else value
-
-
-async def each(iterable: Any) -> AsyncIterator[Any]:
-    """The items of a sync or an async stream."""
-    if hasattr(iterable, "__aiter__"):
-        async for item in iterable:
-            yield item
-    else:
-        for item in iterable:
-            yield item
-
-
-@asynccontextmanager
-async def opened(manager: Any) -> AsyncIterator[Any]:
-    """A sync or an async context manager."""
-    if hasattr(manager, "__aenter__"):
-        async with manager as value:
-            yield value
-    else:
-        with manager as value:
-            yield value

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from tests.unit.responses.builders import CHAT_ID, accumulate, call, check, chunk, run, stream, usage_chunk
+from tests.unit.responses_over_chat.builders import (
+    CHAT_ID,
+    accumulate,
+    call,
+    check,
+    chunk,
+    run,
+    stream,
+    usage_chunk,
+)
 from tests.unit.tool_call_cases import CASES, Case
 
 from vllm_connect import RateLimitError, types

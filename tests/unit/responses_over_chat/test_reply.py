@@ -8,7 +8,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 from openai.types.responses import FunctionTool, ToolChoiceAllowed, ToolChoiceFunction
 from openai.types.responses import Response as SDKResponse
-from tests.unit.responses.builders import CHAT_ID, call, completion
+from tests.unit.responses_over_chat.builders import CHAT_ID, call, completion
 
 from vllm_connect import types
 from vllm_connect.responses_over_chat import response_from_chat

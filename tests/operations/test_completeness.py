@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import re
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
-from tests.operations import bodies
-from tests.operations.fixtures import API_KEY
-from tests.operations.kit import OPERATIONS
-from tests.recorded.readable import CASSETTES
+from tests.operations.cassettes import CASSETTES
+from tests.operations.catalogue import OPERATIONS
+from tests.servers import API_KEY
 
 from vllm_connect import VLLM, AsyncVLLM, UnsupportedOperationError
 from vllm_connect._transport._httpx import httpx
 from vllm_connect._unsupported import UnsupportedResource
 
 FILES = sorted(CASSETTES.rglob("*.yaml"))
+
+
+@functools.cache
+def bodies():
+    """The test classes of this folder; no two share a name, after which their cassettes are called."""
+    classes = {}
+    for file in sorted(Path(__file__).parent.glob("test_*.py")):
+        module = importlib.import_module(f"tests.operations.{file.stem}")
+        for name, cls in inspect.getmembers(module, inspect.isclass):
+            if name.startswith("Test") and cls.__module__ == module.__name__:
+                assert name not in classes, f"two classes are called {name}"
+                classes[name] = cls
+    return classes
 
 
 def methods_of(cls):

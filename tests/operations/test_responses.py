@@ -5,12 +5,11 @@ from __future__ import annotations
 import openai
 import pytest
 from openai.types.responses import Response
+from tests.both import each, opened, settled
+from tests.operations.answers import MODEL, Joke
+from tests.operations.catalogue import PLAIN, STREAM, covers
 
 from vllm_connect import BadRequestError, ContextLengthError, NotFoundError, UnsupportedOperationError
-
-from .answers import MODEL
-from .kit import PLAIN, STREAM, covers, each, opened, settled
-from .structured import Joke
 
 WEATHER = {
     "type": "function",

@@ -6,12 +6,11 @@ import re
 
 import pytest
 from openai.types import Model
+from tests.both import each, settled
+from tests.operations.answers import MODEL, QUIET, WEATHER, user
+from tests.operations.catalogue import covers
 
 from vllm_connect import BadRequestError, NotFoundError
-
-from .answers import MODEL, QUIET, user
-from .kit import covers, each, settled
-from .tools import WEATHER
 
 PROMPT = "<|im_start|>user\nSay: hello<|im_end|>\n<|im_start|>assistant\n"
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from tests.servers import recorded_address
 from vcr.serializers import yamlserializer
 
 CASSETTES = Path(__file__).parents[2] / "cassettes" / "operations"
@@ -22,11 +23,6 @@ REQUEST_HEADERS = frozenset({"content-type", "x-request-id"})
 RESPONSE_HEADERS = frozenset({"content-type", "metadata"})
 METRICS = re.compile(rb"^.*vllm:num_requests_running.*$", re.MULTILINE)
 ROOT = re.compile(rb'"root":"[^"]*/([^"/]+)"')
-
-
-def name_of(server: str) -> str:
-    """The address that cassettes know a server by; nothing can ever answer there."""
-    return f"http://{server}.invalid"
 
 
 class Request:
@@ -37,7 +33,7 @@ class Request:
     """
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
-        self._names = {urlsplit(url).netloc: name_of(name) for name, url in addresses.items() if url}
+        self._names = {urlsplit(url).netloc: recorded_address(name) for name, url in addresses.items() if url}
 
     def __call__(self, request: Any) -> Any:
         address = urlsplit(request.uri)

@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from tests.both import settled
+from tests.operations.catalogue import covers
 
 from vllm_connect import BadRequestError, NotFoundError
-
-from .kit import covers, settled
 
 QUERY = "What is the capital of France?"
 DOCUMENTS = ["Bananas are yellow.", "The capital of France is Paris.", "Berlin lies in Germany."]

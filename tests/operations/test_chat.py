@@ -5,11 +5,21 @@ from __future__ import annotations
 import openai
 import pytest
 from tests.media import png_url
+from tests.operations.answers import (
+    MODEL,
+    QUIET,
+    ask,
+    content,
+    finish,
+    question,
+    reasoning,
+    say,
+    stream,
+    user,
+)
+from tests.operations.catalogue import PLAIN, STREAM, covers
 
 from vllm_connect import BadRequestError, ContextLengthError, NotFoundError
-
-from .answers import MODEL, QUIET, ask, content, finish, question, reasoning, say, stream, user
-from .kit import PLAIN, STREAM, covers
 
 MANY_LINES = 'one two three\nfour: {"a": 1}'
 

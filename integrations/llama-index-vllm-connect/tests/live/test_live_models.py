@@ -1,13 +1,13 @@
-"""Scenarios A to C and H to K on real vLLM servers.
+"""The LLM, tools, structured answers, the embedding model, reranking and evaluation on real vLLM servers.
 
 What the tiny models cannot play, and the simulator does instead:
 
-* A: errors 401, 500 and 503, timeouts and broken connections: a healthy server has none of them.
-* B: arguments other than a city: the model was trained on one tool. Several calls in one piece of a
+* errors 401, 500 and 503, timeouts and broken connections: a healthy server has none of them.
+* arguments other than a city: the model was trained on one tool. Several calls in one piece of a
   stream: this server sends them one after the other. Calls without id: vLLM gives each one.
-* C: an object with a meaning: the schema is held, but what stands in it is noise.
-* A: sounds and videos, which the tiny vision model does not take.
-* J: a verdict of the model's own: it repeats the one in the prompt.
+* an object with a meaning: the schema is held, but what stands in it is noise.
+* sounds and videos, which the tiny vision model does not take.
+* a verdict of the model's own: it repeats the one in the prompt.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from openai.types.chat import ChatCompletionTokenLogprob
-from tests.unit.responses.builders import chunk, completion, run, usage_chunk
+from tests.unit.responses_over_chat.builders import chunk, completion, run, usage_chunk
 
 from vllm_connect.responses_over_chat import response_from_chat
 from vllm_connect.responses_over_chat.logprobs import logprobs_of
