@@ -13,6 +13,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 from vllm_connect import Key
 from vllm_connect._keys.key import wire_model
+from vllm_connect.adapters import schema_prompt, show_schema
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
 from .errors import model_errors
@@ -20,9 +21,10 @@ from .events import Event, EventReader
 from .language_model import LanguageModel
 from .messages import Replay, wire_messages
 from .parameters import ChatParameters
+from .parsers import reasoning_as_text
 from .replies import ChunkReader, chat_result
 from .server import CONFIG
-from .structured import Method, plan, reasoning_as_text, with_raw
+from .structured import Method, plan, with_raw
 from .tools import Tool, wire_tool_choice, wire_tools
 
 
@@ -43,6 +45,10 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
 
     replay_reasoning: Replay = "all"
     """Which assistant messages are sent back with their reasoning; chat templates use what they need."""
+    show_schema: bool = True
+    """Whether `with_structured_output`, and `bind_tools` with a `response_format`, show the model the schema
+    that the server enforces: vLLM itself puts nothing of it into the prompt. False for chat templates that
+    refuse a system message, and where your own prompt describes the answer."""
 
     @property
     def _llm_type(self) -> str:
@@ -239,6 +245,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     ) -> dict[str, Any]:
         """Arguments of `chat.completions.create`."""
         request = self._request(ChatParameters, stop, kwargs, stream=stream)
+        schema = request.pop("show_schema", None)
         if "tools" in request:
             request["tools"] = wire_tools(request["tools"] or ())
             if not request["tools"]:  # vLLM refuses an empty list
@@ -248,6 +255,13 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         if choice is not None:
             request["tool_choice"] = choice
         request["messages"] = wire_messages(messages, self.replay_reasoning)
+        if schema:
+            text = schema_prompt(
+                request.get("response_format"),
+                request.get("structured_outputs"),
+                schema=schema if isinstance(schema, Mapping) else None,
+            )
+            request["messages"] = show_schema(request["messages"], text)
         return request
 
     def bind_tools(
@@ -273,6 +287,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             kwargs["tool_choice"] = choice
         if parallel_tool_calls is not None:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
+        if self.show_schema and kwargs.get("response_format"):
+            kwargs.setdefault("show_schema", True)
         return self.bind(tools=wire, **kwargs)
 
     def with_structured_output(
@@ -282,6 +298,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         method: Method | None = None,
         include_raw: bool = False,
         strict: bool | None = None,
+        show_schema: bool | None = None,
         reasoning_fallback: bool = False,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
@@ -294,6 +311,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
                 "choice", "regex", "grammar" or "structural_tag".
             include_raw: return ``{"raw": message, "parsed": …, "parsing_error": …}`` instead.
             strict: sent along, for json_schema and function_calling.
+            show_schema: whether the model is shown what the server enforces, at the end of the system message
+                (without one, it becomes one). Default: the field `show_schema`.
             reasoning_fallback: where there is reasoning and nothing else, read that. A server whose
                 reasoning parser does not suit the model may take the answer for reasoning (vLLM #15618).
                 The answer is then read when it is complete, streamed or not.
@@ -302,14 +321,16 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         Raises:
             ValueError: the schema does not suit the method.
         """
-        made = plan(schema, method, strict)
-        request = made.request
-        read: Runnable[AIMessage, Any] = made.parser
+        wanted = plan(schema, method, strict)
+        request = wanted.request
+        read = wanted.parser
         if reasoning_fallback:
-            read = RunnableLambda(reasoning_as_text) | made.parser
+            read = RunnableLambda(reasoning_as_text) | wanted.parser
+        if self.show_schema if show_schema is None else show_schema:
+            request["show_schema"] = wanted.show_schema
         kwargs["ls_structured_output_format"] = {
-            "kwargs": {"method": made.method, "strict": strict},
-            "schema": made.shown,
+            "kwargs": {"method": wanted.method, "strict": strict},
+            "schema": wanted.shown,
         }
         tools = [*request.pop("tools", ()), *(kwargs.pop("tools", None) or ())]
         request.update(kwargs)

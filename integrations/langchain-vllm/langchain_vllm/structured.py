@@ -1,4 +1,4 @@
-"""Structured output: what `with_structured_output` asks of the server, and how it reads the answer.
+"""Structured output: what `with_structured_output` asks of the server; `parsers` read the answer.
 
 json_schema         response_format with the schema as it is; valid JSON of that shape
 function_calling    a forced call of a tool with these parameters
@@ -7,37 +7,27 @@ choice              structured_outputs.choice: one of a Literal's, an Enum's or 
 regex               structured_outputs.regex: text that matches
 grammar             structured_outputs.grammar: text that the EBNF or Lark grammar produces
 structural_tag      structured_outputs.structural_tag
+
+The server enforces all but function_calling without showing the model anything of it; `show_schema` puts it
+into the prompt.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import Enum
 from typing import Any, Literal, NamedTuple, cast, get_args, get_origin
 
-from langchain_core import exceptions as core
 from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import add_ai_message_chunks
-from langchain_core.output_parsers import (
-    BaseCumulativeTransformOutputParser,
-    BaseGenerationOutputParser,
-    BaseOutputParser,
-    JsonOutputParser,
-)
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
-from langchain_core.output_parsers.pydantic import PydanticOutputParser
-from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator, RunnableMap
 from langchain_core.runnables.utils import AddableDict
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
-from .errors import StructuredOutputError
-from .messages import reasoning_of
+from .parsers import ChoiceParser, ObjectParser, TextParser, kinds_of
 
 Method = Literal[
     "json_schema", "function_calling", "json_mode", "choice", "regex", "grammar", "structural_tag"
@@ -50,18 +40,20 @@ class Plan(NamedTuple):
 
     Attributes:
         request: parameters of the request; `tools` and `tool_choice` are for `bind_tools`.
+        show_schema: the parameter that puts into the prompt what the server enforces without showing it.
         parser: what reads the answer.
         shown: the schema, for tracing.
         method: that was given, or chosen.
     """
 
     request: dict[str, Any]
-    parser: BaseOutputParser[Any] | BaseGenerationOutputParser[Any]
-    shown: Any
+    parser: Runnable[AIMessage, object]
+    shown: object
     method: Method
+    show_schema: bool | Mapping[str, object] = True
 
 
-def plan(schema: Any, method: Method | None, strict: bool | None) -> Plan:
+def plan(schema: object, method: Method | None, strict: bool | None) -> Plan:
     """Decide how to get an answer of a schema.
 
     Args:
@@ -91,34 +83,43 @@ def plan(schema: Any, method: Method | None, strict: bool | None) -> Plan:
     if method == "function_calling":
         return _function(schema, strict)
     if method == "json_mode":
-        return Plan({"response_format": {"type": "json_object"}}, _json_parser(schema), schema, method)
+        request: dict[str, Any] = {"response_format": {"type": "json_object"}}
+        unseen = schema is not None and json_schema(schema)
+        return Plan(request, _object_parser(schema), schema, method, unseen)
     wire: dict[str, Any] = {"name": _name(schema), "schema": json_schema(schema)}
     if strict is not None:
         wire["strict"] = strict
     request = {"response_format": {"type": "json_schema", "json_schema": wire}}
-    return Plan(request, _json_parser(schema), schema, method)
+    shown = schema
+    if isinstance(schema, Mapping) and not isinstance(schema.get("type", ""), str):
+        shown = {
+            name: value for name, value in schema.items() if name != "type"
+        }  # langchain-core knows no lists
+    return Plan(request, _object_parser(schema), shown, method)
 
 
-def with_raw(answer: Runnable[Any, AIMessage], parser: Runnable[AIMessage, Any]) -> Runnable[Any, Any]:
+def with_raw(answer: Runnable[Any, AIMessage], parser: Runnable[AIMessage, object]) -> Runnable[Any, Any]:
     """The message, what was made of it, and why nothing was, if so.
 
     In a stream the pieces of the message come first.
     """
 
-    def read(found: Iterator[Any], config: RunnableConfig) -> Iterator[Any]:
-        whole: Any = None
+    def read(found: Iterator[Mapping[str, AIMessage]], config: RunnableConfig) -> Iterator[AddableDict]:
+        whole = AddableDict()
         for piece in found:
-            whole = piece if whole is None else whole + piece
+            whole = whole + AddableDict(piece)
             yield AddableDict(piece)
         try:
             yield AddableDict(parsed=parser.invoke(whole["raw"], config), parsing_error=None)
         except Exception as error:  # noqa: BLE001  # it is what is to be reported
             yield AddableDict(parsed=None, parsing_error=error)
 
-    async def aread(found: AsyncIterator[Any], config: RunnableConfig) -> AsyncIterator[Any]:
-        whole: Any = None
+    async def aread(
+        found: AsyncIterator[Mapping[str, AIMessage]], config: RunnableConfig
+    ) -> AsyncIterator[AddableDict]:
+        whole = AddableDict()
         async for piece in found:
-            whole = piece if whole is None else whole + piece
+            whole = whole + AddableDict(piece)
             yield AddableDict(piece)
         try:
             yield AddableDict(parsed=await parser.ainvoke(whole["raw"], config), parsing_error=None)
@@ -130,15 +131,7 @@ def with_raw(answer: Runnable[Any, AIMessage], parser: Runnable[AIMessage, Any])
     return RunnableMap(raw=answer) | parse
 
 
-def reasoning_as_text(message: AIMessage) -> AIMessage:
-    """The reasoning as the answer, where there is no other: some reasoning parsers take it all for that."""
-    reasoning = reasoning_of(message)
-    if message.text or message.tool_calls or not reasoning:
-        return message
-    return message.model_copy(update={"content": reasoning})
-
-
-def _unwrapped(schema: Any, strict: bool | None) -> tuple[Any, bool | None]:
+def _unwrapped(schema: object, strict: bool | None) -> tuple[object, bool | None]:
     """The tool definition and `strict` of what is a whole `response_format`; others as they are."""
     if not isinstance(schema, Mapping) or schema.get("type") != "json_schema":
         return schema, strict
@@ -151,7 +144,7 @@ def _unwrapped(schema: Any, strict: bool | None) -> tuple[Any, bool | None]:
     return wire, inner.get("strict") if strict is None else strict
 
 
-def _check_schema(schema: Any) -> None:
+def _check_schema(schema: object) -> None:
     """Refuse what is neither a mapping nor something with fields.
 
     Raises:
@@ -168,7 +161,7 @@ def _check_schema(schema: Any) -> None:
     )
 
 
-def json_schema(schema: Any) -> dict[str, Any]:
+def json_schema(schema: object) -> dict[str, Any]:
     """The JSON schema of a class, or the mapping itself: nothing is added, removed or made required."""
     if isinstance(schema, Mapping):
         inner = schema.get("function") if schema.get("type") == "function" else schema
@@ -180,28 +173,28 @@ def json_schema(schema: Any) -> dict[str, Any]:
         return schema.model_json_schema()
     if isinstance(schema, type) and is_basemodel_subclass(schema):  # pydantic.v1
         return dict(schema.schema())  # type: ignore[attr-defined]
-    return convert_to_json_schema(schema)
+    return convert_to_json_schema(cast(Any, schema))
 
 
-def _name(schema: Any) -> str:
-    name: Any = getattr(schema, "__name__", None)
+def _name(schema: object) -> str:
+    name: object = getattr(schema, "__name__", None)
     if isinstance(schema, Mapping):
         inner = schema.get("function") or schema
         name = inner.get("name") or inner.get("title")
     return re.sub(r"[^\w-]", "_", str(name or "answer"), flags=re.ASCII)[:64]
 
 
-def _is_choice(schema: Any) -> bool:
+def _is_choice(schema: object) -> bool:
     if isinstance(schema, (list, tuple)) or get_origin(schema) is Literal:
         return True
     return isinstance(schema, type) and issubclass(schema, Enum)
 
 
-def _choice(schema: Any) -> Plan:
+def _choice(schema: object) -> Plan:
     if not _is_choice(schema):
         raise ValueError("method='choice' takes a Literal, an Enum or a list of strings")
     if isinstance(schema, type) and issubclass(schema, Enum):
-        values: dict[str, Any] = {str(member.value): member for member in schema}
+        values: dict[str, object] = {str(member.value): member for member in schema}
     else:
         given = schema if isinstance(schema, (list, tuple)) else get_args(schema)
         values = {str(value): value for value in given}
@@ -209,10 +202,10 @@ def _choice(schema: Any) -> Plan:
         raise ValueError("method='choice' needs something to choose from")
     choices = list(values)
     shown = {"title": "choice", "type": "string", "enum": choices}
-    return Plan({"structured_outputs": {"choice": choices}}, _Choice(values=values), shown, "choice")
+    return Plan({"structured_outputs": {"choice": choices}}, ChoiceParser(values=values), shown, "choice")
 
 
-def _text(schema: Any, method: Method) -> Plan:
+def _text(schema: object, method: Method) -> Plan:
     if isinstance(schema, re.Pattern):
         schema = schema.pattern
     if method == "structural_tag" and isinstance(schema, Mapping):
@@ -220,159 +213,18 @@ def _text(schema: Any, method: Method) -> Plan:
     if not isinstance(schema, str):
         raise ValueError(f"method={method!r} takes a string, not {type(schema).__name__}")
     shown = {"title": method, "type": "string", "description": schema}
-    return Plan({"structured_outputs": {method: schema}}, _Text(), shown, method)
+    return Plan({"structured_outputs": {method: schema}}, TextParser(), shown, method)
 
 
-def _function(schema: Any, strict: bool | None) -> Plan:
-    tool = convert_to_openai_tool(schema, strict=strict)
+def _function(schema: object, strict: bool | None) -> Plan:
+    tool = convert_to_openai_tool(cast(Any, schema), strict=strict)
     name = tool["function"]["name"]
-    parser: Any
+    parser = _object_parser(schema, tool=name)
+    return Plan({"tools": [tool], "tool_choice": name}, parser, schema, "function_calling", False)
+
+
+def _object_parser(schema: object, tool: str | None = None) -> ObjectParser:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        parser = _PydanticCall(tools=[schema], first_tool_only=True)
-    else:
-        parser = _Call(key_name=name, first_tool_only=True)
-    return Plan({"tools": [tool], "tool_choice": name}, parser, schema, "function_calling")
-
-
-def _json_parser(schema: Any) -> BaseOutputParser[Any]:
-    if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return _Pydantic(pydantic_object=schema)
-    return _Json()
-
-
-def _check_text(result: list[Generation]) -> None:
-    """As `_check`, for answers that are text and no tool call."""
-    message = _check(result)
-    if message is not None and not message.text:
-        names = {call["name"] or "?" for call in (*message.tool_calls, *message.invalid_tool_calls)}
-        raise StructuredOutputError(
-            f"the model called {', '.join(sorted(names))} instead of answering", llm_output=_all(message)
-        )
-
-
-def _check(result: list[Generation]) -> AIMessage | None:
-    """Raise what explains an answer that cannot be read better than a parser could.
-
-    Raises:
-        StructuredOutputError: the answer was cut off, or all of it is reasoning.
-    """
-    generation = result[0]
-    message = generation.message if isinstance(generation, ChatGeneration) else None
-    if not isinstance(message, AIMessage):
-        return None
-    if (refusal := message.additional_kwargs.get("refusal")) and not message.content:
-        refused = getattr(core, "ModelRefusalError", None)  # langchain-core 1.7.5
-        raise (refused or StructuredOutputError)(refusal)
-    if message.response_metadata.get("finish_reason") == "length":
-        raise StructuredOutputError(
-            "the answer was cut off by max_tokens, or by the end of the context", llm_output=_all(message)
-        )
-    if not message.text and not message.tool_calls and not message.invalid_tool_calls:
-        why = (
-            "all of it is reasoning; chat_template_kwargs={'enable_thinking': False} turns that off for many "
-            "models, or the server needs another --reasoning-parser"
-            if reasoning_of(message)
-            else "there is no text"
-        )
-        raise StructuredOutputError(f"the answer is empty: {why}", llm_output=_all(message))
-    return message
-
-
-def _all(message: AIMessage) -> str:
-    return message.text or reasoning_of(message)
-
-
-class _Checked(BaseCumulativeTransformOutputParser[Any]):
-    """Reads a stream once more at its end: what was cut off, or is no answer, must not pass for one."""
-
-    def _transform(self, input: Iterator[Any]) -> Iterator[Any]:
-        pieces: list[Any] = []
-        yield from super()._transform(_noting(input, pieces))
-        self.parse_result([_whole(pieces)])
-
-    async def _atransform(self, input: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        pieces: list[Any] = []
-        read = cast("AsyncGenerator[Any, None]", super()._atransform(_anoting(input, pieces)))
-        async with aclosing(read) as values:
-            async for value in values:
-                yield value
-        self.parse_result([_whole(pieces)])
-
-
-def _noting(input: Iterator[Any], pieces: list[Any]) -> Iterator[Any]:
-    for piece in input:
-        pieces.append(piece)
-        yield piece
-
-
-async def _anoting(input: AsyncIterator[Any], pieces: list[Any]) -> AsyncIterator[Any]:
-    async for piece in input:
-        pieces.append(piece)
-        yield piece
-
-
-def _whole(pieces: list[Any]) -> Generation:
-    """What the pieces of a stream, texts or messages, are together."""
-    if all(isinstance(piece, str) for piece in pieces):
-        return Generation(text="".join(pieces))
-    first, *more = pieces
-    return ChatGeneration(message=add_ai_message_chunks(first, *more) if more else first)
-
-
-class _Json(_Checked, JsonOutputParser):
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        if not partial:
-            _check_text(result)
-        return super().parse_result(result, partial=partial)
-
-
-class _Pydantic(_Checked, PydanticOutputParser[Any]):
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        if not partial:
-            _check_text(result)
-        return super().parse_result(result, partial=partial)
-
-
-class _PydanticCall(_Checked, PydanticToolsParser):
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        if partial:
-            return super().parse_result(result, partial=True)
-        # Before parsing: the arguments of a streamed call that was cut off look as if they were whole.
-        message = _check(result)
-        return _called(super().parse_result(result), message)
-
-
-class _Call(_Checked, JsonOutputKeyToolsParser):
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        if partial:
-            return super().parse_result(result, partial=True)
-        message = _check(result)
-        return _called(super().parse_result(result), message)
-
-
-def _called(parsed: Any, message: AIMessage | None) -> Any:
-    if parsed is None:
-        raise StructuredOutputError(
-            "the model did not call the tool", llm_output=_all(message) if message else None
-        )
-    return parsed
-
-
-class _Text(BaseGenerationOutputParser[str]):
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> str:
-        _check_text(result)
-        return result[0].text
-
-
-class _Choice(BaseGenerationOutputParser[Any]):
-    values: dict[str, Any]
-
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        _check_text(result)
-        text = result[0].text
-        for candidate in (text, text.strip()):
-            if candidate in self.values:
-                return self.values[candidate]
-        raise StructuredOutputError(
-            f"the answer is none of {', '.join(map(repr, self.values))}: {text!r}", llm_output=text
-        )
+        return ObjectParser(model=schema, tool=tool)
+    kinds = frozenset({"object"}) if schema is None else kinds_of(json_schema(schema))
+    return ObjectParser(kinds=kinds, tool=tool)

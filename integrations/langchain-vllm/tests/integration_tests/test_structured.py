@@ -15,6 +15,8 @@ from pydantic import BaseModel
 from langchain_vllm import ChatVLLM
 from langchain_vllm.errors import StructuredOutputError
 
+ENDED = {"finish_reason": "stop"}
+
 
 class Joke(BaseModel):
     setup: str
@@ -109,11 +111,11 @@ def test_a_cut_answer_says_so(sim):
     ],
 )
 def test_an_answer_that_was_taken_for_reasoning(model, schema, text, expected):
-    message = AIMessage("", additional_kwargs={"reasoning_content": text})
+    message = AIMessage("", additional_kwargs={"reasoning_content": text}, response_metadata=ENDED)
     assert read_by(model.with_structured_output(schema, reasoning_fallback=True)).invoke(message) == expected
-    with pytest.raises(StructuredOutputError, match="all of it is reasoning"):
+    with pytest.raises(StructuredOutputError, match="all of it came as reasoning"):
         read_by(model.with_structured_output(schema)).invoke(message)
-    said = AIMessage(text, additional_kwargs={"reasoning_content": "hm"})
+    said = AIMessage(text, additional_kwargs={"reasoning_content": "hm"}, response_metadata=ENDED)
     assert read_by(model.with_structured_output(schema, reasoning_fallback=True)).invoke(said) == expected
 
 
@@ -181,10 +183,10 @@ async def test_a_stream_with_the_raw_message_reports_errors(model):
 
 
 def test_reasoning_in_content_blocks(model):
-    message = AIMessage([{"type": "reasoning", "reasoning": '{"setup": "a"}'}])
+    message = AIMessage([{"type": "reasoning", "reasoning": '{"setup": "a"}'}], response_metadata=ENDED)
     structured = model.with_structured_output(Joke, reasoning_fallback=True)
     assert read_by(structured).invoke(message) == Joke(setup="a")
-    with pytest.raises(StructuredOutputError, match="all of it is reasoning") as caught:
+    with pytest.raises(StructuredOutputError, match="all of it came as reasoning") as caught:
         read_by(model.with_structured_output(Joke)).invoke(message)
     assert caught.value.llm_output == '{"setup": "a"}'
 
@@ -205,7 +207,8 @@ def test_tools_beside_a_forced_call(sim, model):
 @pytest.mark.parametrize("schema", [Joke, Literal["a", "b"], re.compile("a")])
 def test_a_call_instead_of_an_answer(model, schema):
     structured = model.with_structured_output(schema, tools=[get_weather])
-    message = AIMessage("", tool_calls=[{"name": "get_weather", "args": {"city": "Rome"}, "id": "c1"}])
+    call = {"name": "get_weather", "args": {"city": "Rome"}, "id": "c1"}
+    message = AIMessage("", tool_calls=[call], response_metadata={"finish_reason": "tool_calls"})
     with pytest.raises(StructuredOutputError, match="called get_weather instead"):
         read_by(structured).invoke(message)
 
