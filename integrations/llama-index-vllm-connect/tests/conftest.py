@@ -131,16 +131,23 @@ def sent(vllm_sim: SimServer) -> Callable[..., list[Any]]:
 
 @pytest.fixture
 def canned() -> Iterator[Callable[[Any], str]]:
-    """Makes a server that answers everything with the same JSON, and tells its URL."""
+    """Makes a server that answers everything with the same JSON, and tells its URL.
+
+    The answer may also be a function of the request; a list is sent as a stream of events.
+    """
     with ExitStack() as stack:
 
         def serve(reply: Any) -> str:
             class Handler(BaseHTTPRequestHandler):
                 def do_POST(self) -> None:
-                    self.rfile.read(int(self.headers["content-length"]))
-                    body = json.dumps(reply).encode()
+                    request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                    answer = reply(request) if callable(reply) else reply
+                    kind, body = "application/json", json.dumps(answer).encode()
+                    if isinstance(answer, list):
+                        events = [f"data: {json.dumps(event)}\n\n" for event in answer]
+                        kind, body = "text/event-stream", "".join([*events, "data: [DONE]\n\n"]).encode()
                     self.send_response(200)
-                    self.send_header("content-type", "application/json")
+                    self.send_header("content-type", kind)
                     self.send_header("content-length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)
@@ -157,6 +164,32 @@ def canned() -> Iterator[Callable[[Any], str]]:
             return f"http://127.0.0.1:{server.server_port}"
 
         yield serve
+
+
+@pytest.fixture
+def ending(canned: Callable[[Any], str]) -> Callable[..., VLLM]:
+    """Makes an LLM whose every answer, streamed or not, is the same message with the same end."""
+
+    def make(message: dict[str, Any], finish_reason: str | None = "stop", **fields: Any) -> VLLM:
+        stop_reason = fields.pop("stop_reason", None)
+        end = {"finish_reason": finish_reason, "stop_reason": stop_reason}
+        calls = [{"index": index, **call} for index, call in enumerate(message.get("tool_calls") or ())]
+        told = {"id": "c", "created": 1, "model": "m"}
+
+        def chunk(delta: dict[str, Any], **end: Any) -> dict[str, Any]:
+            choice = {"index": 0, "delta": delta, "finish_reason": None, **end}
+            return {**told, "object": "chat.completion.chunk", "choices": [choice]}
+
+        def answer(body: Any) -> Any:
+            if body.get("stream"):
+                delta = {**message, "tool_calls": calls} if calls else message
+                return [chunk({"role": "assistant", "content": ""}), chunk(delta), chunk({}, **end)]
+            choice = {"index": 0, "message": {"role": "assistant", **message}, **end}
+            return {**told, "object": "chat.completion", "choices": [choice]}
+
+        return VLLM(base_url=canned(answer), model="m", context_window=4096, **fields)
+
+    return make
 
 
 class Events(BaseEventHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -14,9 +15,12 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
 )
 
+from vllm_connect.adapters import describe_cut, describe_empty
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Completion
 
 from .tools import CallsSoFar, call_block, new_call_id
+
+_logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -34,8 +38,10 @@ def chat_response(completion: ChatCompletion) -> ChatResponse:
         for call in choice.message.tool_calls or ()
         if (function := getattr(call, "function", None)) is not None
     ]
+    text, reasoning = choice.message.content, choice.message.reasoning
+    _warn_of_ending(choice.finish_reason, text or calls, reasoning)
     return ChatResponse(
-        message=_message(choice.message.reasoning, choice.message.content, calls, usage),
+        message=_message(reasoning, text, calls, usage),
         raw=completion.model_dump(warnings=False),
         logprobs=_logprobs(choice.logprobs),
         additional_kwargs=_facts(usage, choice.finish_reason, choice.stop_reason),
@@ -45,6 +51,7 @@ def chat_response(completion: ChatCompletion) -> ChatResponse:
 def completion_response(completion: Completion) -> CompletionResponse:
     """A text completion as a response; see `chat_response`."""
     choice = completion.choices[0]
+    _warn_of_ending(choice.finish_reason, choice.text)
     return CompletionResponse(
         text=choice.text,
         raw=completion.model_dump(warnings=False),
@@ -101,6 +108,7 @@ class ChatSoFar:
             self._reasoning += thought
         if choice.finish_reason:
             self._finish_reason, self._stop_reason = choice.finish_reason, choice.stop_reason
+            _warn_of_ending(choice.finish_reason, self._text or self._calls, self._reasoning)
         return self._response(chunk, choice, text, thought)
 
     def _response(
@@ -136,6 +144,7 @@ class TextSoFar:
         self._text += delta
         if choice and choice.finish_reason:
             self._finish_reason, self._stop_reason = choice.finish_reason, choice.stop_reason
+            _warn_of_ending(choice.finish_reason, self._text)
         return CompletionResponse(
             text=self._text,
             delta=delta,
@@ -143,6 +152,15 @@ class TextSoFar:
             logprobs=_text_logprobs(choice.logprobs) if choice else None,
             additional_kwargs=_facts(chunk.usage, self._finish_reason, self._stop_reason),
         )
+
+
+def _warn_of_ending(finish_reason: str | None, answer: object, reasoning: str | None = None) -> None:
+    """Warn of an answer that is empty or not whole, unless max_tokens cut a text, which can be seen."""
+    if not answer:
+        if why := describe_empty(finish_reason, bool(reasoning)):
+            _logger.warning(why)
+    elif finish_reason not in (None, "length") and (cut := describe_cut(finish_reason)):
+        _logger.warning("The answer is not whole: %s", cut)
 
 
 def _first_of(reply: Any) -> Any:

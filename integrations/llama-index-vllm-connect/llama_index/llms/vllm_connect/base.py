@@ -24,6 +24,8 @@ from llama_index.core.llms.llm import ToolSelection
 from pydantic import Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
+from vllm_connect.adapters import schema_prompt, show_schema
+
 from .answers import ChatSoFar, TextSoFar, as_chat, as_completion, chat_response, completion_response
 from .connection import Connection
 from .messages import ReasoningField, check_text_only, wire_messages
@@ -33,7 +35,7 @@ from .served import Inquiry, Served
 from .streams import aclosing, aresponses, closing, responses
 from .structured import StructuredPrediction
 from .tokens import VLLMTokenizer
-from .tools import selections, wire_choice, wire_tool, with_first_call
+from .tools import Json, check_tools_beside_format, selections, wire_choice, wire_tool, with_first_call
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
@@ -228,8 +230,21 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         self, messages: Sequence[ChatMessage], given: dict[str, Any], stream: bool = False
     ) -> dict[str, Any]:
         params = self.generation_params(given, "chat")
-        params["messages"] = wire_messages(messages, self.reasoning_field)
+        check_tools_beside_format(params)
+        params["messages"] = self._shown(params, wire_messages(messages, self.reasoning_field))
         return self._with_model(params, stream)
+
+    @staticmethod
+    def _shown(params: dict[str, Any], messages: list[Json]) -> list[Any]:
+        """The messages, with the schema if `show_schema=` says so.
+
+        True shows the constraint of the request; a `response_format` is shown without being enforced.
+        """
+        shown = params.pop("show_schema", False)
+        if not shown:
+            return messages
+        own = (params.get("response_format"), params.get("structured_outputs"))
+        return show_schema(messages, schema_prompt(*own) if shown is True else schema_prompt(shown))
 
     def _text_params(self, prompt: str, given: dict[str, Any], stream: bool = False) -> dict[str, Any]:
         params = self.generation_params(given, "completion")

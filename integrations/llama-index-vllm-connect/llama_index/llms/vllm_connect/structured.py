@@ -1,15 +1,21 @@
-"""Structured prediction by JSON schema: the server lets the model write nothing else."""
+"""Structured prediction: answers that are objects of a class.
+
+By default the server lets the model write nothing else (`response_format`), and the model reads the schema
+in the prompt. Whichever way it is asked for, an object is read strictly, once, when the answer has come to a
+real end; what streams yield before that is marked as partial, see `partial`.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from abc import ABC
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Union
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ThinkingBlock, ToolCallBlock
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
@@ -17,16 +23,25 @@ from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictStartEvent,
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.program.utils import create_flexible_model
+from llama_index.core.program.function_program import get_function_tool
+from llama_index.core.program.utils import FlexibleModel
 from llama_index.core.prompts.base import PromptTemplate
-from llama_index.core.types import PydanticProgramMode
-from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
+from llama_index.core.types import Model, PydanticProgramMode
+from pydantic import BaseModel, Field
+
+from vllm_connect.adapters import describe_cut, describe_empty, schema_prompt
+
+from .answers import as_chat
+from .partial import partial_object
+from .structured_llm import StructuredVLLM
 
 dispatcher = get_dispatcher(__name__)
 
-# What a program for function calling passes along, and no schema needs.
-_OF_TOOLS = ("tools", "tool_choice", "tool_required", "allow_parallel_tool_calls")
+# What streams yield: partial objects and a whole one, or in LlamaIndex's own programs lists of them.
+Written = Union[Model, list[Model], FlexibleModel, list[FlexibleModel]]  # noqa: UP007 a generic alias
+
+# What LlamaIndex's programs decide by themselves, and drop likewise.
+_OF_TOOLS = ("tool_choice", "tool_required", "allow_parallel_tool_calls")
 
 
 def json_format(output_cls: type[BaseModel]) -> dict[str, Any]:
@@ -38,123 +53,173 @@ def json_format(output_cls: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def read_object(response: ChatResponse, output_cls: type[BaseModel]) -> BaseModel:
-    """The object that an answer is.
-
-    Raises:
-        ValueError: It is none, because `max_tokens` cut it, or because a validator of the class says no.
-    """
-    try:
-        return output_cls.model_validate_json(response.message.content or "")
-    except ValidationError as error:
-        if response.additional_kwargs.get("finish_reason") == "length":
-            raise ValueError(f"The {output_cls.__name__} was cut off: raise max_tokens=") from error
-        raise
+def content_text(response: ChatResponse) -> str:
+    """The text of an answer."""
+    return response.message.content or ""
 
 
-class ObjectSoFar:
-    """Reads an object while it is being written."""
+def argument_text(response: ChatResponse) -> str:
+    """The arguments of the first tool call of an answer; "" if there is none."""
+    for block in response.message.blocks:
+        if isinstance(block, ToolCallBlock):
+            arguments = block.tool_kwargs
+            return arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return ""
 
-    def __init__(self, output_cls: type[BaseModel]) -> None:
-        self._output_cls = output_cls
-        self._lenient = create_flexible_model(output_cls)
-        self._begun: BaseModel | None = None
-        self._last: ChatResponse | None = None
 
-    def feed(self, response: ChatResponse) -> BaseModel | None:
-        """The object so far; None if it is not further than it was."""
-        self._last = response
-        text = response.message.content
-        if not text or not response.delta:
-            return None
-        try:
-            begun = from_json(text, allow_partial="trailing-strings")
-        except ValueError:
-            return None
-        for cls in (self._output_cls, self._lenient):
-            try:
-                read: BaseModel = cls.model_validate(begun)
-            except Exception:  # noqa: BLE001, S112 a validator may trip over a half written value
-                continue
-            if read == self._begun:
-                return None
-            self._begun = read
-            return read
-        return None
-
-    def finish(self) -> BaseModel:
-        """The whole object; raises like `read_object`."""
-        if self._last is None:
-            raise ValueError("The stream was empty")
-        return read_object(self._last, self._output_cls)
+def embedded_text(response: ChatResponse) -> str:
+    """The JSON object within a text that may say more, as far as it is there."""
+    text = content_text(response)
+    begin = max(text.find("{"), 0)
+    end = text.rfind("}") + 1 if "finish_reason" in response.additional_kwargs else 0
+    return text[begin : end or None]
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Generic[Model]):
     """One object that is asked for.
 
     Attributes:
         output_cls: Its class.
-        messages: The conversation that asks for it.
-        params: What holds the answer to the class's schema, and the parameters of the call.
+        prompt: The conversation that asks for it, or in mode 'completion' a text.
+        params: The parameters of the call.
+        text_of: Finds the object's JSON in a response.
     """
 
-    output_cls: type[BaseModel]
-    messages: list[ChatMessage]
+    output_cls: type[Model]
+    prompt: list[ChatMessage] | str
     params: dict[str, Any]
+    text_of: Callable[[ChatResponse], str] = content_text
 
-    def end(self, response: ChatResponse) -> BaseModel:
-        """Read the answer, and tell that the prediction is done; raises like `read_object`."""
-        output = read_object(response, self.output_cls)
+    def read(self, response: ChatResponse) -> Model:
+        """Read the whole object.
+
+        Raises:
+            ValueError: The answer did not come to a real end, or there is nothing but reasoning, or it is no
+                object of the class (then a `pydantic.ValidationError`).
+        """
+        name = self.output_cls.__name__
+        facts, text = response.additional_kwargs, self.text_of(response)
+        reason = facts.get("finish_reason")
+        if not text.strip():
+            thinking = any(isinstance(block, ThinkingBlock) for block in response.message.blocks)
+            why = describe_empty(reason, thinking) or "The answer is empty."
+            raise ValueError(f"There is no {name}. {why}")
+        if cut := describe_cut(reason):
+            raise ValueError(f"The {name} is not whole: {cut}")
+        try:
+            return self.output_cls.model_validate_json(text)
+        except ValueError as error:
+            if cut := describe_cut(reason, facts.get("stop_reason")):
+                raise ValueError(f"The {name} is not whole: {cut}") from error
+            raise
+
+    def end(self, response: ChatResponse) -> Model:
+        """Read the whole object, and tell that the prediction is done; raises like `read`."""
+        output = self.read(response)
         _tell_end(output)
         return output
+
+
+@dataclass
+class ObjectSoFar(Generic[Model]):
+    """Reads an object while it is being written.
+
+    Attributes:
+        asked: What was asked for.
+    """
+
+    asked: Prediction[Model]
+    _text: str = ""
+    _begun: FlexibleModel | None = None
+    _last: ChatResponse | None = field(default=None)
+
+    def feed(self, response: ChatResponse) -> FlexibleModel | None:
+        """The partial object; None if it is not further than it was."""
+        self._last = response
+        text = self.asked.text_of(response)
+        if len(text) == len(self._text):
+            return None
+        self._text = text
+        begun = partial_object(text, self.asked.output_cls)
+        if begun is None or begun == self._begun:
+            return None
+        self._begun = begun
+        return begun
+
+    def finish(self) -> Model:
+        """The whole object; raises like `Prediction.read`."""
+        if self._last is None:
+            raise ValueError("The stream was empty")
+        return self.asked.read(self._last)
 
 
 class StructuredPrediction(FunctionCallingLLM, ABC):
     """The part of the LLM that answers with objects of a class.
 
-    Where `pydantic_program_mode` asks for something else than the default, or where there is no chat,
-    LlamaIndex's own programs do it.
+    `pydantic_program_mode` says how it asks: DEFAULT holds the answer to the class's schema, FUNCTION forces
+    the call of a tool of that schema, LLM leaves it to the prompt. In mode 'completion' it is always the
+    prompt. All other modes are LlamaIndex's own programs.
     """
 
     mode: Literal["chat", "completion"] = "chat"
+    is_function_calling_model: bool = True
+    show_schema: bool = Field(
+        default=True,
+        description="Whether structured predictions put the schema of the class, with its descriptions, into "
+        "the prompt; vLLM itself uses it as a constraint alone.",
+    )
+
+    def as_structured_llm(self, output_cls: type[BaseModel], **kwargs: Any) -> StructuredVLLM:
+        """This LLM, answering with objects of a class; it may call tools before."""
+        return StructuredVLLM(llm=self, output_cls=output_cls, **kwargs)
 
     def structured_predict(
         self,
-        output_cls: type[BaseModel],
+        output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> BaseModel:
+    ) -> Model:
         """Answer a prompt with an object of a class; see `LLM.structured_predict`."""
-        if not self._by_schema():
-            return super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)  # type: ignore[no-any-return]
-        _tell_start(output_cls, prompt, prompt_args)
         asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        return asked.end(self.chat(asked.messages, **asked.params))
+        if asked is None:
+            output: Model = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return output
+        _tell_start(output_cls, prompt, prompt_args)
+        if isinstance(asked.prompt, str):
+            return asked.end(as_chat(self.complete(asked.prompt, **asked.params)))
+        return asked.end(self.chat(asked.prompt, **asked.params))
 
     async def astructured_predict(
         self,
-        output_cls: type[BaseModel],
+        output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> BaseModel:
+    ) -> Model:
         """Answer a prompt with an object of a class; see `LLM.astructured_predict`."""
-        if not self._by_schema():
-            return await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)  # type: ignore[no-any-return]
-        _tell_start(output_cls, prompt, prompt_args)
         asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        return asked.end(await self.achat(asked.messages, **asked.params))
+        if asked is None:
+            output: Model = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return output
+        _tell_start(output_cls, prompt, prompt_args)
+        if isinstance(asked.prompt, str):
+            return asked.end(as_chat(await self.acomplete(asked.prompt, **asked.params)))
+        return asked.end(await self.achat(asked.prompt, **asked.params))
 
     def stream_structured_predict(
         self,
-        output_cls: type[BaseModel],
+        output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> Generator[Any, None, None]:
-        """Answer with an object that is still being written; close the generator to stop the server."""
+    ) -> Generator[Written[Model], None, None]:
+        """Answer with an object that is still being written; close the generator to stop the server.
+
+        Yields:
+            Partial objects, which are `FlexibleModel`s, and at the end the whole one, an `output_cls`.
+        """
         _tell_start(output_cls, prompt, prompt_args)
         output = None
         with closing(self._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)) as objects:
@@ -165,14 +230,14 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
 
     async def astream_structured_predict(
         self,
-        output_cls: type[BaseModel],
+        output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> AsyncGenerator[Any, None]:
-        """Answer with an object that is still being written; close the generator to stop the server."""
+    ) -> AsyncGenerator[Written[Model], None]:
+        """Answer with an object that is still being written; see `stream_structured_predict`."""
 
-        async def objects() -> AsyncGenerator[Any, None]:
+        async def objects() -> AsyncGenerator[Written[Model], None]:
             _tell_start(output_cls, prompt, prompt_args)
             output = None
             stream = await self._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
@@ -186,17 +251,17 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
 
     def _structured_stream_call(
         self,
-        output_cls: type[BaseModel],
+        output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> Generator[Any, None, None]:
-        if not self._by_schema():
+    ) -> Generator[Written[Model], None, None]:
+        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
+        if asked is None:
             yield from super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
             return
-        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        written = ObjectSoFar(output_cls)
-        with closing(self.stream_chat(asked.messages, **asked.params)) as stream:
+        written = ObjectSoFar(asked)
+        with closing(self._stream_for(asked)) as stream:
             for response in stream:
                 if (begun := written.feed(response)) is not None:
                     yield begun
@@ -204,18 +269,18 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
 
     async def _structured_astream_call(
         self,
-        output_cls: type[BaseModel],
+        output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> AsyncGenerator[Any, None]:
-        if not self._by_schema():
-            return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
+    ) -> AsyncGenerator[Written[Model], None]:
         asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
+        if asked is None:
+            return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
 
-        async def objects() -> AsyncGenerator[Any, None]:
-            written = ObjectSoFar(output_cls)
-            async with aclosing(await self.astream_chat(asked.messages, **asked.params)) as stream:
+        async def objects() -> AsyncGenerator[Written[Model], None]:
+            written = ObjectSoFar(asked)
+            async with aclosing(self._astream_for(asked)) as stream:
                 async for response in stream:
                     if (begun := written.feed(response)) is not None:
                         yield begun
@@ -223,26 +288,70 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
 
         return objects()
 
-    def _by_schema(self) -> bool:
-        return self.mode == "chat" and self.pydantic_program_mode == PydanticProgramMode.DEFAULT
+    def _stream_for(self, asked: Prediction[Model]) -> Generator[ChatResponse, None, None]:
+        if not isinstance(asked.prompt, str):
+            with closing(self.stream_chat(asked.prompt, **asked.params)) as responses:
+                yield from responses
+            return
+        with closing(self.stream_complete(asked.prompt, **asked.params)) as completions:
+            yield from map(as_chat, completions)
+
+    async def _astream_for(self, asked: Prediction[Model]) -> AsyncGenerator[ChatResponse, None]:
+        if not isinstance(asked.prompt, str):
+            async with aclosing(await self.astream_chat(asked.prompt, **asked.params)) as responses:
+                async for response in responses:
+                    yield response
+            return
+        async with aclosing(await self.astream_complete(asked.prompt, **asked.params)) as completions:
+            async for completion in completions:
+                yield as_chat(completion)
 
     def _ask_for(
         self,
-        output_cls: type[BaseModel],
+        output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
-    ) -> Prediction:
-        messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+    ) -> Prediction[Model] | None:
+        """What to ask for; None where a program of LlamaIndex's does that."""
+        way = self.pydantic_program_mode
+        calls_tools = self.mode == "chat" and self.is_function_calling_model
+        if way not in _OWN or (way == _FUNCTION and not calls_tools):
+            return None
         params = {name: value for name, value in (llm_kwargs or {}).items() if name not in _OF_TOOLS}
-        return Prediction(output_cls, messages, {**params, "response_format": json_format(output_cls)})
+        if params.get("tools"):
+            raise ValueError(
+                "structured_predict asks once, for the object: it cannot call tools. Give them to an agent "
+                "with output_cls=, or to llm.as_structured_llm(…).chat_with_tools"
+            )
+        shown = params.pop("show_schema", self.show_schema)
+        if self.mode == "completion":
+            schema = schema_prompt(schema=output_cls.model_json_schema())
+            text = f"{prompt.format(llm=self, **prompt_args)}\n\n{schema}\n"
+            return Prediction(output_cls, text, params, embedded_text)
+        messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+        if way == _FUNCTION:
+            tool = get_function_tool(output_cls)
+            params = self._prepare_chat_with_tools(
+                [tool], chat_history=messages, tool_choice=tool.metadata.get_name(), **params
+            )
+            return Prediction(output_cls, params.pop("messages"), params, argument_text)
+        response_format = json_format(output_cls)
+        if way == PydanticProgramMode.LLM:
+            return Prediction(output_cls, messages, {**params, "show_schema": response_format}, embedded_text)
+        params["response_format"] = response_format
+        return Prediction(output_cls, messages, {**params, "show_schema": shown})
 
 
-def _tell_start(output_cls: type[BaseModel], prompt: Any, prompt_args: dict[str, Any]) -> None:
+_FUNCTION = PydanticProgramMode.FUNCTION
+_OWN = (PydanticProgramMode.DEFAULT, PydanticProgramMode.LLM, _FUNCTION)
+
+
+def _tell_start(output_cls: type[BaseModel], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
     dispatcher.event(
         LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
     )
 
 
-def _tell_end(output: Any) -> None:
+def _tell_end(output: object) -> None:
     dispatcher.event(LLMStructuredPredictEndEvent(output=output))

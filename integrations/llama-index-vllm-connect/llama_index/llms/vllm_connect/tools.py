@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+_FORMATS = {"json", "json_object", "regex", "choice", "grammar"}
 _CHOICES = ("auto", "none", "required")
 
 
@@ -41,6 +42,34 @@ def wire_choice(choice: str | Mapping[str, Any] | None, required: bool) -> str |
     if isinstance(choice, str) and choice not in _CHOICES:
         return {"type": "function", "function": {"name": choice}}
     return choice
+
+
+def check_tools_beside_format(params: Mapping[str, Any]) -> None:
+    """Check that a request leaves the model the choice that it offers.
+
+    vLLM (0.32) holds an answer to a forced format from its first token on, so that a model that may call a
+    tool never does, and invents what the tool would have told. A forced call, or none, goes along with one.
+
+    Raises:
+        ValueError: Tools that the model may call are beside a format for the answer.
+    """
+    format_ = _forced_format(params)
+    if format_ and params.get("tools") and params.get("tool_choice") in (None, "auto"):
+        raise ValueError(
+            f"{format_} binds the answer from its first token on, so vLLM would never call the tools. Give "
+            "an agent output_cls=, or use llm.as_structured_llm(…): both let the model call tools first and "
+            "ask for the format then"
+        )
+
+
+def _forced_format(params: Mapping[str, Any]) -> str | None:
+    """The parameter that forces a format; a structural tag may leave room for calls."""
+    body = params.get("extra_body") or {}
+    format_ = params.get("response_format") or body.get("response_format") or {}
+    if format_.get("type") in ("json_schema", "json_object"):
+        return "response_format"
+    constraint = params.get("structured_outputs") or body.get("structured_outputs") or {}
+    return "structured_outputs" if constraint.keys() & _FORMATS else None
 
 
 def wire_calls(message: ChatMessage) -> list[Json]:

@@ -1,0 +1,109 @@
+"""`VLLM.as_structured_llm`: an LLM that answers with objects, and calls tools before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    ToolCallBlock,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.llms.structured_llm import StructuredLLM
+from pydantic import SerializeAsAny
+
+if TYPE_CHECKING:
+    from llama_index.core.tools.types import BaseTool
+
+_WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+
+
+class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
+    """An LLM that answers with objects of a class, and may call tools before; see `VLLM.as_structured_llm`.
+
+    vLLM never calls a tool while a format binds the answer. So with tools it is asked without the format
+    first; if it calls none, it is asked for the object then.
+    """
+
+    llm: SerializeAsAny[FunctionCallingLLM]
+
+    def to_payload(self) -> dict[str, Any]:
+        """What events tell of this LLM: what is known without asking."""
+        return {**self.llm.to_payload(), "class_name": self.class_name()}
+
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation with a tool call or with the object, which is also in `raw`."""
+        if kwargs.get("tools"):
+            response = self.llm.chat(messages, **kwargs)
+            if _calls_tools(response):
+                return response
+        answer: ChatResponse = super().chat(messages, **_without_tools(kwargs))
+        return answer
+
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation with a tool call or with the object, which is also in `raw`."""
+        if kwargs.get("tools"):
+            response = await self.llm.achat(messages, **kwargs)
+            if _calls_tools(response):
+                return response
+        answer: ChatResponse = await super().achat(messages, **_without_tools(kwargs))
+        return answer
+
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Answer a conversation piece by piece; text before it is known to call no tool is left out."""
+
+        def responses() -> ChatResponseGen:
+            if kwargs.get("tools"):
+                called = False
+                with closing(self.llm.stream_chat(messages, **kwargs)) as stream:
+                    for response in stream:
+                        if called := called or _calls_tools(response):
+                            yield response
+                if called:
+                    return
+            yield from super(StructuredVLLM, self).stream_chat(messages, **_without_tools(kwargs))
+
+        return responses()
+
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Answer a conversation piece by piece; text before it is known to call no tool is left out."""
+
+        async def responses() -> ChatResponseAsyncGen:
+            if kwargs.get("tools"):
+                called = False
+                async with aclosing(await self.llm.astream_chat(messages, **kwargs)) as stream:
+                    async for response in stream:
+                        if called := called or _calls_tools(response):
+                            yield response
+                if called:
+                    return
+            structured = super(StructuredVLLM, self).astream_chat(messages, **_without_tools(kwargs))
+            async with aclosing(await structured) as stream:
+                async for response in stream:
+                    yield response
+
+        return responses()
+
+    def _prepare_chat_with_tools(
+        self, tools: Sequence[BaseTool], *args: Any, tool_required: bool = False, **kwargs: Any
+    ) -> dict[str, Any]:
+        kwargs["tool_required"] = tool_required
+        return self.llm._prepare_chat_with_tools(tools, *args, **kwargs)
+
+    def get_tool_calls_from_response(self, *args: Any, **kwargs: Any) -> list[ToolSelection]:
+        """The tools that a response calls; see `VLLM.get_tool_calls_from_response`."""
+        return self.llm.get_tool_calls_from_response(*args, **kwargs)
+
+
+def _calls_tools(response: ChatResponse) -> bool:
+    return any(isinstance(block, ToolCallBlock) for block in response.message.blocks)
+
+
+def _without_tools(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name not in _WITH_TOOLS}
