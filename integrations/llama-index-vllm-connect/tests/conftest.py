@@ -192,6 +192,70 @@ def ending(canned: Callable[[Any], str]) -> Callable[..., VLLM]:
     return make
 
 
+class Scripted:
+    """Makes servers that call `delete_files` with a text as arguments, and say "Done." to its result.
+
+    Attributes:
+        requests: The bodies of the requests, oldest first.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.requests: list[Any] = []
+        self._stack = stack
+
+    def __call__(self, said: str | list[Any], finish_reason: str | None) -> str:
+        """Starts a server.
+
+        Args:
+            said: The arguments, or the deltas of a stream in place of that call.
+            finish_reason: Of the answer with the call.
+        """
+        requests = self.requests
+        call = {"index": 0, "id": "t1", "type": "function"}
+        call["function"] = {"name": "delete_files", "arguments": said}
+        deltas = said if isinstance(said, list) else [{"role": "assistant", "tool_calls": [call]}]
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                requests.append(request)
+                done = any(message["role"] == "tool" for message in request["messages"])
+                answer = [{"role": "assistant", "content": "Done."}] if done else deltas
+                reason = "stop" if done else finish_reason
+                base = {"id": "c", "created": 1, "model": "m", "object": "chat.completion"}
+                if request.get("stream"):
+                    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in answer]
+                    choices.append({"index": 0, "delta": {}, "finish_reason": reason})
+                    chunks = [
+                        {**base, "object": "chat.completion.chunk", "choices": [one]} for one in choices
+                    ]
+                    lines = [*map(json.dumps, chunks), "[DONE]"]
+                    body, kind = "".join(f"data: {line}\n\n" for line in lines), "text/event-stream"
+                else:
+                    choice = {"index": 0, "message": answer[0], "finish_reason": reason}
+                    body = json.dumps({**base, "choices": [choice]})
+                    kind = "application/json"
+                self.send_response(200)
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(body.encode())))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *args: Any) -> None:
+                pass  # pytest's output is no place for an access log
+
+        server = self._stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self._stack.callback(server.shutdown)
+        return f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    with ExitStack() as stack:
+        yield Scripted(stack)
+
+
 class Events(BaseEventHandler):
     """Remembers what the dispatcher tells."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
 from llama_index.core.tools import FunctionTool
 
@@ -14,6 +17,9 @@ from llama_index.llms.vllm_connect import VLLM
 from llama_index.llms.vllm_connect.answers import ChatSoFar
 from llama_index.llms.vllm_connect.tools import wire_calls, wire_choice
 from vllm_connect.types import ChatCompletionChunk
+
+ROOT = Path(__file__).parents[3]
+TOOL_CALL_CASES = runpy.run_path(str(ROOT / "tests/unit/tool_call_cases.py"))["CASES"]
 
 
 def get_weather(city: str) -> str:
@@ -150,7 +156,8 @@ def test_an_id_that_comes_late():
     so_far = ChatSoFar()
     so_far.feed(chunk(piece(0, None, "f", "{")))
     (block,) = so_far.feed(chunk(piece(0, "a", "f", "}"))).message.blocks
-    assert (block.tool_call_id, block.tool_kwargs) == ("a", "{}")
+    assert block.tool_kwargs == "{}"
+    assert block.tool_call_id.startswith("chatcmpl-tool-")  # as it was before
 
 
 async def test_whole_calls_that_lack_things(ask, canned):
@@ -187,25 +194,106 @@ def test_partial_arguments(llm, arguments, read):
     assert call.tool_kwargs == read
 
 
+def finished(arguments: Any, finish_reason: str = "tool_calls") -> ChatResponse:
+    block = ToolCallBlock(tool_call_id=None, tool_name="f", tool_kwargs=arguments)
+    facts = {"finish_reason": finish_reason}
+    return ChatResponse(message=ChatMessage(blocks=[block]), additional_kwargs=facts)
+
+
 @pytest.mark.parametrize(
     ("arguments", "read"),
     [
-        ('{"city": "Pa', {}),
-        ('{"city": "Pa\nris', {}),
         ('{"city": "Pa\nris"}', {"city": "Pa\nris"}),
         ('{"city": "Paris"}', {"city": "Paris"}),
+        (json.dumps('{"city": "Paris"}'), {"city": "Paris"}),
         ("", {}),
-        ("[1]", {}),
+        ("null", {}),
     ],
 )
-def test_arguments_of_a_finished_call_are_not_completed(llm, arguments, read):
-    """A tool misses an argument rather than run with half a path."""
-    block = ToolCallBlock(tool_call_id=None, tool_name="f", tool_kwargs=arguments)
-    response = ChatResponse(
-        message=ChatMessage(blocks=[block]), additional_kwargs={"finish_reason": "length"}
-    )
-    (call,) = llm.get_tool_calls_from_response(response)
-    assert call.tool_kwargs == read
+def test_arguments_of_a_finished_call(llm, arguments, read):
+    (call,) = llm.get_tool_calls_from_response(finished(arguments))
+    assert (call.tool_name, call.tool_kwargs) == ("f", read)
+
+
+UNREADABLE = [
+    ('{"pattern": "tmp/*.log", "dry_', "length"),
+    ("{'pattern': 'tmp/*.log', 'dry_run': True}", "tool_calls"),
+    ('{"pattern": "tmp/*.log",}', "tool_calls"),
+    ('{"pattern": "say "hi".log"}', "tool_calls"),
+    ('[{"pattern": "tmp/*.log"}]', "tool_calls"),
+    ("", "length"),
+    ('{"pattern": "tmp', None),
+]
+
+
+@pytest.mark.parametrize(("arguments", "finish_reason"), UNREADABLE)
+def test_what_cannot_be_read_selects_no_tool_that_there_is(llm, arguments, finish_reason):
+    (call,) = llm.get_tool_calls_from_response(finished(arguments, finish_reason))
+    assert call.tool_name != "f"
+    assert call.tool_name.startswith("f (")
+    assert call.tool_kwargs == {"invalid_arguments": arguments}
+
+
+@pytest.fixture
+def ran() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def delete_files(ran):
+    def delete_files(pattern: str = "*", dry_run: bool = False, **more: Any) -> str:
+        """Delete the files that match a pattern."""
+        ran.append(pattern)
+        return "deleted"
+
+    return FunctionTool.from_defaults(delete_files)
+
+
+@pytest.mark.parametrize(("arguments", "finish_reason"), UNREADABLE)
+async def test_predict_and_call_runs_no_half_of_a_call(
+    ask, scripted, ran, delete_files, arguments, finish_reason
+):
+    llm = VLLM(model="m", base_url=scripted(arguments, finish_reason), context_window=4096)
+    answer = await ask(llm, "predict_and_call", [delete_files], user_msg="delete the logs")
+    assert ran == []
+    assert "delete_files was not called: its arguments are no JSON object" in answer.response
+    assert arguments in answer.response
+    assert [source.is_error for source in answer.sources] == [True]
+    with pytest.raises(ValueError, match="was not called"):
+        await ask(llm, "predict_and_call", [delete_files], user_msg="x", error_on_tool_error=True)
+    assert [tool["function"]["name"] for tool in scripted.requests[0]["tools"]] == ["delete_files"]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("many", [True, False], ids=["AgentWorkflow", "FunctionAgent"])
+@pytest.mark.parametrize(("arguments", "finish_reason"), UNREADABLE)
+async def test_agents_tell_the_model_what_they_could_not_read(
+    scripted, ran, delete_files, streaming, many, arguments, finish_reason
+):
+    llm = VLLM(model="m", base_url=scripted(arguments, finish_reason), context_window=4096)
+    agent = FunctionAgent(name="a", description="a", tools=[delete_files], llm=llm, streaming=streaming)
+    await (AgentWorkflow(agents=[agent]) if many else agent).run("delete the logs in tmp")
+    assert ran == []
+    answer = scripted.requests[-1]["messages"][-1]
+    assert answer["role"] == "tool"
+    assert answer["content"].startswith("delete_files was not called: its arguments are no JSON object, but ")
+    assert answer["content"].endswith(arguments)
+
+
+async def test_agents_run_what_they_could_read(scripted, ran, delete_files):
+    url = scripted('{"pattern": "tmp/*.log"}', "tool_calls")
+    await FunctionAgent(tools=[delete_files], llm=VLLM(model="m", base_url=url, context_window=4096)).run("x")
+    assert ran == ["tmp/*.log"]
+
+
+@pytest.mark.parametrize("case", TOOL_CALL_CASES, ids=[case.name for case in TOOL_CALL_CASES])
+async def test_pieces_become_the_calls_that_were_meant(ask, scripted, case):
+    chunks = [{"tool_calls": deltas} for deltas in case.chunks]
+    llm = VLLM(model="m", base_url=scripted(chunks, "tool_calls"), context_window=4096)
+    *_, last = await ask.stream(llm, "stream_chat", [ChatMessage("x")])
+    calls = llm.get_tool_calls_from_response(last, error_on_no_tool_call=False)
+    assert [(call.tool_name, call.tool_kwargs) for call in calls] == case.calls
+    assert len({call.tool_id for call in calls}) == len(case.calls)
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,8 @@ class ToolCalls:
                 return None
             call = self._current  # an index alone begins nothing, as long as there is something to continue
         if call is not None and call.is_named_again(delta.id, name, arguments):
+            if delta.id:
+                self._early_ids[index] = delta.id
             return None
         if call is not None and call.named_again and arguments.strip():
             name = name or call.name
@@ -216,8 +218,8 @@ class _Call:
         id: what we call it.
         server_ids: what the server called it.
         name: the name so far.
-        named_again: whether the name came once more after whole arguments, without id and arguments: it
-            may begin another call of the same function.
+        named_again: whether the name came once more after whole arguments, without arguments and without
+            an id that tells: it may begin another call of the same function.
     """
 
     def __init__(self, number: int, id: str, server_id: str | None) -> None:
@@ -239,7 +241,7 @@ class _Call:
 
     def is_named_again(self, id: str | None, name: str, arguments: str) -> bool:
         """Whether a piece says the name once more and nothing else; see `named_again`."""
-        if id or arguments or name != self.name or not name or not self._is_whole():
+        if (id and self.server_ids) or arguments or not name or name != self.name or not self._is_whole():
             return False
         self.named_again = True
         return True

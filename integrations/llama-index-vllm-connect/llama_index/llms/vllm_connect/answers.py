@@ -15,10 +15,10 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
 )
 
-from vllm_connect.adapters import describe_cut, describe_empty
+from vllm_connect.adapters import ToolCalls, describe_cut, describe_empty, whole_calls
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Completion
 
-from .tools import CallsSoFar, call_block, new_call_id
+from .tools import call_block, listed_calls
 
 _logger = logging.getLogger(__name__)
 
@@ -29,22 +29,17 @@ def chat_response(completion: ChatCompletion) -> ChatResponse:
     """A chat completion as a response: its first choice; `raw` is all of it, as plain data."""
     choice = completion.choices[0]
     usage = completion.usage
-    calls = [
-        {
-            "id": call.id or new_call_id(),
-            "type": "function",
-            "function": {"name": function.name or "", "arguments": function.arguments or ""},
-        }
-        for call in choice.message.tool_calls or ()
-        if (function := getattr(call, "function", None)) is not None
-    ]
+    calls = listed_calls(whole_calls(choice.message.tool_calls))
+    facts = _facts(usage, choice.finish_reason, choice.stop_reason)
+    if calls:
+        facts.setdefault("finish_reason", None)  # it is finished: see `selections`
     text, reasoning = choice.message.content, choice.message.reasoning
     _warn_of_ending(choice.finish_reason, text or calls, reasoning)
     return ChatResponse(
         message=_message(reasoning, text, calls, usage),
         raw=completion.model_dump(warnings=False),
         logprobs=_logprobs(choice.logprobs),
-        additional_kwargs=_facts(usage, choice.finish_reason, choice.stop_reason),
+        additional_kwargs=facts,
     )
 
 
@@ -88,7 +83,8 @@ class ChatSoFar:
     def __init__(self) -> None:
         self._text = ""
         self._reasoning = ""
-        self._calls = CallsSoFar()
+        self._calls = ToolCalls()
+        self._last: ChatResponse | None = None
         self._finish_reason: str | None = None
         self._stop_reason: int | str | None = None
 
@@ -106,15 +102,23 @@ class ChatSoFar:
         self._text += text
         if thought:
             self._reasoning += thought
-        if choice.finish_reason:
+        if choice.finish_reason and not self._finish_reason:
             self._finish_reason, self._stop_reason = choice.finish_reason, choice.stop_reason
             _warn_of_ending(choice.finish_reason, self._text or self._calls, self._reasoning)
-        return self._response(chunk, choice, text, thought)
+        self._last = self._response(chunk, choice, text, thought)
+        return self._last
+
+    def finish(self) -> ChatResponse | None:
+        """The last response of an answer with tool calls that nobody said the end of."""
+        if self._finish_reason or not self._calls or self._last is None:
+            return None
+        facts = {**self._last.additional_kwargs, "finish_reason": None}
+        return self._last.model_copy(update={"delta": "", "additional_kwargs": facts})
 
     def _response(
         self, chunk: ChatCompletionChunk, choice: Any, text: str, thought: str | None
     ) -> ChatResponse:
-        calls = self._calls.listed() if self._calls else []
+        calls = listed_calls(self._calls.calls)
         facts = _facts(chunk.usage, self._finish_reason, self._stop_reason)
         if thought:
             facts["thinking_delta"] = thought

@@ -35,9 +35,20 @@ from .served import Inquiry, Served
 from .streams import aclosing, aresponses, closing, responses
 from .structured import StructuredPrediction
 from .tokens import VLLMTokenizer
-from .tools import Json, check_tools_beside_format, selections, wire_choice, wire_tool, with_first_call
+from .tools import (
+    Json,
+    callable_tools,
+    check_tools_beside_format,
+    selections,
+    tell_unreadable,
+    wire_choice,
+    wire_tool,
+    with_first_call,
+    with_unreadable,
+)
 
 if TYPE_CHECKING:
+    from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool
 
 
@@ -193,10 +204,10 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         return response  # type: ignore[no-any-return]
 
     def _send_for_stream(self, request: Request[R]) -> Generator[R, None, None]:
-        return responses(request.method(self.client)(**request.params), request.read)
+        return responses(request.method(self.client)(**request.params), request)
 
     async def _asend_for_stream(self, request: Request[R]) -> AsyncGenerator[R, None]:
-        return await aresponses(await request.method(self.async_client)(**request.params), request.read)
+        return await aresponses(await request.method(self.async_client)(**request.params), request)
 
     def _chat_request(
         self, messages: Sequence[ChatMessage], given: dict[str, Any], stream: bool = False
@@ -204,7 +215,10 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         if self.mode == "completion":
             return self._text_request(self._written_out(messages), given, stream).turned(as_chat)
         params = self._chat_params(messages, given, stream)
-        request = Request(CHAT, params, ChatSoFar().feed if stream else chat_response)
+        request = Request(CHAT, params, chat_response)
+        if stream:
+            so_far = ChatSoFar()
+            request = Request(CHAT, params, so_far.feed, so_far.finish)
         # vLLM before 0.12 does not heed it.
         return request.turned(with_first_call) if params.get("parallel_tool_calls") is False else request
 
@@ -232,6 +246,7 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         params = self.generation_params(given, "chat")
         check_tools_beside_format(params)
         params["messages"] = self._shown(params, wire_messages(messages, self.reasoning_field))
+        tell_unreadable(params["messages"])
         return self._with_model(params, stream)
 
     @staticmethod
@@ -283,6 +298,7 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
             user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
         if user_msg is not None:
             messages.append(user_msg)
+        tools = callable_tools(tools)
         if not tools:
             return {"messages": messages, **kwargs}
         strict = self.strict if strict is None else strict
@@ -294,13 +310,25 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
             **kwargs,
         }
 
+    def predict_and_call(self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any) -> AgentChatResponse:
+        """Have the model call tools, and call them; one whose arguments cannot be read refuses."""
+        return super().predict_and_call(with_unreadable(tools), *args, **kwargs)
+
+    async def apredict_and_call(
+        self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any
+    ) -> AgentChatResponse:
+        """Have the model call tools, and call them; see `predict_and_call`."""
+        return await super().apredict_and_call(with_unreadable(tools), *args, **kwargs)
+
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
         """The tools that a response calls.
 
         Args:
-            response: A response, or one of a stream, whose last call may still lack arguments.
+            response: A response, or one of a stream, whose last call may still lack arguments. A call whose
+                arguments cannot be read selects a tool that does not exist, and holds their text in
+                `tool_kwargs["invalid_arguments"]`.
             error_on_no_tool_call: Whether to insist on a call.
             kwargs: Ignored.
 

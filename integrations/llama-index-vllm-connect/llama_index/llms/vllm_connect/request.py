@@ -13,6 +13,10 @@ S = TypeVar("S")
 CHAT, TEXT = attrgetter("chat.completions.create"), attrgetter("completions.create")
 
 
+def _nothing() -> None:
+    """Nothing is left to say."""
+
+
 @dataclass(frozen=True)
 class Request(Generic[R]):
     """What to send, and how to read what comes back.
@@ -21,18 +25,21 @@ class Request(Generic[R]):
         method: Finds the client's method, sync or async.
         params: Its arguments.
         read: Turns its reply, or a chunk of it, into a response; None for a chunk that adds nothing.
+        finish: Gives what is left to say at the end of a stream.
     """
 
     method: Callable[[Any], Any]
     params: dict[str, Any]
     read: Callable[[Any], R | None]
+    finish: Callable[[], R | None] = _nothing
 
     def turned(self, turn: Callable[[R], S]) -> Request[S]:
         """The same request with other responses."""
-        read = self.read
+        read, finish = self.read, self.finish
 
-        def turned(reply: Any) -> S | None:
-            response = read(reply)
+        def turned(response: R | None) -> S | None:
             return None if response is None else turn(response)
 
-        return replace(cast("Request[S]", self), read=turned)
+        return replace(
+            cast("Request[S]", self), read=lambda reply: turned(read(reply)), finish=lambda: turned(finish())
+        )

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from typing_extensions import ParamSpec
 
+from .request import Request
+
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -16,19 +18,14 @@ R = TypeVar("R")
 _opened: ContextVar[list[Any] | None] = ContextVar("opened", default=None)
 
 
-def responses(stream: Any, read: Callable[[Any], R | None]) -> Generator[R, None, None]:
-    """Read a stream.
-
-    Args:
-        stream: The client's.
-        read: Turns a chunk into a response; None if the chunk adds nothing.
-    """
-    return _noted(_begin(_responses(stream, read)))
+def responses(stream: Any, request: Request[R]) -> Generator[R, None, None]:
+    """Read the client's stream as the request says."""
+    return _noted(_begin(_responses(stream, request)))
 
 
-async def aresponses(stream: Any, read: Callable[[Any], R | None]) -> AsyncGenerator[R, None]:
+async def aresponses(stream: Any, request: Request[R]) -> AsyncGenerator[R, None]:
     """Read an async stream; see `responses`."""
-    return _noted(await _abegin(_aresponses(stream, read)))
+    return _noted(await _abegin(_aresponses(stream, request)))
 
 
 def closing(method: Callable[P, Generator[R, None, None]]) -> Callable[P, Generator[R, None, None]]:
@@ -89,22 +86,26 @@ def _noted(stream: T) -> T:
     return stream
 
 
-def _responses(stream: Any, read: Callable[[Any], R | None]) -> Generator[R, None, None]:
+def _responses(stream: Any, request: Request[R]) -> Generator[R, None, None]:
     try:
         yield _BEGUN
         for chunk in stream:
-            if (response := read(chunk)) is not None:
+            if (response := request.read(chunk)) is not None:
                 yield response
+        if (last := request.finish()) is not None:
+            yield last
     finally:
         stream.close()
 
 
-async def _aresponses(stream: Any, read: Callable[[Any], R | None]) -> AsyncGenerator[R, None]:
+async def _aresponses(stream: Any, request: Request[R]) -> AsyncGenerator[R, None]:
     try:
         yield _BEGUN
         async for chunk in stream:
-            if (response := read(chunk)) is not None:
+            if (response := request.read(chunk)) is not None:
                 yield response
+        if (last := request.finish()) is not None:
+            yield last
     finally:
         await stream.close()
 

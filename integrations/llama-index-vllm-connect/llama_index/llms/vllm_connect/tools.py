@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.utils import parse_partial_json
 from pydantic import BaseModel
 from pydantic_core import from_json
+
+from vllm_connect.adapters import ArgumentsError, ToolCall, read_arguments
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
@@ -93,60 +94,113 @@ def _wire_call(id: str | None, name: str | None, arguments: Any) -> Json:
 def _wire_arguments(arguments: Any) -> str:
     """Arguments as the text of an object: of anything else vLLM 0.32 shows the model {}, older ones fail."""
     if isinstance(arguments, str):
-        if arguments.strip() in ("", "null"):
-            return "{}"
         if isinstance(_decode(arguments), dict):
             return arguments
-        arguments = _as_object(_decode(arguments, strict=False)) or {"invalid_arguments": arguments}
+        try:
+            arguments = read_arguments(arguments, "stop")
+        except ArgumentsError:
+            arguments = {"invalid_arguments": arguments}
     return json.dumps(arguments or {}, ensure_ascii=False, default=str)
 
 
-def new_call_id() -> str:
-    """An id, in vLLM's own shape, for a call that came without: the tool's result has to name its call."""
-    return f"chatcmpl-tool-{uuid4().hex}"
+def listed_calls(calls: Sequence[ToolCall]) -> list[Json]:
+    """Calls as an answer lists them; their arguments stay the text that the model wrote."""
+    return [
+        {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        for id, name, arguments in calls
+    ]
 
 
 def call_block(call: Json) -> ToolCallBlock:
-    """A call as a block; its arguments stay the text that the model wrote."""
+    """A call as a block."""
     function = call["function"]
     return ToolCallBlock(
         tool_call_id=call["id"], tool_name=function["name"], tool_kwargs=function["arguments"]
     )
 
 
+_UNREADABLE = " (not called: unreadable arguments)"
+
+
 def selections(response: ChatResponse) -> list[ToolSelection]:
-    """The calls of a response, finished or still being streamed."""
-    finished = bool(response.additional_kwargs.get("finish_reason"))
+    """The calls of a response, finished or still being streamed.
+
+    A tool is selected with what the model said, or not at all: a finished call whose arguments cannot be
+    read selects no tool that there is, so that agents tell the model so instead of running it.
+    """
     return [
-        ToolSelection(
-            tool_id=block.tool_call_id or "",
-            tool_name=block.tool_name,
-            tool_kwargs=_arguments(block.tool_kwargs, finished),
-        )
+        _selection(block, response.additional_kwargs)
         for block in response.message.blocks
         if isinstance(block, ToolCallBlock)
     ]
 
 
-def _arguments(given: Json | str, finished: bool) -> Json:
-    """Arguments, or {} if they are no object; as far as they are there, unless the response is finished.
+def _selection(block: ToolCallBlock, facts: Mapping[str, Any]) -> ToolSelection:
+    id, name, arguments = block.tool_call_id or "", block.tool_name, block.tool_kwargs
+    if isinstance(arguments, str):
+        if "finish_reason" not in facts:
+            arguments = _as_object(_decode_begun(arguments))
+        else:
+            try:
+                arguments = read_arguments(arguments, facts["finish_reason"])
+            except ArgumentsError as error:
+                name += _UNREADABLE
+                arguments = {"invalid_arguments": error.text}
+    return ToolSelection(tool_id=id, tool_name=name, tool_kwargs=arguments)
 
-    A tool shall miss what was cut off, and not run with half of it.
+
+def with_unreadable(tools: Sequence[BaseTool]) -> list[BaseTool]:
+    """The tools, and for each what answers in its place when its arguments cannot be read."""
+    return [*tools, *(_unreadable(tool.metadata.get_name()) for tool in tools)]
+
+
+def callable_tools(tools: Sequence[BaseTool]) -> list[BaseTool]:
+    """The tools that the model may call: `with_unreadable` undone."""
+    return [tool for tool in tools if not tool.metadata.get_name().endswith(_UNREADABLE)]
+
+
+def _unreadable(name: str) -> BaseTool:
+    from llama_index.core.tools import FunctionTool
+
+    def refuse(invalid_arguments: str) -> None:
+        raise ValueError(_refusal(name, invalid_arguments))
+
+    return FunctionTool.from_defaults(refuse, name=name + _UNREADABLE, description="Refuses a call.")
+
+
+def _refusal(name: str, arguments: object) -> str:
+    return f"{name} was not called: its arguments are no JSON object, but {arguments}"
+
+
+def tell_unreadable(messages: list[Json]) -> None:
+    """Put into a request what became of calls with unreadable arguments, in words that help the model.
+
+    Agents say of such a call that there is no tool of that name.
     """
-    if not isinstance(given, str):
-        return _as_object(given)
-    return _as_object(_decode(given, strict=False) if finished else _decode_begun(given))
+    written: dict[str, Json] = {}
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            written[call["id"]] = call["function"]
+        content = message.get("content")
+        if message["role"] != "tool" or not isinstance(content, str) or _UNREADABLE not in content:
+            continue
+        if function := written.get(message["tool_call_id"]):
+            message["content"] = _refusal(function["name"], _as_written(function["arguments"]))
+
+
+def _as_written(arguments: str) -> object:
+    return _as_object(_decode(arguments)).get("invalid_arguments", arguments)
 
 
 def _as_object(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _decode(text: str, strict: bool = True) -> Any:
-    """What a text says, None if it is no JSON; unless `strict`, strings may hold raw line breaks."""
+def _decode(text: str) -> Any:
+    """What a text says, None if it is no JSON."""
     try:
-        return json.loads(text, strict=strict)
-    except ValueError:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return None
 
 
@@ -169,50 +223,3 @@ def with_first_call(response: ChatResponse) -> ChatResponse:
     if listed := message.additional_kwargs.get("tool_calls"):
         message.additional_kwargs["tool_calls"] = listed[:1]
     return response
-
-
-class CallsSoFar:
-    """Puts together the calls of a stream, however their pieces are spread over its chunks."""
-
-    def __init__(self) -> None:
-        self._calls: list[Json] = []
-        self._spare_ids: list[str] = []
-        self._place: dict[int, int] = {}  # index on the wire -> position here
-
-    def __bool__(self) -> bool:
-        return bool(self._calls)
-
-    def feed(self, deltas: Sequence[Any]) -> None:
-        """Take the `tool_calls` of a chunk."""
-        for delta in deltas:
-            function = delta.function
-            name = function.name if function else None
-            place = self._place.get(delta.index)
-            if place is None or _begins_another(self._calls[place], delta.id, name):
-                place = self._place[delta.index] = len(self._calls)
-                self._calls.append(
-                    {"id": delta.id, "type": "function", "function": {"name": "", "arguments": ""}}
-                )
-                self._spare_ids.append(new_call_id())
-            call = self._calls[place]
-            call["id"] = call["id"] or delta.id
-            call["function"]["name"] = call["function"]["name"] or name or ""
-            if function and function.arguments:
-                call["function"]["arguments"] += function.arguments
-
-    def listed(self) -> list[Json]:
-        """The calls so far, as copies."""
-        return [
-            {**call, "id": call["id"] or spare, "function": dict(call["function"])}
-            for call, spare in zip(self._calls, self._spare_ids, strict=True)
-        ]
-
-
-def _begins_another(call: Json, id: str | None, name: str | None) -> bool:
-    """Whether a piece with the number of a call belongs to another one: some parsers number every call 0."""
-    if not name or (id and id == call["id"]):
-        return False
-    function = call["function"]
-    if (id and call["id"]) or function["name"] not in ("", name):
-        return True
-    return not id and _decode(function["arguments"]) is not None
