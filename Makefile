@@ -122,6 +122,30 @@ bench-langchain: .venv-langchain/ready ## Compare CPU time with langchain-openai
 bench-llama-index: .venv-llama-index-meta/ready ## Compare CPU time with LlamaIndex's OpenAILike
 	.venv-llama-index-meta/bin/python -m benchmarks.llama_index
 
+# The third-party tools of `make neighbours`, in environments of their own: what each wants in *.in, the pins in
+# *.txt, for Python 3.11 and newer.
+NEIGHBOURS := $(basename $(notdir $(wildcard neighbours/environments/*.in)))
+NEIGHBOUR_PINS := $(NEIGHBOURS:%=neighbours/environments/%.txt)
+
+.venv-neighbours-%/ready: neighbours/environments/%.in neighbours/environments/%.txt pyproject.toml scripts/make-venv
+	scripts/make-venv "$(PYTHON)" .venv-neighbours-$* neighbours/environments/$*.txt '.[sim,numpy]' -r $<
+
+.PHONY: neighbours
+neighbours: .venv/ready $(NEIGHBOURS:%=.venv-neighbours-%/ready) ## Third-party tools on the stock client and on ours, side by side
+	.venv/bin/python -m neighbours
+
+.PHONY: neighbours-quick
+neighbours-quick: .venv/ready .venv-neighbours-agents/ready ## The same with the few that find most
+	.venv/bin/python -m neighbours --quick
+
+.PHONY: neighbours-lock
+neighbours-lock: $(NEIGHBOUR_PINS:%=%.lock) ## Pin the newest releases of the third-party tools (needs uv)
+
+.PHONY: $(NEIGHBOUR_PINS:%=%.lock)
+$(NEIGHBOUR_PINS:%=%.lock): neighbours/environments/%.txt.lock:
+	uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+		neighbours/environments/$*.in pyproject.toml --extra sim --extra numpy -o neighbours/environments/$*.txt
+
 .PHONY: format
 format: .venv/ready ## Format the code
 	.venv/bin/ruff check --fix .

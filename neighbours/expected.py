@@ -1,0 +1,97 @@
+"""Where ours and the stock client are known to differ: the one list of all cells that are not the same.
+
+`break`   the stock client works, ours does not: a fault of ours, here until it is mended
+`better`  the stock client fails or shows less, ours does it right
+`theirs`  the tool fails on both, and nothing of ours is in it
+
+A cell is `ENVIRONMENT/MODULE/SCENARIO`, and a pattern may stand for several. The list is strict: a break that
+works again fails the bed until its line is removed, and so does a line that fits no cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["same", "break", "better", "theirs"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of some cells, and why it is so."""
+
+    cells: tuple[str, ...]
+    verdict: Verdict
+    reason: str
+
+
+EXPECTED = (
+    Expected(
+        (
+            "agents/openai_agents/chat_stream",
+            "agents/openai_agents/chat_tool_loop*",
+            "*/sdk/older_name_first",
+            "*/sdk/both_names_in_deltas",
+        ),
+        "break",
+        "`reasoning_content`, an alias of ours, is taken for the server's word: reasoning is not sent back, "
+        "and comes twice in streams.",
+    ),
+    Expected(
+        (
+            "openai2/openai_agents/chat",
+            "openai2/openai_agents/chat_stream",
+            "openai2/openai_agents/chat_tool_loop_streamed",
+            "openai2/openai_agents/chat_handoff",
+        ),
+        "break",
+        "`reasoning_content`, an alias of ours, shows reasoning where this release, which knows that name "
+        "alone, has none.",
+    ),
+    Expected(
+        ("*/sdk/set_on_message", "*/sdk/set_on_delta"),
+        "break",
+        "`reasoning_content` cannot be set on a message or a delta.",
+    ),
+    Expected(
+        ("*/sdk/hasattr_and_add",),
+        "break",
+        "`delta.reasoning` is None where the server sent none: `hasattr` and `+=` end in a TypeError.",
+    ),
+    Expected(
+        (
+            "agents/fastapi/response_model",
+            "agents/fastapi/nested_*",
+            "*/sdk/model_extra",
+        ),
+        "break",
+        "vLLM's fields are declared by subclasses, are no extras, and get lost under the SDK's types.",
+    ),
+    Expected(
+        ("agents/streamlit/write_stream", "*/sdk/type_names"),
+        "break",
+        "Our types have another full name than the SDK's, by which a tool knows them.",
+    ),
+    Expected(
+        ("*/sdk/client_with_organization", "*/sdk/copied_client_with_organization"),
+        "break",
+        "`organization=`, `project=` and their kin are no arguments of the client or of its copies.",
+    ),
+    Expected(
+        ("*/sdk/responses_with_mcp",),
+        "break",
+        "Responses over chat completions have no tools of the server, though the server may have them.",
+    ),
+    Expected(
+        ("*/sdk/transcription_choices",),
+        "break",
+        "Streamed transcriptions come as OpenAI's events only, without the `choices` that vLLM sends.",
+    ),
+    Expected(
+        ("*/sdk/post_stream_*",),
+        "theirs",
+        "`client.post(…, stream_cls=…)` checks no stream: a lost answer is an empty or a short one.",
+    ),
+    Expected(("*/sdk/no_tools",), "theirs", "vLLM refuses `tools=[]`, which agents without tools send."),
+    Expected(("*/sdk/pickled_client",), "theirs", "A client cannot be pickled."),
+)
