@@ -28,17 +28,16 @@ from openai._constants import RAW_RESPONSE_HEADER
 from openai._models import FinalRequestOptions
 from typing_extensions import Self
 
-from ._calls.attempt import Attempt, CallOptions, Understood, attach, attempt_of, error_of, is_worth_another
+from ._calls.attempt import Attempt, CallOptions, Understood, attach, error_of, is_worth_another
 from ._calls.call import Call
 from ._calls.failures import connection_error
-from ._calls.inspection import FirstEvent, error_in_success, is_event_stream, is_opaque_stream
-from ._calls.replay import async_replayed, replayed
+from ._calls.sending import BlockingHttp, LoopHttp, send
 from ._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
 from ._keys.choosing import choose, named
 from ._keys.key import Key, Server, check_keys, resolve
-from ._transport._httpx import httpx, timeout_exceptions
+from ._transport._httpx import httpx
 from ._transport.clients import default_async_http_client, default_http_client
-from ._wire.payloads import ErrorPayload
+from ._transport.run import run
 from .errors import ConfigError, VLLMError
 from .resources import AsyncResources, Resources
 
@@ -336,39 +335,7 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         return self._route(options)
 
     def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
-        attempt = attempt_of(request)
-        while True:
-            try:
-                response = self._client.send(request, stream=stream, **kwargs)
-                error = self._look(attempt, response, stream)
-            except timeout_exceptions() as cause:
-                attempt.raise_if_sent(cause, request)
-                raise
-            if error is not None:
-                attempt.mark(response, error)
-                response.close()
-            elif response.is_error and len(attempt.call.variants) > 1:
-                response.read()
-                if attempt.refuse(response):
-                    request = attempt.next_request(request)
-                    continue
-            return attempt.settle(response)
-
-    def _look(self, attempt: Attempt[object], response: httpx.Response, stream: bool) -> ErrorPayload | None:
-        if not response.is_success:
-            return None
-        try:
-            if stream and is_event_stream(response):
-                first = FirstEvent()
-                response.stream = replayed(response.stream, first)
-                return first.error
-            if stream and is_opaque_stream(attempt.call, response):
-                return None
-            response.read()
-            return error_in_success(attempt, response)
-        except BaseException:
-            response.close()
-            raise
+        return run(send(BlockingHttp(self._client), request, stream=stream, **kwargs))
 
 
 class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, AsyncOpenAI):  # type: ignore[misc]  # as above
@@ -435,41 +402,7 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         return self._route(options)
 
     async def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
-        attempt = attempt_of(request)
-        while True:
-            try:
-                response = await self._client.send(request, stream=stream, **kwargs)
-                error = await self._look(attempt, response, stream)
-            except timeout_exceptions() as cause:
-                attempt.raise_if_sent(cause, request)
-                raise
-            if error is not None:
-                attempt.mark(response, error)
-                await response.aclose()
-            elif response.is_error and len(attempt.call.variants) > 1:
-                await response.aread()
-                if attempt.refuse(response):
-                    request = attempt.next_request(request)
-                    continue
-            return attempt.settle(response)
-
-    async def _look(
-        self, attempt: Attempt[object], response: httpx.Response, stream: bool
-    ) -> ErrorPayload | None:
-        if not response.is_success:
-            return None
-        try:
-            if stream and is_event_stream(response):
-                first = FirstEvent()
-                response.stream = await async_replayed(response.stream, first)
-                return first.error
-            if stream and is_opaque_stream(attempt.call, response):
-                return None
-            await response.aread()
-            return error_in_success(attempt, response)
-        except BaseException:
-            await response.aclose()
-            raise
+        return await send(LoopHttp(self._client), request, stream=stream, **kwargs)
 
 
 def _choose_keys(

@@ -8,12 +8,13 @@ and the SDK's own machinery retries or raises as if the server had said so itsel
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import orjson
 
 from .._wire.payloads import ErrorPayload, find_error, read_error
-from .._wire.sse import SSESplitter
+from .._wire.sse import Event, SSESplitter
 from .attempt import Attempt
 from .call import Call
 from .failures import invalid_response
@@ -61,23 +62,33 @@ def _error_in(attempt: Attempt[object], response: httpx.Response) -> ErrorPayloa
     return find_error(payload)
 
 
-class FirstEvent:
-    """Waits for the first event of a stream; give it the raw body as it arrives."""
+class Beginning:
+    """The beginning of a stream of events, up to the first one; give it the raw body as it arrives.
 
-    def __init__(self) -> None:
-        self._splitter = SSESplitter()
+    Args:
+        rest: gives what comes after it, in the world of the http client.
+
+    Attributes:
+        data: the body so far.
+        events: the events that were complete with it.
+        splitter: holds what comes after those.
+        error: what the first event says, if it is an error.
+    """
+
+    def __init__(self, rest: Iterator[bytes] | AsyncIterator[bytes]) -> None:
+        self.rest = rest
+        self.data: list[bytes] = []
+        self.events: list[Event] = []
+        self.splitter = SSESplitter()
         self.error: ErrorPayload | None = None
 
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes.
-
-        Returns:
-            Whether the first event is complete; `error` then tells what it said, if it is an error.
-        """
-        events = self._splitter.feed(data)
-        if events:
-            self.error = _find(events[0].data)
-        return bool(events)
+        """Take the next bytes; tell whether the first event is complete."""
+        self.data.append(data)
+        self.events = self.splitter.feed(data)
+        if self.events:
+            self.error = _find(self.events[0].data)
+        return bool(self.events)
 
 
 def is_event_stream(response: httpx.Response) -> bool:

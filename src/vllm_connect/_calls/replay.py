@@ -1,4 +1,4 @@
-"""A streamed body whose beginning was looked at, and which can still be read as a whole."""
+"""A streamed body whose beginning was read, and which can still be read as a whole: by who wants it raw."""
 
 from __future__ import annotations
 
@@ -6,59 +6,44 @@ from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from typing import Any
 
-from .inspection import FirstEvent
+from .inspection import Beginning
 
 
-def replayed(stream: Any, first: FirstEvent) -> Any:
-    """Read a body until its first event is complete.
+def replayed(stream: Any, beginning: Beginning) -> Any:
+    """A stream of the same kind that gives the whole body.
 
     Args:
         stream: an `httpx.SyncByteStream`.
-        first: is fed with what arrives.
-
-    Returns:
-        A stream of the same kind that gives the whole body.
+        beginning: what was read of it.
     """
-    rest = iter(stream)
-    taken = []
-    for data in rest:
-        taken.append(data)
-        if first.feed(data):
-            break
-    return _kind(type(stream).__mro__, _Replayed)(stream, taken, rest)
+    return _kind(type(stream).__mro__, _Replayed)(stream, beginning)
 
 
-async def async_replayed(stream: Any, first: FirstEvent) -> Any:
-    """Read a body until its first event is complete; see `replayed`."""
-    rest = aiter(stream)
-    taken = []
-    async for data in rest:
-        taken.append(data)
-        if first.feed(data):
-            break
-    return _kind(type(stream).__mro__, _AsyncReplayed)(stream, taken, rest)
+def async_replayed(stream: Any, beginning: Beginning) -> Any:
+    """A stream of the same kind that gives the whole body; see `replayed`."""
+    return _kind(type(stream).__mro__, _AsyncReplayed)(stream, beginning)
 
 
 class _Replayed:
-    def __init__(self, stream: Any, taken: list[bytes], rest: Iterator[bytes]) -> None:
-        self._stream, self._taken, self._rest = stream, taken, rest
+    def __init__(self, stream: Any, beginning: Beginning) -> None:
+        self._stream, self._beginning = stream, beginning
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._taken
-        yield from self._rest
+        yield from self._beginning.data
+        yield from self._beginning.rest  # type: ignore[misc]  # of a sync client
 
     def close(self) -> None:
         self._stream.close()
 
 
 class _AsyncReplayed:
-    def __init__(self, stream: Any, taken: list[bytes], rest: AsyncIterator[bytes]) -> None:
-        self._stream, self._taken, self._rest = stream, taken, rest
+    def __init__(self, stream: Any, beginning: Beginning) -> None:
+        self._stream, self._beginning = stream, beginning
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for data in self._taken:
+        for data in self._beginning.data:
             yield data
-        async for data in self._rest:
+        async for data in self._beginning.rest:  # type: ignore[union-attr]  # of an async client
             yield data
 
     async def aclose(self) -> None:

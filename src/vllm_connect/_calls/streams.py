@@ -21,6 +21,8 @@ from .._wire.sse import Event, SSESplitter
 from .attempt import attempt_of
 from .call import Conversion
 from .failures import incomplete_stream, invalid_response, status_error, timeout_error
+from .inspection import Beginning
+from .sending import BEGINNING
 
 T = TypeVar("T")
 
@@ -33,16 +35,34 @@ class ChunkReader(Generic[T]):
     Args:
         read_event: makes a chunk of an event's data.
         response: what the stream is the body of.
+        beginning: what was read of that body before, if anything.
     """
 
-    def __init__(self, read_event: Callable[[bytes], T], response: httpx.Response) -> None:
+    def __init__(
+        self, read_event: Callable[[bytes], T], response: httpx.Response, beginning: Beginning | None = None
+    ) -> None:
         self._read_event = read_event
         self._response = response
-        self._splitter = SSESplitter()
+        self._beginning = beginning
+        self._splitter = SSESplitter() if beginning is None else beginning.splitter
         self._finished: dict[int, bool] = {}  # choice index -> whether it has a finish_reason
         self._terminated = False
         self.over = False  # `[DONE]` was read: whatever follows is no event
         self.error: Exception | None = None  # to be raised once the chunks before it are handed over
+
+    def begin(self) -> Iterator[T]:
+        """Give the chunks of the beginning."""
+        return self._chunks([] if self._beginning is None else self._beginning.events)
+
+    @property
+    def rest(self) -> Any:
+        """What gives the body after that beginning; None if nothing was read before."""
+        return None if self._beginning is None else self._beginning.rest
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be read."""
+        return self.over or self.error is not None
 
     def feed(self, data: bytes) -> Iterator[T]:
         """Take the next bytes; give the chunks that they complete, each made when it is asked for."""
@@ -159,12 +179,14 @@ class AsyncVLLMStream(AsyncStream[T]):
 def _chunks(held: _Held, reader: ChunkReader[T]) -> Iterator[T]:
     response = held.response
     try:
-        body = response.iter_bytes() if _is_decoded(response) else response.iter_raw()
+        body = reader.rest or (response.iter_bytes() if _is_decoded(response) else response.iter_raw())
         try:
-            for data in body:
-                yield from reader.feed(data)
-                if reader.over or reader.error:
-                    break
+            yield from reader.begin()
+            if not reader.ended:
+                for data in body:
+                    yield from reader.feed(data)
+                    if reader.ended:
+                        break
         except timeout_exceptions() as cause:
             raise _timeout(response, cause) from cause
         except request_exceptions() as cause:
@@ -181,13 +203,16 @@ def _chunks(held: _Held, reader: ChunkReader[T]) -> Iterator[T]:
 async def _async_chunks(held: _Held, reader: ChunkReader[T]) -> AsyncIterator[T]:
     response = held.response
     try:
-        body = response.aiter_bytes() if _is_decoded(response) else response.aiter_raw()
+        body = reader.rest or (response.aiter_bytes() if _is_decoded(response) else response.aiter_raw())
         try:
-            async for data in body:
-                for chunk in reader.feed(data):
-                    yield chunk
-                if reader.over or reader.error:
-                    break
+            for chunk in reader.begin():
+                yield chunk
+            if not reader.ended:
+                async for data in body:
+                    for chunk in reader.feed(data):
+                        yield chunk
+                    if reader.ended:
+                        break
         except timeout_exceptions() as cause:
             raise _timeout(response, cause) from cause
         except request_exceptions() as cause:
@@ -268,4 +293,4 @@ def _timeout(response: httpx.Response, cause: Exception) -> Exception:
 def _reader(response: httpx.Response) -> ChunkReader[Any]:
     read_event = attempt_of(response.request).call.read_event
     assert read_event is not None, "the call is not one whose answer is a stream"
-    return ChunkReader(read_event, response)
+    return ChunkReader(read_event, response, response.extensions.pop(BEGINNING, None))

@@ -1,0 +1,149 @@
+"""One attempt over HTTP: send, look whether the success is one, fall back to another variant.
+
+Written once for both clients, as coroutines over an `Http`; see `vllm_connect._transport.run`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from openai._constants import RAW_RESPONSE_HEADER
+
+from .._transport._httpx import timeout_exceptions
+from .._wire.payloads import ErrorPayload
+from .attempt import Attempt, attempt_of
+from .inspection import Beginning, error_in_success, is_event_stream, is_opaque_stream
+from .replay import async_replayed, replayed
+
+if TYPE_CHECKING:
+    from .._transport._httpx import httpx
+
+BEGINNING = "vllm_connect.beginning"
+"""The extension of a response that holds the `Beginning` of its body, whose rest is still to be read."""
+
+
+class Http(Protocol):
+    """What is done with an http client, awaited in both worlds."""
+
+    async def send(self, request: httpx.Request, stream: bool, **options: Any) -> httpx.Response:
+        """Send a request; the response's body is not read if it is to be streamed."""
+
+    async def read(self, response: httpx.Response) -> None:
+        """Read the whole body."""
+
+    async def close(self, response: httpx.Response) -> None:
+        """Close the response."""
+
+    async def begin(self, response: httpx.Response, *, replay: bool) -> Beginning:
+        """Read the body until its first event is complete; with `replay` it can still be read as a whole."""
+
+
+class BlockingHttp:
+    """A sync http client."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    async def send(self, request: httpx.Request, stream: bool, **options: Any) -> httpx.Response:
+        """See `Http`."""
+        return self._client.send(request, stream=stream, **options)
+
+    async def read(self, response: httpx.Response) -> None:
+        """See `Http`."""
+        response.read()
+
+    async def close(self, response: httpx.Response) -> None:
+        """See `Http`."""
+        response.close()
+
+    async def begin(self, response: httpx.Response, *, replay: bool) -> Beginning:
+        """See `Http`."""
+        beginning = Beginning(rest := iter(response.stream))  # type: ignore[arg-type]  # of a sync client
+        for data in rest:
+            if beginning.feed(data):
+                break
+        if replay:
+            response.stream = replayed(response.stream, beginning)
+        return beginning
+
+
+class LoopHttp:
+    """An async http client."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def send(self, request: httpx.Request, stream: bool, **options: Any) -> httpx.Response:
+        """See `Http`."""
+        return await self._client.send(request, stream=stream, **options)
+
+    async def read(self, response: httpx.Response) -> None:
+        """See `Http`."""
+        await response.aread()
+
+    async def close(self, response: httpx.Response) -> None:
+        """See `Http`."""
+        await response.aclose()
+
+    async def begin(self, response: httpx.Response, *, replay: bool) -> Beginning:
+        """See `Http`."""
+        beginning = Beginning(rest := aiter(response.stream))  # type: ignore[arg-type]  # of an async client
+        async for data in rest:
+            if beginning.feed(data):
+                break
+        if replay:
+            response.stream = async_replayed(response.stream, beginning)
+        return beginning
+
+
+async def send(http: Http, request: httpx.Request, *, stream: bool, **options: Any) -> httpx.Response:
+    """Make an attempt.
+
+    Args:
+        http: the client to send with.
+        request: the request, which knows its attempt.
+        stream: whether the body is to be left unread.
+        options: of the http client's `send`.
+
+    Returns:
+        The reply to go on with. An error inside of a success has the status that it names.
+    """
+    attempt = attempt_of(request)
+    while True:
+        try:
+            response = await http.send(request, stream, **options)
+            error = await _look(http, attempt, response, stream)
+        except timeout_exceptions() as cause:
+            attempt.raise_if_sent(cause, request)
+            raise
+        if error is not None:
+            attempt.mark(response, error)
+            await http.close(response)
+        elif response.is_error and len(attempt.call.variants) > 1:
+            await http.read(response)
+            if attempt.refuse(response):
+                request = attempt.next_request(request)
+                continue
+        return attempt.settle(response)
+
+
+async def _look(
+    http: Http, attempt: Attempt[object], response: httpx.Response, stream: bool
+) -> ErrorPayload | None:
+    if not response.is_success:
+        return None
+    try:
+        if stream and is_event_stream(response):
+            # What reads a raw stream knows nothing of its beginning.
+            is_raw = not attempt.call.streams or RAW_RESPONSE_HEADER in response.request.headers
+            beginning = await http.begin(response, replay=is_raw)
+            if not is_raw:
+                response.extensions[BEGINNING] = beginning
+            return beginning.error
+        if stream and is_opaque_stream(attempt.call, response):
+            return None
+        await http.read(response)
+        return error_in_success(attempt, response)
+    except BaseException:
+        await http.close(response)
+        raise
