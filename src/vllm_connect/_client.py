@@ -28,7 +28,7 @@ from openai._constants import RAW_RESPONSE_HEADER
 from openai._models import FinalRequestOptions
 from typing_extensions import Self
 
-from ._calls.attempt import Attempt, CallOptions, Understood, attach, error_of, is_worth_another
+from ._calls.attempt import ATTEMPT, Attempt, CallOptions, Understood, error_of, is_worth_another
 from ._calls.call import Call
 from ._calls.failures import connection_error
 from ._calls.sending import BlockingHttp, LoopHttp, send
@@ -152,7 +152,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             "files": call.files,
             **call.options,
         }
-        if not call.streams:
+        if call.read is not None:
             fields["post_parser"] = attempt.read
         elif call.conversion is not None and converted is not None:
             fields["post_parser"] = partial(_convert, converted, call.conversion)
@@ -187,7 +187,9 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
 
     def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx.Request:
         request = super()._build_request(options, retries_taken=retries_taken)
-        return attach(request, options.attempt) if isinstance(options, CallOptions) else request
+        if isinstance(options, CallOptions):
+            request.extensions[ATTEMPT] = options.attempt
+        return request
 
     # What comes back
 

@@ -81,7 +81,7 @@ def does_what_it_says(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     begin = BaseVLLM._open
 
     def noting(self: Any, call: Any, *args: Any) -> Any:
-        asked.add((call.operation, STREAM if call.streams else PLAIN))
+        asked.add((call.operation, STREAM if call.read_event else PLAIN))
         return begin(self, call, *args)
 
     monkeypatch.setattr(BaseVLLM, "_open", noting)

@@ -33,7 +33,8 @@ Understood = dict[tuple[str, str], tuple[str, str]]
 _WORTH_ANOTHER = frozenset({408, 429, 502, 503, 504})
 _NOTHING_SENT = frozenset({"ConnectTimeout", "PoolTimeout"})
 
-_ATTEMPT = "vllm_connect.attempt"
+ATTEMPT = "vllm_connect.attempt"
+"""The extension of an HTTP request that holds the attempt it belongs to."""
 _ERROR = "vllm_connect.error"
 _HTTP_STATUS = "vllm_connect.http_status"
 
@@ -44,6 +45,7 @@ class Attempt(Generic[T_co]):
     Attributes:
         call: the call.
         server: the server that is asked; None until one is chosen.
+        wire_model: the model's name on that server.
         tried: names of the keys that attempts went to, in order.
         refusals: how much they say, and the replies to the variants that this server did not understand.
         response: the last reply.
@@ -53,6 +55,7 @@ class Attempt(Generic[T_co]):
         self.call = call
         self.server: Server | None = None
         self.tried: list[str] = []
+        self.wire_model = call.model
         self.refusals: list[tuple[int, httpx.Response]] = []
         self.response: httpx.Response | None = None
         self._understood = understood
@@ -70,17 +73,13 @@ class Attempt(Generic[T_co]):
         understood = self._understood.get((server.root, self.call.operation))
         if understood is not None:  # first, and the others in their order
             self._untried.sort(key=lambda number: variants[number].what != understood)
+        if self.call.model is not None:
+            self.wire_model = wire_model(server.key, self.call.model)
 
     @property
     def variant(self) -> Variant:
         """The variant in use."""
         return self.call.variants[self._untried[0]]
-
-    @property
-    def wire_model(self) -> str | None:
-        """The model's name on the server in use."""
-        model = self.call.model
-        return model if model is None or self.server is None else wire_model(self.server.key, model)
 
     @property
     def content(self) -> bytes | None:
@@ -94,6 +93,7 @@ class Attempt(Generic[T_co]):
     def route(self, options: FinalRequestOptions) -> FinalRequestOptions:
         """Point the SDK's options of this attempt at the server in use."""
         call, server = self.call, self._server
+        authorization = server.authorization
         if call.variants:
             options.url = server.url(self.variant.path)
             if call.form is not None:
@@ -106,9 +106,9 @@ class Attempt(Generic[T_co]):
             if isinstance(options.json_data, dict) and call.model is not None:
                 options.json_data = {**options.json_data, "model": self.wire_model}
         # The slash matters: http://gpu1 must not lend its key to http://gpu1.elsewhere.
-        if server.authorization is not None and options.url.startswith(server.root + "/"):
+        if authorization is not None and options.url.startswith(server.root + "/"):
             headers = {} if isinstance(options.headers, NotGiven) else options.headers
-            options.headers = {**headers, "Authorization": server.authorization}
+            options.headers = {**headers, "Authorization": authorization}
         return options
 
     def next_request(self, request: httpx.Request) -> httpx.Request:
@@ -212,13 +212,7 @@ class CallOptions(FinalRequestOptions):  # type: ignore[misc]  # final for type 
     attempt: Any = Field(None, exclude=True, repr=False)  # openai 2.x logs a dump of the options
 
 
-def attach(request: httpx.Request, attempt: Attempt[object]) -> httpx.Request:
-    """Tell an HTTP request which attempt it belongs to."""
-    request.extensions[_ATTEMPT] = attempt
-    return request
-
-
 def attempt_of(request: httpx.Request) -> Attempt[object]:
     """The attempt that an HTTP request belongs to."""
-    attempt: Attempt[object] = request.extensions[_ATTEMPT]
+    attempt: Attempt[object] = request.extensions[ATTEMPT]
     return attempt

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
-from .._wire.body import encode, options_of
+from .._wire.body import encode
 from .._wire.payloads import ErrorPayload
 
 if TYPE_CHECKING:
@@ -94,11 +94,6 @@ class Call(Generic[T_co]):
     generates: bool = True
     key_name: str | None = None
 
-    @property
-    def streams(self) -> bool:
-        """Whether a success must be a stream of events."""
-        return self.read_event is not None
-
 
 def body_of(read: Callable[[bytes], T]) -> Callable[[httpx.Response], T]:
     """Read a reply by its body alone."""
@@ -121,7 +116,7 @@ def json_call(
         operation: what is asked.
         paths: where it may be asked, best first.
         body: the parameters; `model` is taken out of them.
-        options: request options under the names of `create`'s arguments.
+        options: request request options.
         read: makes the result of the reply's body.
         falls_back: see `Call`.
         generates: see `Call`.
@@ -133,7 +128,7 @@ def json_call(
         tuple(Variant(path, content) for path in paths),
         model,
         read=body_of(read),
-        options=options_of(options),
+        options=options,
         falls_back=falls_back,
         generates=generates,
     )
@@ -152,12 +147,12 @@ def stream_call(
         operation: what is asked.
         path: where it is asked.
         body: the parameters; `model` is taken out of them, and `stream` is added.
-        options: request options under the names of `create`'s arguments.
+        options: request request options.
         read_event: makes an item of the data of one event.
     """
     model = body.pop("model", None)
     variants = (Variant(path, encode({**body, "stream": True})),)
-    return Call(operation, variants, model, read_event=read_event, options=options_of(options))
+    return Call(operation, variants, model, read_event=read_event, options=options)
 
 
 def converted(call: Call[object], conversion: Callable[[], Conversion[T]]) -> Call[T]:

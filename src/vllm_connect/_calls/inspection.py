@@ -40,7 +40,7 @@ def error_in_success(attempt: Attempt[object], response: httpx.Response) -> Erro
         InvalidResponseError: JSON, or a stream, was due, and this is something else.
     """
     error = _error_in(attempt, response)
-    if error is None and attempt.call.streams:
+    if error is None and attempt.call.read_event is not None:
         raise invalid_response(response, attempt.where, "a stream of events was due")
     return error
 
@@ -102,7 +102,7 @@ def is_opaque_stream(call: Call[object], response: httpx.Response) -> bool:
     """Whether a streamed reply is to be handed over unread: a compressed stream of events, or whatever
     the caller streams that is not JSON."""
     content_type = response.headers.get("content-type", "")
-    return "event-stream" in content_type or not (call.streams or "json" in content_type)
+    return "event-stream" in content_type or not (call.read_event is not None or "json" in content_type)
 
 
 def _find(data: bytes) -> ErrorPayload | None:

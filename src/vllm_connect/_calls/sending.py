@@ -11,7 +11,7 @@ from openai._constants import RAW_RESPONSE_HEADER
 
 from .._transport._httpx import timeout_exceptions
 from .._wire.payloads import ErrorPayload
-from .attempt import Attempt, attempt_of
+from .attempt import ATTEMPT, Attempt
 from .inspection import Beginning, error_in_success, is_event_stream, is_opaque_stream
 from .replay import async_replayed, replayed
 
@@ -108,7 +108,7 @@ async def send(http: Http, request: httpx.Request, *, stream: bool, **options: A
     Returns:
         The reply to go on with. An error inside of a success has the status that it names.
     """
-    attempt = attempt_of(request)
+    attempt: Attempt[object] = request.extensions[ATTEMPT]
     while True:
         try:
             response = await http.send(request, stream, **options)
@@ -135,7 +135,7 @@ async def _look(
     try:
         if stream and is_event_stream(response):
             # What reads a raw stream knows nothing of its beginning.
-            is_raw = not attempt.call.streams or RAW_RESPONSE_HEADER in response.request.headers
+            is_raw = attempt.call.read_event is None or RAW_RESPONSE_HEADER in response.request.headers
             beginning = await http.begin(response, replay=is_raw)
             if not is_raw:
                 response.extensions[BEGINNING] = beginning

@@ -32,7 +32,13 @@ class RequestOptions(TypedDict, total=False):
     timeout: float | httpx.Timeout | NotGiven | None
 
 
-_OPTIONS = frozenset(RequestOptions.__annotations__)
+_OPTIONS = {
+    "extra_headers": "headers",
+    "extra_query": "params",
+    "extra_body": "extra_body",
+    "timeout": "timeout",
+}
+"""What the SDK's request object calls them."""
 
 # What the SDK's parse() adds to a message, and the server must not get back.
 _PARSED_TYPES = (ParsedChatCompletionMessage, ParsedFunctionToolCall)
@@ -63,7 +69,8 @@ def read_params(
         known: every name that this operation sends; None when the names were checked before.
 
     Returns:
-        The parameters for the body with `extra_body` merged in, and the request options that were set.
+        The parameters for the body with `extra_body` merged in, and the request options that were set, as
+        the SDK's request object names them.
 
     Raises:
         TypeError: a name that neither the SDK nor vLLM knows for this operation.
@@ -76,7 +83,7 @@ def read_params(
         if name in _OPTIONS:
             # timeout=None means no timeout, so it is the one None that says something.
             if value is not None or name == "timeout":
-                options[name] = value
+                options[_OPTIONS[name]] = value
         elif known is not None and name not in known and name not in _GUIDED:
             raise TypeError(_unknown(operation, name, known))
         elif value is not None:
@@ -132,12 +139,6 @@ def encode(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, default=plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The request options among keyword arguments, as the SDK's request object names them."""
-    renamed = {"extra_headers": "headers", "extra_query": "params", "timeout": "timeout"}
-    return {renamed[name]: value for name, value in given.items()}
-
-
 def _plain(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.model_dump(
@@ -189,7 +190,7 @@ def _depth_of_caller() -> int:
 
 
 def _unknown(operation: str, name: str, known: frozenset[str]) -> str:
-    near = difflib.get_close_matches(name, known | _OPTIONS, 1)
+    near = difflib.get_close_matches(name, known | _OPTIONS.keys(), 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
         f"{operation}() got an unexpected keyword argument {name!r}: {hint}"

@@ -36,7 +36,7 @@ from typing_extensions import NotRequired, TypedDict, Unpack
 
 from .._calls.call import Call, Variant, body_of
 from .._unsupported import only
-from .._wire.body import RequestOptions, names, options_of, read_params
+from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import Reader
 from ..types.audio import TranscriptionChunk
 
@@ -127,7 +127,6 @@ def _call(kind: str, params: Mapping[str, Any]) -> Call[Any]:
     stream = form.get("stream") is True
     if not stream:
         form.pop("stream", None)
-    options = options_of(options)
     # The SDK replaces it by one that names the boundary between the form's parts.
     options["headers"] = {"Content-Type": "multipart/form-data", **options.get("headers", {})}
     reply_format = form.get("response_format", "json")
@@ -245,13 +244,13 @@ class AsyncTranslations(SDKAsyncTranslations):
 def _create(client: VLLM, kind: str, params: Mapping[str, Any]) -> Any:
     call = _call(kind, params)
     call = replace(call, files=to_httpx_files(call.files))
-    return client._stream(call) if call.streams else client._perform(call)
+    return client._stream(call) if call.read_event else client._perform(call)
 
 
 async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, Any]) -> Any:
     call = _call(kind, params)
     call = replace(call, files=await async_to_httpx_files(call.files))
-    return await (client._stream(call) if call.streams else client._perform(call))
+    return await (client._stream(call) if call.read_event else client._perform(call))
 
 
 @only("audio", "transcriptions", "translations")

@@ -18,7 +18,7 @@ from typing_extensions import NotRequired, Unpack
 from .._calls.call import Call, Variant
 from .._transport.clients import takes_large_headers
 from .._unsupported import only
-from .._wire.body import encode, names, options_of, read_params
+from .._wire.body import encode, names, read_params
 from .._wire.payloads import ErrorPayload
 from .._wire.vectors import Layout, read_embeddings
 from ..types import EmbeddingResponse
@@ -101,13 +101,13 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
         variants,
         model,
         read=lambda reply: read_embeddings(reply.content, reply.headers, layout),
-        options=options_of(options),
+        options=options,
         falls_back=falls_back,
     )
 
 
 def _wants_raw_reply(options: Mapping[str, Any]) -> bool:
-    return RAW_RESPONSE_HEADER in (options.get("extra_headers") or {})
+    return RAW_RESPONSE_HEADER in (options.get("headers") or {})
 
 
 def _count(texts: Any) -> int | None:

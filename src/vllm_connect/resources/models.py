@@ -20,7 +20,7 @@ from .._calls.call import Call, Variant, body_of
 from .._keys.choosing import allows
 from .._keys.key import Key
 from .._unsupported import only
-from .._wire.body import RequestOptions, names, options_of, read_params
+from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import NotAReply, Reader
 from ..errors import VLLMError
 from ..types import AsyncModelPage, KeyStatus, Model, ModelPage
@@ -46,7 +46,7 @@ def _call(key: Key, params: RequestOptions, read: Callable[[bytes], T]) -> Call[
         "models.list",
         (Variant("/v1/models"),),
         read=body_of(read),
-        options=options_of(options),
+        options=options,
         method="get",
         generates=False,
         key_name=key.name,

@@ -12,7 +12,7 @@ import openai
 from typing_extensions import Unpack
 
 from .._calls.call import Call, Variant, body_of
-from .._wire.body import RequestOptions, names, options_of, read_params
+from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import NotAReply, read_object
 from ._base import AsyncOwnResource, OwnResource
 
@@ -42,7 +42,7 @@ def _call(
         f"server.{operation}",
         (Variant(f"/{operation}"),),
         read=body_of(read),
-        options={**options_of(request_options), **options},
+        options={**request_options, **options},
         method="get",
         json_reply=json,
         generates=False,
