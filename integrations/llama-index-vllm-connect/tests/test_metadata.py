@@ -8,11 +8,16 @@ import time
 from typing import Any
 
 import pytest
+from llama_index.core import Document, Settings, SummaryIndex
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.llms import ChatMessage
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.tools import FunctionTool
 
-from llama_index.llms.vllm_connect import VLLM
-from llama_index.llms.vllm_connect.served import find
-from vllm_connect import Key
+from llama_index.llms.vllm_connect import VLLM, served
+from llama_index.llms.vllm_connect.served import TEMPLATE_TOKENS, find
+from vllm_connect import ContextLengthError, Key
 from vllm_connect.sim import SimServer
 from vllm_connect.types import Model
 
@@ -30,12 +35,14 @@ def test_metadata_comes_from_the_server_once(vllm_sim, sent):
         assert llm.metadata.num_output == 256
         assert llm.metadata.is_chat_model
         assert llm.metadata.is_function_calling_model
-        assert [request.path for request in server.requests] == ["/v1/models"]
+        assert [request.path for request in server.requests] == ["/v1/models", "/tokenize"]
 
 
 def test_metadata_that_is_given_is_not_asked_for(vllm_sim):
-    llm = VLLM(base_url=vllm_sim.url, model="llama", context_window=100, max_tokens=7)
+    llm = VLLM(base_url=vllm_sim.url, model="llama", context_window=100, max_tokens=7, mode="completion")
     assert (llm.metadata.context_window, llm.metadata.num_output) == (100, 7)
+    llm = VLLM(base_url=vllm_sim.url, model="llama", context_window=10000, max_tokens=7)
+    assert llm.metadata.num_output == 7 + TEMPLATE_TOKENS
     assert not vllm_sim.requests
 
 
@@ -44,20 +51,42 @@ def test_a_plain_chat_is_one_request(llm, vllm_sim):
     assert [request.path for request in vllm_sim.requests] == ["/v1/chat/completions"]
 
 
-async def test_metadata_never_blocks_the_event_loop():
-    fault = {"where": "headers", "seconds": 0.3}
+async def test_the_first_answer_in_a_loop_is_the_servers():
+    with SimServer(max_model_len=131072) as server:
+        assert VLLM(base_url=server.url).metadata.context_window == 131072
+
+
+async def test_a_loop_waits_for_a_slow_server_once_and_not_long(monkeypatch, caplog):
+    monkeypatch.setattr(served, "_PATIENCE_IN_LOOPS", 0.05)
     with SimServer(max_model_len=1234) as server:
-        server.fail_next("stall", path="/v1/models", **fault)
+        server.fail_next("stall", path="/v1/models", where="headers", seconds=0.5)
         llm = VLLM(base_url=server.url)
         begun = time.perf_counter()
-        assert llm.metadata.context_window == 3900
-        assert time.perf_counter() - begun < 0.2
-        for _ in range(100):
-            await asyncio.sleep(0.02)
-            if llm.metadata.context_window == 1234:
-                break
+        assert [llm.metadata.context_window for _ in range(20)] == [3900] * 20
+        assert time.perf_counter() - begun < 0.45  # 20 times the patience would be a second
+        assert caplog.text.count("set context_window=, or in async code await llm.aload_metadata()") == 1
+        assert (await llm.aload_metadata()).context_window == 1234
         assert llm.metadata.context_window == 1234
-        assert len(server.requests) == 1
+
+
+async def test_every_run_of_an_agent_sends_the_whole_history(sent):
+    words = "word " * 100
+    history = [ChatMessage(role=role, content=words) for _ in range(20) for role in ("user", "assistant")]
+    with SimServer(max_model_len=131072) as server:
+        llm = VLLM(base_url=server.url)
+        agent = FunctionAgent(tools=[FunctionTool.from_defaults(len, name="count")], llm=llm)
+        for _ in range(2):
+            await agent.run("hello", chat_history=history)
+        bodies = [request.json for request in server.requests if request.path == "/v1/chat/completions"]
+        assert [len(body["messages"]) for body in bodies] == [41, 41]
+
+
+def test_synchronous_programs_are_not_told_to_await(caplog):
+    with SimServer(max_model_len=1234) as server:
+        llm = VLLM(base_url=server.url)
+        engine = SummaryIndex.from_documents([Document(text="x")]).as_query_engine(llm=llm, use_async=True)
+        engine.query("What is it?")
+    assert "await" not in caplog.text
 
 
 async def test_metadata_can_be_awaited():
@@ -90,24 +119,13 @@ def card(id: str, window: int | None = None, parent: str | None = None) -> Model
     ],
 )
 def test_the_context_of_an_adapter_is_that_of_its_base(models, window):
-    served = find(models, "lora", [Key(name="a", url="http://a")])
-    assert (served.name, served.context_window) == ("lora", window)
-
-
-async def test_a_default_that_is_handed_out_in_a_loop_is_told_once(vllm_sim, caplog):
-    VLLM(base_url=vllm_sim.url, context_window=10).metadata  # noqa: B018
-    assert not caplog.records
-    with SimServer() as server:
-        server.fail_next("stall", path="/v1/models", where="headers", seconds=0.2)
-        llm = VLLM(base_url=server.url)
-        assert [llm.metadata.context_window for _ in range(3)] == [3900] * 3
-        assert caplog.text.count("await llm.aload_metadata() before building") == 1
-        await llm.aload_metadata()
+    found = find(models, "lora", [Key(name="a", url="http://a")])
+    assert (found.name, found.context_window) == ("lora", window)
 
 
 async def test_many_that_await_the_metadata_ask_once(llm, vllm_sim, caplog):
     await asyncio.gather(*(llm.aload_metadata() for _ in range(10)))
-    assert len(vllm_sim.requests) == 1
+    assert [request.path for request in vllm_sim.requests] == ["/v1/models", "/tokenize"]
     down = VLLM(base_url="http://127.0.0.1:9")
     await asyncio.gather(*(down.aload_metadata() for _ in range(10)))
     assert caplog.text.count("default context") == 1
@@ -116,7 +134,7 @@ async def test_many_that_await_the_metadata_ask_once(llm, vllm_sim, caplog):
 def test_the_metadata_in_several_loops(llm, vllm_sim):
     for _ in range(2):
         assert asyncio.run(llm.aload_metadata()).context_window == 32768
-    assert len(vllm_sim.requests) == 1
+    assert [request.path for request in vllm_sim.requests] == ["/v1/models", "/tokenize"]
 
 
 @pytest.mark.parametrize(
@@ -154,3 +172,60 @@ def test_tokenizer(llm, vllm_sim):
     assert tokenizer("") == []
     assert len(vllm_sim.requests) == 1
     assert pickle.loads(pickle.dumps(tokenizer))("hello") == tokenizer("hello")
+
+
+@pytest.mark.parametrize("max_tokens", [None, 100, 400])
+async def test_packed_prompts_leave_room_for_the_template(vllm_sim, ask, max_tokens):
+    """The simulator counts as vLLM does: prompt and answer together have to fit."""
+    with SimServer(max_model_len=1000) as server:
+        llm = VLLM(base_url=server.url, max_tokens=max_tokens)
+        Settings.tokenizer = llm.tokenizer
+        helper = await asyncio.to_thread(PromptHelper.from_llm_metadata, llm.metadata)
+        prompt = PromptTemplate("Context: {context_str} Query: q")
+        chunks = await asyncio.to_thread(helper.repack, prompt, ["word " * 3000], llm=llm)
+        assert len(chunks) > 1
+        await ask(llm, "chat", say(prompt.format(context_str=chunks[0])))
+        over = prompt.format(context_str=chunks[0] + " word" * (1000 - 900 + helper.num_output))
+        with pytest.raises(ContextLengthError):
+            await ask(llm, "chat", say(over))
+
+
+@pytest.mark.parametrize("status", ["400", "422", "500"])
+async def test_what_a_strict_template_refuses_is_counted_as_text(vllm_sim, ask, status):
+    llm = VLLM(base_url=vllm_sim.url, max_retries=0)
+    whole = await ask(llm, "count_tokens", say("Say: Größe"))
+    vllm_sim.fail_next(status, path="/tokenize")
+    counted = await ask(llm, "count_tokens", say("Say: Größe"))
+    assert counted > 0
+    assert abs(counted - whole) < 16
+    assert "prompt" in vllm_sim.requests[-1].json
+
+
+@pytest.mark.parametrize("status", ["404", "401"])
+async def test_counts_without_a_server_that_counts_are_estimates(vllm_sim, ask, status, caplog):
+    vllm_sim.fail_always(status, path="/tokenize")
+    llm = VLLM(base_url=vllm_sim.url, max_retries=0)
+    assert await ask(llm, "count_tokens", say("Say: hello world")) > 8
+    assert len(vllm_sim.requests) == 1
+    down = VLLM(base_url="http://127.0.0.1:9", max_retries=0)
+    assert await ask(down, "count_tokens", "Say: hello world") > 8
+    assert caplog.text.count("are an estimate") == 2
+
+
+async def test_the_tokenizer_never_blocks_an_event_loop(llm, vllm_sim):
+    tokenizer = llm.tokenizer
+    text = "How many tokens are these words?"
+    estimates = len(tokenizer(text))
+    assert not vllm_sim.requests
+    exact = await asyncio.to_thread(tokenizer, text)
+    assert len(exact) <= estimates <= 3 * len(exact)
+    assert tokenizer(text) == exact  # it is remembered
+    known = len(await asyncio.to_thread(tokenizer, text + " And these?"))
+    assert known <= len(tokenizer(text + " Or those?")) <= 1.3 * known
+    assert len(vllm_sim.requests) == 2
+
+
+def test_the_tokenizer_never_fails(vllm_sim, caplog):
+    tokenizer = VLLM(base_url="http://127.0.0.1:9", max_retries=0).tokenizer
+    assert [bool(tokenizer(text)) for text in ("one", "two", "")] == [True, True, False]
+    assert caplog.text.count("are estimated") == 1

@@ -15,6 +15,10 @@ What binds an answer, in words for the model:
 
     schema_prompt       the text
     show_schema         the conversation with it
+
+How many tokens a prompt has, whatever its template and its server say:
+
+    counting            the attempts, one after another, and an estimate
 """
 
 from .._calls.tool_calls import (
@@ -28,12 +32,14 @@ from .._calls.tool_calls import (
 )
 from .._wire.endings import describe_cut, describe_empty
 from .._wire.schema_prompt import schema_prompt, show_schema
+from . import counting
 
 __all__ = [
     "ArgumentsError",
     "Piece",
     "ToolCall",
     "ToolCalls",
+    "counting",
     "describe_cut",
     "describe_empty",
     "new_call_id",

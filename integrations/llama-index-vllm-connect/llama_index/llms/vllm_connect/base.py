@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,9 +23,11 @@ from llama_index.core.llms.llm import ToolSelection
 from pydantic import Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
-from vllm_connect.adapters import schema_prompt, show_schema
+from vllm_connect import VLLMError
+from vllm_connect.adapters import counting, schema_prompt, show_schema
 
 from .answers import ChatSoFar, TextSoFar, as_chat, as_completion, chat_response, completion_response
+from .concurrency import loop_is_running
 from .connection import Connection
 from .messages import ReasoningField, check_text_only, wire_messages
 from .options import GenerationOptions
@@ -34,7 +35,7 @@ from .request import CHAT, TEXT, R, Request
 from .served import Inquiry, Served
 from .streams import aclosing, aresponses, closing, responses
 from .structured import StructuredPrediction
-from .tokens import VLLMTokenizer
+from .tokens import VLLMTokenizer, estimated
 from .tools import (
     Json,
     callable_tools,
@@ -88,7 +89,7 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         "it shows to the model: 'reasoning_content' for vLLM before 0.12; None to leave it out.",
     )
 
-    _inquiry: Inquiry = PrivateAttr(default_factory=Inquiry)
+    _inquiry: Inquiry = PrivateAttr(default_factory=lambda: Inquiry(templated=True))
 
     @classmethod
     def class_name(cls) -> str:
@@ -108,18 +109,20 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
     def metadata(self) -> LLMMetadata:
         """What LlamaIndex wants to know.
 
-        The context and the default model's name come from the server, which is asked once. Where an event
-        loop is running, the answer is not waited for: until it is there, a context of 3900 tokens is
-        assumed, which engines and memories that are built meanwhile keep. `aload_metadata` waits for it;
-        `context_window` needs no answer.
+        The context and the default model's name come from the server, which is asked once, when they are
+        first needed. An event loop that is running stands still for that, two seconds at the most; where
+        that is too long, `await aload_metadata()` before. `context_window` needs no answer.
+
+        `num_output` is what packed prompts leave free of the context: room for `max_tokens` of answer, or a
+        default, and for the chat template.
         """
         served = self._inquiry.known(self.client, self.model)
         if served is None and (self.context_window is None or self.model is None):
-            if not _loop_is_running():
+            if not loop_is_running():
                 served = self._inquiry.ask(self.client, self.model)
             else:
-                self._inquiry.ask_in_background(self.client, self.model)
-                if self.context_window is None:
+                served = self._inquiry.ask_for_a_moment(self.client, self.model)
+                if served is None and self.context_window is None:
                     self._inquiry.warn_of_default(DEFAULT_CONTEXT_WINDOW)
         return self._metadata(served)
 
@@ -137,11 +140,19 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         window = self.context_window or served.context_window or DEFAULT_CONTEXT_WINDOW
         return LLMMetadata(
             context_window=window,
-            num_output=self.max_tokens or min(DEFAULT_NUM_OUTPUTS, window // 4),
+            num_output=self._room(window, served),
             is_chat_model=self.mode == "chat",
             is_function_calling_model=self.mode == "chat" and self.is_function_calling_model,
             model_name=self.model or served.name or "unknown",
         )
+
+    def _room(self, window: int, served: Served) -> int:
+        """Tokens of a context to leave to the answer and to the chat template."""
+        template = min(served.template_tokens, window // 8) if self.mode == "chat" else 0
+        if self.max_tokens is not None:
+            return self.max_tokens + template
+        answer = min(DEFAULT_NUM_OUTPUTS, window // 4)  # nobody said how much: most of it may be the template
+        return max(answer, answer // 2 + template)
 
     # Chat
 
@@ -350,15 +361,32 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
     def count_tokens(self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> int:
         """Count the tokens of a prompt, as the server counts them for its usage.
 
+        What the chat template refuses is counted as plain text, a little too high; without an answer of the
+        server the number is an estimate, and a warning says so.
+
         Args:
             prompt: A conversation, or in mode 'chat' what the user says; in mode 'completion' a text.
             tools: The tools that go with it.
         """
-        return self.client.tokenize(**self._tokenize_params(prompt, tools)).count
+        wanted = self._tokenize_params(prompt, tools)
+        for params, extra in counting.attempts(wanted):
+            try:
+                return self.client.tokenize(**params).count + extra
+            except VLLMError as error:
+                if not counting.may_count_otherwise(error):
+                    break
+        return estimated(counting.estimate(wanted))
 
     async def acount_tokens(self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> int:
         """Count the tokens of a prompt; see `count_tokens`."""
-        return (await self.async_client.tokenize(**self._tokenize_params(prompt, tools))).count
+        wanted = self._tokenize_params(prompt, tools)
+        for params, extra in counting.attempts(wanted):
+            try:
+                return (await self.async_client.tokenize(**params)).count + extra
+            except VLLMError as error:
+                if not counting.may_count_otherwise(error):
+                    break
+        return estimated(counting.estimate(wanted))
 
     def _tokenize_params(
         self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool]
@@ -393,11 +421,3 @@ _OF_CHATS = (
     "include_reasoning",
     "mm_processor_kwargs",
 )
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

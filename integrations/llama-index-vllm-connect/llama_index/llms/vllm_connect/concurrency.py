@@ -12,6 +12,15 @@ from weakref import WeakKeyDictionary
 T = TypeVar("T")
 
 
+def loop_is_running() -> bool:
+    """Whether an event loop would stand still while this thread waits."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Wait for all calls; the first error is raised, and what is still going on then is cancelled."""
     tasks = [asyncio.ensure_future(call) for call in calls]

@@ -1,4 +1,4 @@
-"""What the server says of its model: its name and its context, asked once."""
+"""The served model: its name, its context and what its chat template takes of that, asked once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +19,11 @@ from vllm_connect.types import Model
 _logger = logging.getLogger(__name__)
 
 _PATIENCE = 10.0  # seconds
+_PATIENCE_IN_LOOPS = 2.0  # in which an event loop stands still, once
 _ASK_AGAIN_AFTER = 30.0
+
+TEMPLATE_TOKENS = 64
+_FURTHER_MESSAGES = 16  # tokens: prompts that are packed hold up to three
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,12 @@ class Served:
     Attributes:
         name: What the server calls it; None if it was not found.
         context_window: Tokens of prompt and answer together; None if the server does not say.
+        template_tokens: How many of them the chat template adds to the text of a prompt that is packed.
     """
 
     name: str | None = None
     context_window: int | None = None
+    template_tokens: int = TEMPLATE_TOKENS
 
 
 def find(models: Sequence[Model], wanted: str | None, keys: Iterable[Key]) -> Served:
@@ -52,6 +58,16 @@ def find(models: Sequence[Model], wanted: str | None, keys: Iterable[Key]) -> Se
     )
 
 
+def _template_question(model: str | None) -> dict[str, Any]:
+    """What to ask `tokenize`: the shortest conversation."""
+    return {"model": model, "messages": [{"role": "user", "content": "a"}]}
+
+
+def with_template(served: Served, count: int) -> Served:
+    """The same model, whose template made that many tokens of the shortest conversation."""
+    return replace(served, template_tokens=count + _FURTHER_MESSAGES)
+
+
 def _window(model: Model, models: Sequence[Model]) -> int | None:
     """A model's context; vLLM tells that of a LoRA adapter with its parent alone."""
     parents = [other for other in models if other.id == model.parent]
@@ -63,9 +79,14 @@ def _windows(models: Iterable[Model]) -> list[int]:
 
 
 class Inquiry:
-    """Asks for the served model and remembers the answer; neither copied nor pickled with its owner."""
+    """Asks for the served model and remembers the answer; neither copied nor pickled with its owner.
 
-    def __init__(self) -> None:
+    Args:
+        templated: Whether the chat template counts, too.
+    """
+
+    def __init__(self, templated: bool = False) -> None:
+        self._templated = templated
         self._lock = threading.Lock()
         self._turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()  # one for each event loop
         self._keys: Sequence[Key] = ()
@@ -74,8 +95,8 @@ class Inquiry:
         self._thread: threading.Thread | None = None
         self._warned = False
 
-    def __reduce__(self) -> tuple[type[Inquiry], tuple[()]]:
-        return Inquiry, ()
+    def __reduce__(self) -> tuple[type[Inquiry], tuple[bool]]:
+        return Inquiry, (self._templated,)
 
     def known(self, client: VLLM | AsyncVLLM, model: str | None) -> Served | None:
         """What is known already, of these very servers."""
@@ -90,11 +111,17 @@ class Inquiry:
                 return known
             if self._failed_just_now():
                 return Served(model)
+            client = client.with_options(max_retries=0, timeout=_PATIENCE)
             try:
-                page = client.with_options(max_retries=0, timeout=_PATIENCE).models.list()
+                served = find(client.models.list().data, model, client.keys)
             except VLLMError as error:
                 return self._failed(error, model)
-            return self._remember(find(page.data, model, client.keys), model)
+            if self._templated:
+                try:
+                    served = with_template(served, client.tokenize(**_template_question(model)).count)
+                except VLLMError as error:
+                    _logger.info("The chat template's tokens are estimated: %s", error)
+            return self._remember(served, model)
 
     async def aask(self, client: AsyncVLLM, model: str | None) -> Served:
         """Ask without blocking the event loop; see `ask`."""
@@ -103,27 +130,45 @@ class Inquiry:
                 return known
             if self._failed_just_now():
                 return Served(model)
+            client = client.with_options(max_retries=0, timeout=_PATIENCE)
             try:
-                page = await client.with_options(max_retries=0, timeout=_PATIENCE).models.list()
+                served = find((await client.models.list()).data, model, client.keys)
             except VLLMError as error:
                 return self._failed(error, model)
-            return self._remember(find(page.data, model, client.keys), model)
+            if self._templated:
+                try:
+                    served = with_template(served, (await client.tokenize(**_template_question(model))).count)
+                except VLLMError as error:
+                    _logger.info("The chat template's tokens are estimated: %s", error)
+            return self._remember(served, model)
 
-    def ask_in_background(self, client: VLLM, model: str | None) -> None:
-        """Ask in a thread; the answer will be known later."""
+    def ask_for_a_moment(self, client: VLLM, model: str | None) -> Served | None:
+        """Ask in a thread and wait for it, but not long and not twice: an event loop stands still.
+
+        Returns:
+            What is known by then; None if the answer is still on its way.
+        """
+        if known := self.known(client, model):
+            return known
+        if self._failed_just_now():
+            return Served(model)
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(
                 target=self.ask, args=(client, model), name="vllm-served-model", daemon=True
             )
             self._thread.start()
+            self._thread.join(_PATIENCE_IN_LOOPS)
+        return self.known(client, model)
 
     def warn_of_default(self, window: int) -> None:
         """Say once that a default is all there is yet: LlamaIndex copies it into what it builds."""
         if not self._warned:
             self._warned = True
             _logger.warning(
-                "A context of %d tokens is assumed, since an event loop is running: await "
-                "llm.aload_metadata() before building engines and memories, or set context_window=",
+                "The server did not tell its context within %g seconds, so %d tokens are assumed: set "
+                "context_window=, or in async code await llm.aload_metadata() before building engines and "
+                "memories",
+                _PATIENCE_IN_LOOPS,
                 window,
             )
 
