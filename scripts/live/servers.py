@@ -11,12 +11,18 @@ from scripts.live.cache import CACHE
 
 
 class Server(NamedTuple):
-    """How one server is started, and the request that proves it works."""
+    """How one server is started, and the request that proves it works.
+
+    `weights` is the folder of the model in `tests/models`, if that is not named after the server; `order` is
+    the file in it that is put before its chat template.
+    """
 
     flags: str
     path: str
     body: bytes
     content_type: str = "application/json"
+    weights: str = ""
+    order: str = ""
 
 
 def chat(model: str) -> bytes:
@@ -69,6 +75,14 @@ SERVERS = {
         f"--model-impl transformers --max-model-len 2048 --max-num-seqs 4 {TOOLS}",
         "/v1/chat/completions",
         chat("tiny-vision"),
+    ),
+    # tiny-chat behind a template that refuses what is out of order, as Mistral's and Qwen 3.5's do.
+    "strict": Server(
+        f"--max-model-len 2048 --max-num-seqs 4 {TOOLS}",
+        "/v1/chat/completions",
+        chat("tiny-strict"),
+        weights="tiny-chat",
+        order="strict_order.jinja",
     ),
 }
 # The model runs in the engine's process. The default is one more process, and the two wait for each other in

@@ -57,7 +57,7 @@ async def tokenize(request: Request) -> Response:
     if isinstance(body, _Prompt):
         text = body.prompt
     else:
-        check_conversation(read_chat(data), options.models[0], options.multimodal)
+        check_conversation(read_chat(data), options)
         text = render(
             body.messages,
             [tool.function.model_dump(exclude_none=True) for tool in body.tools or ()],

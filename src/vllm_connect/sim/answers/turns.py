@@ -46,7 +46,7 @@ def prepare(request: ChatRequest, options: Options) -> tuple[str, list[int]]:
     Raises:
         SimError: A 400: the conversation cannot be rendered, or is too long.
     """
-    check_conversation(request, options.models[0], options.multimodal)
+    check_conversation(request, options)
     prompt = render(
         request.messages,
         [tool.function.model_dump(exclude_none=True) for tool in request.tools or ()],
@@ -94,7 +94,9 @@ def _answer(request: ChatRequest, constraint: Constraint | None) -> Answer:
     messages = request.messages
     before = messages[-1] if request.continue_final_message or _assistant(messages[-1]) else None
     asked = messages[:-1] if before and len(messages) > 1 else messages
-    functions = request.functions
+    # Where the model may choose, a constraint binds it from the first token, and no call obeys one; a call
+    # that is demanded takes the constraint's place.
+    functions = [] if constraint and request.tool_choice == "auto" else request.functions
     said = answer(asked, functions)
     text = text_of(asked[-1])
     if functions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from typing_extensions import TypedDict
 
@@ -12,6 +12,14 @@ from ..faults import Fault
 
 Task = Literal["generate", "embed", "rerank", "classify", "transcription"]
 TASKS: tuple[Task, ...] = ("generate", "embed", "rerank", "classify", "transcription")
+ReasoningField = Literal["reasoning", "reasoning_content", "both"]
+ErrorShape = Literal["nested", "flat"]
+Template = Literal["lenient", "strict"]
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "reasoning_field": get_args(ReasoningField),
+    "error_shape": get_args(ErrorShape),
+    "template": get_args(Template),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Options:
         reasoning: Whether there is a reasoning parser, so that the model thinks unless told not to.
         reasoning_field: Where reasoning goes; vLLM before 0.12 has `reasoning_content`, some both.
         error_shape: `nested` is vLLM's since 0.10.1, `flat` is how it was before.
+        template: `strict` refuses conversations as the chat templates of Mistral and Qwen 3.5 do: a system
+            message comes first, users and assistants take turns; `lenient` renders whatever comes.
         multimodal: Whether messages may carry images, videos and sounds.
         prompt_tokens_details: Whether usage tells the cached tokens (`--enable-prompt-tokens-details`).
         request_id_headers: Whether X-Request-Id comes back as a header (`--enable-request-id-headers`).
@@ -48,8 +58,9 @@ class Options:
     labels: Sequence[str] = ("LABEL_0", "LABEL_1")
     version: str = "sim"
     reasoning: bool = True
-    reasoning_field: Literal["reasoning", "reasoning_content", "both"] = "reasoning"
-    error_shape: Literal["nested", "flat"] = "nested"
+    reasoning_field: ReasoningField = "reasoning"
+    error_shape: ErrorShape = "nested"
+    template: Template = "lenient"
     multimodal: bool = True
     prompt_tokens_details: bool = True
     request_id_headers: bool = False
@@ -75,8 +86,9 @@ class OptionValues(TypedDict, total=False):
     labels: Sequence[str]
     version: str
     reasoning: bool
-    reasoning_field: Literal["reasoning", "reasoning_content", "both"]
-    error_shape: Literal["nested", "flat"]
+    reasoning_field: ReasoningField
+    error_shape: ErrorShape
+    template: Template
     multimodal: bool
     prompt_tokens_details: bool
     request_id_headers: bool
@@ -89,7 +101,7 @@ def options_from(values: OptionValues) -> Options:
 
     Raises:
         TypeError: An option does not exist.
-        ValueError: A task or a fault does not exist, or there is no model.
+        ValueError: A task, a fault or the value of an option does not exist, or there is no model.
     """
     given: dict[str, Any] = dict(values)
     unknown = given.keys() - {field.name for field in fields(Options)}
@@ -104,5 +116,8 @@ def options_from(values: OptionValues) -> Options:
     wrong = set(given.get("tasks", ())) - set(TASKS)
     if wrong:
         raise ValueError(f"no such task: {', '.join(sorted(wrong))}; there are {', '.join(TASKS)}")
+    for name, values_of in _CHOICES.items():
+        if given.get(name, values_of[0]) not in values_of:
+            raise ValueError(f"{name} is {' or '.join(values_of)}, not {given[name]!r}")
     given["faults"] = tuple(Fault.of(fault) for fault in given.get("faults", ()))
     return Options(**given)

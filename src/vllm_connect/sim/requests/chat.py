@@ -8,6 +8,8 @@ from pydantic import VERSION, BaseModel, ConfigDict
 
 from ..answers.answer import Json
 from ..http.errors import malformed, missing, refused, validated
+from ..http.options import Options
+from .order import check_order
 from .sampling import Sampling, TopLogprobs, check_options
 
 # The kinds of message that vLLM tries, and what each of them must have.
@@ -188,7 +190,7 @@ def _check_messages(request: ChatRequest) -> None:
             message["reasoning"] = message.pop("reasoning_content")
 
 
-def check_conversation(request: ChatRequest, model: str, multimodal: bool) -> None:
+def check_conversation(request: ChatRequest, options: Options) -> None:
     """Refuses what cannot be rendered; vLLM finds it after it found the model.
 
     Raises:
@@ -215,8 +217,10 @@ def check_conversation(request: ChatRequest, model: str, multimodal: bool) -> No
             kind = part.get("type", "image_url") if isinstance(part, dict) else None
             if kind not in (*_TEXTS, *_MEDIA) or (kind == "text" and "text" not in part):
                 raise refused(_no_part(part))
-            if kind in _MEDIA and not multimodal:
-                raise refused(f"{model} is not a multimodal model")
+            if kind in _MEDIA and not options.multimodal:
+                raise refused(f"{options.models[0]} is not a multimodal model")
+    if options.template == "strict":
+        check_order(request.messages)
 
 
 def _no_part(part: Any) -> str:

@@ -39,11 +39,12 @@ def render(
         listed = f"<tools>\n{listed}</tools>" if tools else ""
         out.append(f"<|im_start|>system\n{system}{listed}<|im_end|>\n")
     for i, message in enumerate(rest):
+        role = "system" if message.get("role") == "developer" else message.get("role")
         text = text_of(message) + "<|image|>" * media_count([message])
         for call in message.get("tool_calls") or ():
             text += f"<tool_call>\n{json.dumps(call.get('function'), ensure_ascii=False)}\n</tool_call>"
         end = "" if open_ended and i == len(rest) - 1 else "<|im_end|>\n"
-        out.append(f"<|im_start|>{message.get('role')}\n{text}{end}")
+        out.append(f"<|im_start|>{role}\n{text}{end}")
     if generate and not open_ended:
         out.append("<|im_start|>assistant\n" + (_QUIET if quiet else ""))
     return "".join(out)

@@ -1,0 +1,307 @@
+"""Requests that the simulator and vLLM 0.32 answer alike, and what they answer.
+
+`ROWS` is the table: what is asked, of which of the live servers. `answers.json` beside it holds the outline
+of what those servers answered; `test_agreement.py` here holds the simulator against it, and the one in
+`tests/live` the servers. A difference between the two belongs into the table, and the simulator follows.
+Beside `make live-up`:
+
+    python -m tests.simulator.agreement           ask the servers the rows that are new, and write it down
+    python -m tests.simulator.agreement --all     ask all of them anew
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.media import tone
+from tests.servers import find_servers
+
+from vllm_connect._transport._httpx import httpx
+
+ANSWERS = Path(__file__).with_name("answers.json")
+
+#: The options with which the simulator is like a live server; see `scripts/live/servers.py`.
+LIKE: dict[str, dict[str, Any]] = {
+    "chat": {"models": "tiny-chat", "tasks": "generate", "max_model_len": 2048, "multimodal": False},
+    "strict": {
+        **{"models": "tiny-strict", "tasks": "generate", "max_model_len": 2048, "multimodal": False},
+        "template": "strict",
+    },
+    "vision": {"models": "tiny-vision", "tasks": "generate", "max_model_len": 2048},
+    "embed": {"models": "tiny-embed", "tasks": "embed", "max_model_len": 256},
+    "rerank": {
+        **{"models": "tiny-rerank", "tasks": ["rerank", "classify"], "max_model_len": 512},
+        "labels": ["LABEL_0"],
+    },
+    "whisper": {"models": "tiny-whisper", "tasks": "transcription", "max_model_len": 448},
+}
+
+
+class Row(NamedTuple):
+    """A request: to which server, which path, with what; audio requests get a sound as their `file`."""
+
+    server: str
+    path: str
+    body: Any
+
+
+def ask(http: Any, row: Row) -> Any:
+    """Ask, and tell the outline of the answer."""
+    if row.path.startswith("/v1/audio/"):
+        fields = dict(row.body)
+        sound = fields.pop("file", "tone")
+        files = {"file": ("a.wav", tone(300) if sound == "tone" else sound.encode())} if sound else None
+        return outline(http.post(row.path, data=fields, files=files))
+    if isinstance(row.body, str):  # no JSON at all
+        return outline(http.post(row.path, content=row.body, headers={"content-type": "application/json"}))
+    # json.dumps and not `json=`: a lone surrogate or NaN is to arrive as what it is.
+    content = json.dumps(row.body)
+    return outline(http.post(row.path, content=content, headers={"content-type": "application/json"}))
+
+
+def outline(response: Any) -> Any:
+    """What two servers of one kind must have in common in their answers.
+
+    Returns:
+        An error whole but for what differs from model to model; of a success, what kind of answer it is.
+    """
+    status, text = response.status_code, response.text
+    if response.headers.get("content-type", "").startswith("text/event-stream"):
+        events = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
+        payloads = [json.loads(event) for event in events if event != "[DONE]"]
+        errors = [event for event in payloads if "error" in event]
+        return [status, "events", normal(errors[0]) if errors else streamed(payloads)]
+    try:
+        payload = json.loads(text)
+    except ValueError:
+        return [status, "text", "" if status == 200 else normal(text)]
+    return [status, kind_of(payload) if status == 200 else normal(payload)]
+
+
+def normal(value: Any) -> Any:
+    """An error without the numbers and names that belong to one model or one release of pydantic."""
+    if isinstance(value, dict):
+        return {key: normal(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [normal(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    value = re.sub(r"(ocabulary size: |vocab(?:ulary)?[ _]size[ =:]*)\d+", r"\1N", value)
+    value = re.sub(r"errors\.pydantic\.dev/[\d.]+/", "errors.pydantic.dev/N/", value)
+    return re.sub(r"(0x)[0-9a-f]{6,}", r"\1N", value)
+
+
+def kind_of(payload: Any) -> Any:
+    """What kind of answer a success is."""
+    if not isinstance(payload, dict):
+        return type(payload).__name__
+    if "choices" in payload:
+        return [answer_kind(choice.get("message") or choice, choice) for choice in payload["choices"]]
+    if "output" in payload:
+        return [payload["status"], *(item["type"] for item in payload["output"])]
+    for name in ("data", "results", "tokens"):
+        if isinstance(payload.get(name), list):
+            return [name, len(payload[name]) if name != "tokens" else "some"]
+    return sorted(payload)
+
+
+def answer_kind(message: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any]:
+    """What a choice holds, in words that do not depend on what the model says."""
+    content = message.get("content", message.get("text"))
+    calls = message.get("tool_calls") or []
+    return {
+        "content": content and ("json" if is_json(content) else "text"),
+        "reasoning": bool(message.get("reasoning")),
+        "tool_calls": [call["function"]["name"] for call in calls],
+        "finish_reason": choice["finish_reason"],
+    }
+
+
+def streamed(events: list[Any]) -> Any:
+    """The same of a stream: its deltas put together."""
+    if not events:
+        return "nothing"
+    if "type" in events[0]:
+        return [event["type"] for event in events if not event["type"].endswith(".delta")]
+    found: dict[int, dict[str, Any]] = {}
+    for choice in (choice for event in events for choice in event.get("choices", ())):
+        delta = choice.get("delta", choice)
+        message = found.setdefault(choice["index"], {"content": "", "tool_calls": [], "finish_reason": None})
+        message["content"] += delta.get("content") or delta.get("text") or ""
+        message["reasoning"] = message.get("reasoning") or delta.get("reasoning")
+        for call in delta.get("tool_calls") or ():
+            if call["function"].get("name"):
+                message["tool_calls"].append(call)
+        message["finish_reason"] = choice.get("finish_reason") or message["finish_reason"]
+    return [answer_kind(message, message) for _, message in sorted(found.items())]
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is a JSON object or list."""
+    try:
+        return isinstance(json.loads(text), (dict, list))
+    except ValueError:
+        return False
+
+
+# --- the table --------------------------------------------------------------------------------------------
+
+CHAT, STRICT, RESPONSES = "/v1/chat/completions", "/v1/chat/completions", "/v1/responses"
+
+
+def turns(*roles: str, **body: Any) -> dict[str, Any]:
+    """A conversation of short messages, each after a role."""
+    return {
+        "messages": [
+            {"role": role, "content": "Say: hello", **({"tool_call_id": "a"} if role == "tool" else {})}
+            for role in roles
+        ],
+        **body,
+    }
+
+
+CALLING = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [
+        {"id": "a", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Rome"}'}}
+    ],
+}
+RESULT = {"role": "tool", "tool_call_id": "a", "content": "sunny"}
+
+
+def orders() -> dict[str, Row]:
+    """Conversations, in order and out of order, for a strict template."""
+    rows = {
+        " ".join(roles): turns(*roles)
+        for roles in (
+            ["user"],
+            ["system"],
+            ["assistant"],
+            ["tool"],
+            ["developer"],
+            ["system", "user"],
+            ["developer", "user"],
+            ["user", "system"],
+            ["system", "system", "user"],
+            ["user", "user"],
+            ["user", "assistant"],
+            ["user", "assistant", "user"],
+            ["user", "assistant", "assistant"],
+            ["assistant", "user"],
+            ["system", "assistant", "user"],
+            ["user", "tool"],
+            ["user", "function"],
+            ["user", "critic"],
+        )
+    }
+    user = {"role": "user", "content": "What is the weather in Rome?"}
+    rows["call and result"] = {"messages": [user, CALLING, RESULT]}
+    rows["call, result, answer, user"] = {
+        "messages": [user, CALLING, RESULT, {"role": "assistant", "content": "Sunny."}, user]
+    }
+    rows["call, result, user"] = {"messages": [user, CALLING, RESULT, user]}
+    rows["empty calls"] = {"messages": [user, {"role": "assistant", "content": "a", "tool_calls": []}, user]}
+    return {
+        f"{name} to {path}": Row("strict", path, body)
+        for name, body in rows.items()
+        for path in (CHAT, "/tokenize")
+    } | {
+        "system only, by instructions": Row("strict", RESPONSES, {"input": [], "instructions": "Be kind."}),
+        "instructions and a system message": Row(
+            "strict",
+            RESPONSES,
+            {
+                "input": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}],
+                "instructions": "Be kind.",
+            },
+        ),
+        "two users in a response": Row(
+            "strict",
+            RESPONSES,
+            {"input": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]},
+        ),
+    }
+
+
+FORMATS = {
+    "response_format json_schema": {
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {
+                "name": "joke",
+                "schema": {
+                    "type": "object",
+                    "properties": {"setup": {"type": "string", "maxLength": 5}},
+                    "required": ["setup"],
+                    "additionalProperties": False,
+                },
+            },
+        }
+    },
+    "response_format json_object": {"response_format": {"type": "json_object"}},
+    "response_format text": {"response_format": {"type": "text"}},
+    "choice": {"structured_outputs": {"choice": ["yes", "no"]}},
+    "regex": {"structured_outputs": {"regex": "[ab]{2}"}},
+    "grammar": {"structured_outputs": {"grammar": 'root ::= "x"'}},
+}
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+NAMED = {"type": "function", "function": {"name": "get_weather"}}
+
+
+def tools_and_formats() -> dict[str, Row]:
+    """Tools beside a constraint on the answer: which of the two wins."""
+    user = {"role": "user", "content": "What is the weather in Paris?"}
+    choices = {"": {}} | {
+        f", tool_choice {choice if isinstance(choice, str) else 'named'}": {"tool_choice": choice}
+        for choice in ("auto", "required", "none", NAMED)
+    }
+    return {
+        f"tools and {constraint}{choice}{', streamed' * stream}": Row(
+            "chat",
+            CHAT,
+            {
+                **{"messages": [user], "tools": [WEATHER]},
+                **FORMATS[constraint],
+                **choices[choice],
+                **{"temperature": 0, "max_tokens": 60, "stream": stream},
+            },
+        )
+        for constraint in FORMATS
+        for choice in choices
+        for stream in (False, True)
+    }
+
+
+ROWS: dict[str, Row] = {**orders(), **tools_and_formats()}
+
+
+def recorded() -> dict[str, Any]:
+    """What the live servers answered: row to outline."""
+    return json.loads(ANSWERS.read_text("utf-8")) if ANSWERS.exists() else {}
+
+
+def main(everything: bool) -> None:
+    """Ask the live servers what is not known yet, or everything, and write it down."""
+    answers = {} if everything else {name: one for name, one in recorded().items() if name in ROWS}
+    clients = {name: httpx.Client(base_url=url, timeout=60) for name, url in find_servers().items()}
+    for name, row in ROWS.items():
+        if name not in answers:
+            answers[name] = ask(clients[row.server], row)
+    lines = [f"{json.dumps(name)}: {json.dumps(answers[name], ensure_ascii=False)}" for name in ROWS]
+    ANSWERS.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main("--all" in sys.argv)
