@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -24,6 +23,7 @@ from pydantic import (
 from typing_extensions import Self
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
 from vllm_connect._keys.key import check_keys
+from vllm_connect.adapters import public_secret, public_url, saved_key
 
 #: Of every class itself, since of several base classes pydantic lets the last one win.
 CONFIG = ConfigDict(
@@ -205,7 +205,7 @@ class Server(Serializable):
 
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():
-            yield name, without_credentials(value) if name == "base_url" and value else value
+            yield name, public_url(value) if name == "base_url" and value else value
 
     def __copy__(self) -> Self:
         """A copy with clients of its own: it may be made to ask another server."""
@@ -237,7 +237,7 @@ class Server(Serializable):
         client = self.client or self.async_client
         keys = client.keys if client is not None else self.keys
         urls = [key.url for key in keys] if keys is not None else [self.base_url]
-        return [without_credentials(url) for url in urls if url]
+        return [public_url(url) for url in urls if url]
 
     def _headers_digest(self, *more: Mapping[str, Any] | None) -> str:
         """A digest of the headers, which may hold secrets but tell tenants apart; "" if there are none."""
@@ -248,11 +248,11 @@ class Server(Serializable):
 
     @field_serializer("base_url")
     def _write_base_url(self, base_url: str | None) -> str | None:
-        return base_url and without_credentials(base_url)
+        return base_url and public_url(base_url)
 
     @field_serializer("keys")
-    def _write_keys(self, keys: list[Any] | None) -> list[dict[str, Any]] | None:
-        return keys and [_saved_key(key) for key in keys]
+    def _write_keys(self, keys: list[Key] | None) -> list[dict[str, object]] | None:
+        return None if keys is None else [saved_key(key) for key in keys]
 
     @field_serializer("timeout")
     def _write_timeout(self, timeout: Any) -> Any:
@@ -277,27 +277,17 @@ class Server(Serializable):
         if self.timeout is not None:
             saved["timeout"] = _saved_timeout(self.timeout)
         if self.base_url:
-            saved["base_url"] = without_credentials(self.base_url)
+            saved["base_url"] = public_url(self.base_url)
         if self.keys:
-            saved["keys"] = [_saved_key(key) for key in self.keys]
+            saved["keys"] = [saved_key(key) for key in self.keys]
         return saved
 
     def _api_key_reference(self) -> str | None:
-        return _reference(self.api_key.get_secret_value()) if self.api_key else None
-
-
-def without_credentials(url: str) -> str:
-    """A URL without ``user:password@``."""
-    return re.sub(r"//[^/?#]*@", "//", url)
+        return public_secret(self.api_key.get_secret_value()) if self.api_key else None
 
 
 def _read_key(key: Any) -> Any:
     return Key(**key) if isinstance(key, Mapping) else key
-
-
-def _reference(secret: str | None) -> str | None:
-    """The secret, if it is but a reference to the environment."""
-    return secret if secret and secret.startswith("env.") else None
 
 
 def _saved_timeout(timeout: Any) -> Any:
@@ -306,19 +296,3 @@ def _saved_timeout(timeout: Any) -> Any:
         return timeout
     parts: dict[str, float | None] = timeout.as_dict()
     return parts["read"] if len(set(parts.values())) == 1 and parts["read"] is not None else parts
-
-
-def _saved_key(key: Key) -> dict[str, Any]:
-    """A key's fields; an API key is kept only as a reference to the environment."""
-    fields: dict[str, Any] = {
-        "name": key.name,
-        "url": key.url and without_credentials(key.url),
-        "api_key": _reference(key.api_key),
-        "models": list(key.models),
-        "blacklisted_models": list(key.blacklisted_models),
-        "model_name": key.model_name,
-        "weight": key.weight,
-        "aliases": dict(key.aliases),
-        "enabled": key.enabled,
-    }
-    return {name: value for name, value in fields.items() if value not in (None, [], {}, ["*"])}

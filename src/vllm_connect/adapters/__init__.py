@@ -6,6 +6,13 @@ Tool calls, which agents act upon:
     whole_calls         the calls of an answer that came in one piece
     read_arguments      a call's arguments, whole or not at all
 
+Settings without their secrets:
+
+    masked              a URL as it may be shown
+    public_url          a URL as it may be saved and used again
+    public_secret       a secret that is only a reference to the environment, or None
+    saved_key           a `Key` as plain data
+
 How an answer ended, in words:
 
     describe_cut        why it is not whole
@@ -30,6 +37,8 @@ from .._calls.tool_calls import (
     read_arguments,
     whole_calls,
 )
+from .._keys.key import saved_key
+from .._keys.references import masked, public_secret, public_url
 from .._wire.endings import describe_cut, describe_empty
 from .._wire.schema_prompt import schema_prompt, show_schema
 from . import counting
@@ -42,8 +51,12 @@ __all__ = [
     "counting",
     "describe_cut",
     "describe_empty",
+    "masked",
     "new_call_id",
+    "public_secret",
+    "public_url",
     "read_arguments",
+    "saved_key",
     "schema_prompt",
     "show_schema",
     "whole_calls",

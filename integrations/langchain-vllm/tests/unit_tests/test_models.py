@@ -257,11 +257,27 @@ def test_the_cache_tells_changed_models_apart():
     assert model._get_llm_string() != before
 
 
-def test_an_at_sign_in_the_path_is_no_credential():
-    model = ChatVLLM(base_url="http://host/team@v1/v1")
-    assert dumpd(model)["kwargs"]["base_url"] == "http://host/team@v1/v1"
-    model = ChatVLLM(base_url="http://ann:a@b@host/team@v1")
-    assert dumpd(model)["kwargs"]["base_url"] == "http://host/team@v1"
+SECRETS_IN_URLS = [
+    "http://user:SECRET@host:8000",
+    "http://user:pa/SECRET@host:8000",
+    "http://user:pa?SECRET@host:8000",
+    "http://user:pa#SECRET@host:8000",
+    "http://user:pa@SECRET@host:8000",
+    "http://host:8000?token=SECRET",
+]
+
+
+@pytest.mark.parametrize("url", SECRETS_IN_URLS)
+@pytest.mark.parametrize("kind", [ChatVLLM, VLLMEmbeddings, VLLMRerank])
+def test_no_secret_of_a_url_is_shown_or_saved(kind, url):
+    model = kind(model="m", base_url=url)
+    assert "SECRET" not in f"{model!r}{model}{dumpd(model)}{model.model_dump()}{model._servers()}"
+    assert dumpd(model)["kwargs"]["base_url"] == "http://host:8000"
+
+
+def test_an_escaped_at_sign_in_the_path_is_no_credential():
+    model = ChatVLLM(base_url="http://ann:a@b@host/team%40v1")
+    assert dumpd(model)["kwargs"]["base_url"] == "http://host/team%40v1"
 
 
 @every

@@ -6,10 +6,8 @@ import copy
 import logging
 import os
 import pickle
-import re
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +25,7 @@ from pydantic import (
 from typing_extensions import Self
 
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
+from vllm_connect.adapters import public_secret, public_url, saved_key
 
 _logger = logging.getLogger(__name__)
 
@@ -51,26 +50,19 @@ def _read_keys(given: Any) -> list[Key] | None:
     return [key if isinstance(key, Key) else Key(**key) for key in given]
 
 
-def _write_keys(keys: list[Key] | None) -> list[dict[str, Any]] | None:
+def _write_keys(keys: list[Key] | None) -> list[dict[str, object]] | None:
     """Keys as plain data without secrets; references to the environment are none."""
     if keys is None:
         return None
-    return [
-        {**asdict(key), "url": _without_credentials(key.url), "api_key": _reference(key.api_key)}
-        for key in keys
-    ]
-
-
-def _reference(secret: str | None) -> str | None:
-    return secret if secret and re.fullmatch(r"env\.\w+", secret) else None
+    return [saved_key(key) for key in keys]
 
 
 def _write_secret(secret: SecretStr | None) -> str | None:
-    return _reference(secret.get_secret_value()) if secret else None
+    return public_secret(secret.get_secret_value()) if secret else None
 
 
-def _without_credentials(url: str | None) -> str | None:
-    return url and re.sub(r"^(\w+://)?[^/?#]*@", r"\1", url)
+def _write_url(url: str | None) -> str | None:
+    return url and public_url(url)
 
 
 def _read_secret(given: Any) -> Any:
@@ -112,7 +104,7 @@ class Connection(BaseComponent):
         extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), hide_input_in_errors=True
     )
 
-    base_url: Annotated[str | None, PlainSerializer(_without_credentials)] = Field(
+    base_url: Annotated[str | None, PlainSerializer(_write_url)] = Field(
         default=None,
         repr=False,
         description='The server, with or without /v1, e.g. "http://localhost:8000". '
