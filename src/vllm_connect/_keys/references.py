@@ -20,6 +20,9 @@ _URL = re.compile(
     r"(?P<path>/[^?#@\\\s\x00-\x1f\x7f]*)?",
     re.IGNORECASE,
 )
+_UNIX_URL = re.compile(
+    r"unix://(?:localhost)?(?P<socket>/[^?#@:\s\\\x00-\x1f\x7f]+)(?::(?P<path>/[^?#@\\\s]*)?)?"
+)
 _LACKS_SCHEME = re.compile(r"(?:localhost|[\w.-]+:\d+)(?:/[\w./-]*)?")
 _REFERENCE = re.compile(r"env\.([^\s=]+)")
 _ROUTE = re.compile(r"/v1/(?:chat/completions|completions|responses|embeddings|rerank|models)$")
@@ -50,22 +53,42 @@ def read(value: str | None) -> tuple[str, str | None]:
 @lru_cache(maxsize=1024)
 def parse_url(url: str) -> tuple[str, str | None, str]:
     """The root of a URL, the credentials in it, and what is wrong with it (in words that are no secret)."""
+    if url.startswith("unix:"):
+        return _parse_unix_url(url)
     match = _URL.fullmatch(url)
     if match is None or int(match["port"] or 0) > 65535:
         if _LACKS_SCHEME.fullmatch(url):
             return "", None, f"has no scheme: did you mean http://{url}?"
         if not re.match("https?://", url, re.IGNORECASE):
-            return "", None, "must begin with http:// or https://, for example http://localhost:8000"
+            return (
+                "",
+                None,
+                "must begin with http:// or https://, for example http://localhost:8000, "
+                "or be that of a Unix socket, for example unix:///run/vllm.sock",
+            )
         if "?" in url or "#" in url:
             return "", None, "must not have a query or a fragment: leave out '?' or '#' and what follows"
         return "", None, "is not of the form http://HOST:PORT/PATH (in a password, '@' is %40 and '/' is %2F)"
-    path = match["path"] or ""
+    root, problem = _root(f"{match['scheme']}://{match['host']}".lower(), match["path"] or "")
+    return root, match["userinfo"] or None if root else None, problem
+
+
+def _parse_unix_url(url: str) -> tuple[str, str | None, str]:
+    match = _UNIX_URL.fullmatch(url)
+    if match is None:
+        return "", None, "is not of the form unix:///PATH/OF/SOCKET, or unix:///PATH/OF/SOCKET:/PREFIX"
+    root, problem = _root(f"unix://localhost{match['socket']}:", match["path"] or "")
+    return root, None, problem
+
+
+def _root(server: str, path: str) -> tuple[str, str]:
+    """The root of a server and a path on it, or what is wrong with that."""
     # However often: "/v1" and "/v1/v1" can only mean the same server.
-    root = f"{match['scheme']}://{match['host']}".lower() + re.sub("(?:/+v1)*/*$", "", path, count=1)
+    root = server + re.sub("(?:/+v1)*/*$", "", path, count=1)
     route = _ROUTE.search(path)
     if route:
-        return "", None, f"is a route, not a server: did you mean {root.removesuffix(route[0])}?"
-    return root, match["userinfo"] or None, ""
+        return "", f"is a route, not a server: did you mean {root.removesuffix(route[0])}?"
+    return root, ""
 
 
 def masked(url: str) -> str:

@@ -2,7 +2,8 @@
 
 Plain `http://` is spoken by our own HTTP/1.1 (`exchange` over a `pool`): a request costs a fraction of what
 it costs in httpx's stock transport, and all that one `recv` brought is handed on as one `bytes`.
-Everything else, TLS and proxies, goes to the stock transport, which is made when it is first needed.
+Everything else, TLS and proxies, goes to the stock transport, which is made when it is first needed; and so
+does everything while the stock transport is patched, see `patches`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ import os
 import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Mapping
-from contextlib import suppress
-from ipaddress import ip_address, ip_network
 from ssl import SSLContext
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 from urllib.request import getproxies
 
 import openai
@@ -23,16 +22,18 @@ from typing_extensions import TypedDict, Unpack
 from ._httpx import httpx
 from .exchange import DEATHS, exchange, is_repeatable
 from .loops import running_loop
+from .patches import async_is_patched, sync_is_patched
 from .pool import BlockingPool, LoopPool
+from .proxies import Proxy, proxy_for
 from .run import run
+from .unix import SCHEME as UNIX
+from .unix import as_http, socket_path
 
 TIMEOUT = httpx.Timeout(600.0, connect=10.0, pool=None)
 """A generation may take minutes, and when all connections are busy a request waits for its turn."""
 
 LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=4.0)
 """uvicorn closes a connection that was idle for 5 s: ours must be gone by then, or requests run into it."""
-
-Proxy = httpx.Proxy | httpx.URL | str
 
 
 class Options(TypedDict, total=False):
@@ -67,6 +68,16 @@ def takes_large_headers(http_client: Any) -> bool:
     return isinstance(getattr(http_client, "_transport", None), (Transport, AsyncTransport))
 
 
+_OURS = ("http", UNIX)
+
+
+class _Stock(NamedTuple):
+    """A stock transport, or rather what it is made with."""
+
+    proxy: Proxy | None = None
+    uds: str | None = None
+
+
 class _Configured:
     def __init__(
         self,
@@ -92,26 +103,31 @@ class Transport(_Configured, httpx.BaseTransport):
         """Send a request."""
         if self._pid != os.getpid():  # in a forked child, connections and locks are the parent's
             self._pool = BlockingPool(self._limits)
-            self._stock: dict[Proxy | None, httpx.BaseTransport] = {}
+            self._stock: dict[_Stock, httpx.BaseTransport] = {}
             self._lock = threading.Lock()
             self._pid = os.getpid()
-        proxy = proxy_for(request.url, self._proxies)
-        if request.url.scheme == "http" and proxy is None:
+        url = request.url
+        proxy = proxy_for(url, self._proxies)
+        is_patched = sync_is_patched()
+        if proxy is None and not is_patched and url.scheme in _OURS:
             return run(exchange(self._pool, request))
+        key, request = _for_stock(request, proxy)
         with self._lock:
-            stock = self._stock.get(proxy)
+            stock = self._stock.get(key)
             if stock is None:
-                stock = self._stock[proxy] = httpx.HTTPTransport(proxy=proxy, **self._stock_options)
+                stock = self._stock[key] = httpx.HTTPTransport(**key._asdict(), **self._stock_options)
+        if is_patched:
+            return stock.handle_request(request)
         watch = _Watch(request)
         request.extensions = {**request.extensions, "trace": watch.trace}
         try:
             return stock.handle_request(request)
-        except DEATHS as death:
-            watch.forgive(death)
+        except httpx.TransportError as failure:
+            watch.forgive(failure)
         return stock.handle_request(request)
 
     def close(self) -> None:
-        """Close the idle connections; those in use are closed when their response is."""
+        """Close all connections: responses that are being read end with an error."""
         if self._pid == os.getpid():
             self._pool.close()
             for stock in self._stock.values():
@@ -128,32 +144,37 @@ class AsyncTransport(_Configured, httpx.AsyncBaseTransport):
     def __init__(self, **options: Unpack[Options]) -> None:
         super().__init__(**options)
         self._pools: dict[AbstractEventLoop, LoopPool] = {}
-        self._stock: dict[tuple[AbstractEventLoop | None, Proxy | None], httpx.AsyncBaseTransport] = {}
+        self._stock: dict[tuple[AbstractEventLoop | None, _Stock], httpx.AsyncBaseTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
-        loop = running_loop()
-        proxy = proxy_for(request.url, self._proxies)
-        if request.url.scheme == "http" and proxy is None and _can_watch(loop):
+        loop, url = running_loop(), request.url
+        proxy = proxy_for(url, self._proxies)
+        is_patched = async_is_patched()
+        if proxy is None and not is_patched and url.scheme in _OURS and _can_watch(loop):
             pool = self._pools.get(loop)
             if pool is None:
                 self._forget_closed_loops()
                 pool = self._pools[loop] = LoopPool(self._limits)
             return await exchange(pool, request)
-        stock = self._stock.get((loop, proxy))
+        key, request = _for_stock(request, proxy)
+        stock = self._stock.get((loop, key))
         if stock is None:
             self._forget_closed_loops()
-            stock = self._stock[loop, proxy] = httpx.AsyncHTTPTransport(proxy=proxy, **self._stock_options)
+            stock = httpx.AsyncHTTPTransport(**key._asdict(), **self._stock_options)
+            self._stock[loop, key] = stock
+        if is_patched:
+            return await stock.handle_async_request(request)
         watch = _Watch(request)
         request.extensions = {**request.extensions, "trace": watch.atrace}
         try:
             return await stock.handle_async_request(request)
-        except DEATHS as death:
-            watch.forgive(death)
+        except httpx.TransportError as failure:
+            watch.forgive(failure)
         return await stock.handle_async_request(request)
 
     async def aclose(self) -> None:
-        """Close the idle connections; those in use are closed when their response is."""
+        """Close all connections: responses that are being read end with an error."""
         while self._pools:
             self._pools.popitem()[1].close()
         while self._stock:
@@ -174,6 +195,20 @@ def _can_watch(loop: AbstractEventLoop | None) -> TypeGuard[AbstractEventLoop]:
     return loop is not None and type(loop).add_reader is not AbstractEventLoop.add_reader
 
 
+def _for_stock(request: httpx.Request, proxy: Proxy | None) -> tuple[_Stock, httpx.Request]:
+    """The stock transport that a request needs, and the request as that one understands it."""
+    if request.url.scheme != UNIX:
+        return _Stock(proxy=proxy), request
+    plain = httpx.Request(
+        request.method,
+        as_http(request.url),
+        headers=request.headers,
+        stream=request.stream,
+        extensions=request.extensions,
+    )
+    return _Stock(uds=socket_path(request.url)), plain
+
+
 class _Watch:
     """Learns from the stock transport's trace whether a request went out on a new connection."""
 
@@ -183,38 +218,26 @@ class _Watch:
         self._is_new = False
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
-        self._is_new = self._is_new or "connect_tcp" in event
+        self._is_new = self._is_new or "connect_" in event
         if self._next is not None:
             self._next(event, info)
 
     async def atrace(self, event: str, info: dict[str, Any]) -> None:
-        self._is_new = self._is_new or "connect_tcp" in event
+        self._is_new = self._is_new or "connect_" in event
         if self._next is not None:
             await self._next(event, info)
 
-    def forgive(self, death: Exception) -> None:
+    def forgive(self, failure: httpx.TransportError) -> None:
         """Raise what ended a request, unless it may be sent again, by the rule of `exchange`."""
-        silent = not isinstance(death, httpx.RemoteProtocolError) or "without sending a resp" in str(death)
-        if self._is_new or not silent or not is_repeatable(self._request):
-            raise death
+        if any(sign in str(failure) for sign in _SIGNS_OF_PLAIN_HTTP):
+            hint = "(if the server does not speak TLS, its URL must begin with http://)"
+            raise type(failure)(f"{failure} {hint}") from failure
+        is_silent = isinstance(failure, DEATHS) and (
+            not isinstance(failure, httpx.RemoteProtocolError) or "without sending a resp" in str(failure)
+        )
+        if self._is_new or not is_silent or not is_repeatable(self._request):
+            raise failure
 
 
-def proxy_for(url: httpx.URL, proxies: Mapping[str, Any]) -> Proxy | None:
-    """Return the proxy for a URL among those of `urllib.request.getproxies`, None if there is none."""
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or _is_excepted(url, proxies.get("no", "")):
-        return None
-    return f"http://{proxy}" if isinstance(proxy, str) and "://" not in proxy else proxy
-
-
-def _is_excepted(url: httpx.URL, no_proxy: str) -> bool:
-    """Whether NO_PROXY lists the host of a URL: by name, by suffix, by address or by network."""
-    host = url.host
-    for entry in no_proxy.lower().replace(" ", "").split(","):
-        name = entry.removeprefix("*").removeprefix(".").strip("[]")
-        if entry == "*" or name in (host, f"{host}:{url.port}") or (name and host.endswith(f".{name}")):
-            return True
-        with suppress(ValueError):
-            if ip_address(host) in ip_network(name, strict=False):
-                return True
-    return False
+# OpenSSL's words for a first record that is no TLS, in its several versions.
+_SIGNS_OF_PLAIN_HTTP = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")

@@ -1,4 +1,4 @@
-"""Opening a socket to a server that may have several addresses: happy eyeballs (RFC 8305).
+"""Opening a socket to a server, which may have several addresses: happy eyeballs (RFC 8305).
 
 An address that swallows packets must not use up the time in which another one would have answered. So the
 addresses are tried in turn, each a moment after the one before or at once when that has failed, and the first
@@ -8,7 +8,6 @@ that answers is taken. Written once, as a coroutine; what has to wait is given t
 from __future__ import annotations
 
 import asyncio
-import errno
 import math
 import os
 import selectors
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 STAGGER = 0.25
 """Seconds from one attempt to the next, unless it fails sooner (RFC 8305, section 8)."""
 
-_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR, errno.EALREADY})
+_BUSY_PAUSE = 0.01
 
 
 class Socket(socket.socket):
@@ -75,44 +74,99 @@ async def open_socket(host: str, port: int, timeout: float | None, resolve: Reso
     return await _connect_first(addresses, deadline, wait)
 
 
-async def _connect_first(addresses: list[Address], deadline: float, wait: Wait) -> Socket:
-    next_attempt = time.monotonic()
-    stagger = min(STAGGER, max(deadline - next_attempt, 0.0) / len(addresses))
-    pending: dict[Socket, Address] = {}
-    failures: list[tuple[Address, int]] = []
-    winner: Socket | None = None
+async def open_unix_socket(path: str, timeout: float | None, wait: Wait) -> Socket:
+    """Connect to a server on this machine, see `open_socket`.
+
+    Args:
+        path: of its socket.
+        timeout: seconds; None for no bound.
+        wait: waits for connections that are under way.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("this system has no Unix sockets")
+    deadline = time.monotonic() + (math.inf if timeout is None else timeout)
     try:
-        while winner is None:
+        return await _connect_first([Address(socket.AF_UNIX, path)], deadline, wait)
+    except OSError as error:
+        if isinstance(error, TimeoutError) or error.filename:
+            raise
+        raise type(error)(error.errno, error.strerror or str(error), path) from None
+
+
+async def _connect_first(addresses: list[Address], deadline: float, wait: Wait) -> Socket:
+    race = _Race(addresses, deadline)
+    try:
+        while (winner := race.winner) is None:
             now = time.monotonic()
             if now >= deadline:
                 raise TimeoutError
-            if addresses and now >= next_attempt:
-                address = addresses.pop(0)
-                sock = Socket(address.family, socket.SOCK_STREAM)
-                pending[sock] = address
-                sock.setblocking(False)
-                code = sock.connect_ex(address.sockaddr)
-                ended = {sock: code} if code not in _UNDER_WAY else {}
-                next_attempt = now + stagger
-            elif pending:
-                until = min(deadline, next_attempt) if addresses else deadline
-                ready = await wait(list(pending), until - now)
-                ended = {sock: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for sock in ready}
-            for sock, code in ended.items():
-                address = pending.pop(sock)
-                if code == 0 and winner is None:
-                    winner = sock
-                    continue
-                sock.close()
-                if code:
-                    failures.append((address, code))
-                    next_attempt = now
-            if not pending and not addresses and winner is None:
-                raise _failure(failures)
+            if now >= race.next_attempt:
+                race.attempt(now)
+                continue
+            for sock in await wait(list(race.pending), min(deadline, race.next_attempt) - now):
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                race.end(sock, OSError(code, os.strerror(code)) if code else None)
         return winner
     finally:
-        for sock in pending:
-            sock.close()
+        race.close()
+
+
+class _Race:
+    """Attempts to connect, of which the first that succeeds wins."""
+
+    def __init__(self, addresses: list[Address], deadline: float) -> None:
+        self.winner: Socket | None = None
+        self.pending: dict[Socket, Address] = {}
+        self.next_attempt = time.monotonic()
+        self._addresses = addresses
+        self._stagger = min(STAGGER, max(deadline - self.next_attempt, 0.0) / len(addresses))
+        self._failures: list[tuple[Address, OSError]] = []
+
+    def attempt(self, now: float) -> None:
+        """Begin to connect to the next address."""
+        address = self._addresses.pop(0)
+        self.next_attempt = now + self._stagger if self._addresses else math.inf
+        sock = Socket(address.family, socket.SOCK_STREAM)
+        self.pending[sock] = address
+        sock.setblocking(False)
+        try:
+            sock.connect(address.sockaddr)
+        except BlockingIOError:  # it is under way
+            if address.family not in (socket.AF_INET, socket.AF_INET6):
+                # Not with a Unix socket: the server's queue is full.
+                self._addresses.append(self.pending.pop(sock))
+                self.next_attempt = now + _BUSY_PAUSE
+                sock.close()
+        except OSError as error:
+            self.end(sock, error)
+        else:
+            self.end(sock, None)
+
+    def end(self, sock: Socket, error: OSError | None) -> None:
+        """Take how an attempt ended; if it was the last one, and failed as all others did, raise that."""
+        address = self.pending.pop(sock)
+        if error is None and self.winner is None:
+            self.winner = sock
+            return
+        sock.close()
+        if error is not None:
+            self._failures.append((address, error))
+            if self._addresses:
+                self.next_attempt = 0.0
+            elif not self.pending and self.winner is None:
+                raise self._failure()
+
+    def close(self) -> None:
+        """Give up what is still under way."""
+        while self.pending:
+            self.pending.popitem()[0].close()
+
+    def _failure(self) -> OSError:
+        errors = [error for _, error in self._failures]
+        if len(errors) == 1:
+            return errors[0]
+        reasons = (f"{address.sockaddr[0]}: {error.strerror or error}" for address, error in self._failures)
+        return OSError(errors[0].errno, "; ".join(reasons))
 
 
 def _in_turn(addresses: list[Address]) -> list[Address]:
@@ -120,13 +174,6 @@ def _in_turn(addresses: list[Address]) -> list[Address]:
     first = [address for address in addresses if address.family == addresses[0].family]
     other = [address for address in addresses if address.family != addresses[0].family]
     return [address for pair in zip_longest(first, other) for address in pair if address is not None]
-
-
-def _failure(failures: list[tuple[Address, int]]) -> OSError:
-    if len(failures) == 1:
-        return OSError(failures[0][1], os.strerror(failures[0][1]))
-    reasons = (f"{address.sockaddr[0]}: {os.strerror(code)}" for address, code in failures)
-    return OSError(failures[0][1], "; ".join(reasons))
 
 
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)

@@ -18,6 +18,7 @@ from .connections import Connection
 from .http11 import ResponseReader, encode_head
 from .pool import BlockingPool, Pool
 from .run import run
+from .unix import origin_and_target
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ DEATHS = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 """How it shows that a connection has died."""
 
 _SMALL = 1 << 16  # up to here, copying a body behind its head is cheaper than sending it by itself
+
+_MAYBE_TLS = "(if it speaks TLS, as with vLLM's --ssl-certfile, its URL must begin with https://)"
 
 _STEPS: dict[str, tuple[type[httpx.TransportError], type[httpx.TransportError]]] = {
     "pool": (httpx.PoolTimeout, httpx.ConnectError),
@@ -42,8 +45,9 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
 
     The response has extensions of ours, `drain` and `end`: see `Body.drain` and `Body.close`.
     """
-    head, length = encode_head(request.method, request.url.raw_path, request.headers.raw)
-    connection = await _take(request, "pool", pool.acquire, request.url.netloc)
+    origin, target = origin_and_target(request.url)
+    head, length = encode_head(request.method, target, request.headers.raw)
+    connection = await _take(request, "pool", pool.acquire, origin)
     is_new = connection is None
     while True:
         reader = ResponseReader(request.method)
@@ -61,15 +65,17 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
             while not reader.status:
                 start = reader.feed(await _take(request, "read", connection.receive))
         except BaseException as exc:
+            is_silent = isinstance(exc, DEATHS) and not reader.started
             if (
                 connection is None
                 or connection.ended
                 or is_new
-                or reader.started
-                or not isinstance(exc, DEATHS)
+                or not is_silent
                 or not is_repeatable(request)
             ):
                 pool.abandon(connection)
+                if connection is not None and not connection.ended and is_silent:
+                    raise type(exc)(f"{exc} {_MAYBE_TLS}") from exc
                 raise
             pool.drop(connection)
             connection, is_new = None, True

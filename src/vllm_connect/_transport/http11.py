@@ -31,6 +31,7 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(rb"[0-9]{1,20}")
 _CHUNK = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 
+_TLS = b"\x15\x03"  # an alert: what a TLS server may answer to plain HTTP
 _CUT_SHORT = "peer closed connection without sending complete message body"
 
 
@@ -101,6 +102,10 @@ class ResponseReader:
         seen = len(self._pending)
         self._pending += data
         if not self._pending.startswith(b"HTTP/1."[: len(self._pending)]):
+            if self._pending.startswith(_TLS):
+                raise httpx.RemoteProtocolError(
+                    "the server speaks TLS here: its URL must begin with https://"
+                )
             raise httpx.RemoteProtocolError(f"not an HTTP/1.1 response: {bytes(self._pending[:40])!r}")
         while blank := _BLANK_LINE.search(self._pending, max(seen - 2, 0)):
             head = bytes(self._pending[: blank.end()])

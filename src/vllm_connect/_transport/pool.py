@@ -16,9 +16,20 @@ from abc import ABC, abstractmethod
 from collections import deque
 
 from ._httpx import httpx
-from .connecting import open_socket, resolve_blocking, resolve_in_loop, wait_blocking, wait_in_loop
+from .connecting import (
+    Resolve,
+    Socket,
+    Wait,
+    open_socket,
+    open_unix_socket,
+    resolve_blocking,
+    resolve_in_loop,
+    wait_blocking,
+    wait_in_loop,
+)
 from .connections import BlockingConnection, Connection, LoopConnection
 from .loops import call_in
+from .unix import SCHEME, origin_and_target, socket_path
 
 _CLOSED = "the client was closed"
 
@@ -130,8 +141,8 @@ class BlockingPool(Pool):
             self._places.put(None)
 
     async def _open(self, url: httpx.URL, timeout: float | None) -> Connection:
-        sock = await open_socket(*_address(url), timeout, resolve_blocking, wait_blocking)
-        return BlockingConnection(sock, url.netloc)
+        sock = await _open_socket(url, timeout, resolve_blocking, wait_blocking)
+        return BlockingConnection(sock, origin_and_target(url)[0])
 
 
 class LoopPool(Pool):
@@ -178,8 +189,8 @@ class LoopPool(Pool):
         self._places += 1
 
     async def _open(self, url: httpx.URL, timeout: float | None) -> Connection:
-        sock = await open_socket(*_address(url), timeout, resolve_in_loop, wait_in_loop)
-        return LoopConnection(sock, url.netloc)
+        sock = await _open_socket(url, timeout, resolve_in_loop, wait_in_loop)
+        return LoopConnection(sock, origin_and_target(url)[0])
 
 
 def _expire(place: asyncio.Future[None]) -> None:
@@ -187,5 +198,7 @@ def _expire(place: asyncio.Future[None]) -> None:
         place.set_exception(TimeoutError())
 
 
-def _address(url: httpx.URL) -> tuple[str, int]:
-    return url.raw_host.decode(), url.port or 80
+async def _open_socket(url: httpx.URL, timeout: float | None, resolve: Resolve, wait: Wait) -> Socket:
+    if url.scheme == SCHEME:
+        return await open_unix_socket(socket_path(url), timeout, wait)
+    return await open_socket(url.raw_host.decode(), url.port or 80, timeout, resolve, wait)

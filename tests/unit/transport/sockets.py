@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from vllm_connect._transport._httpx import httpx
@@ -24,7 +25,8 @@ class Peer:
         self.sock = sock
         self.number = number
         sock.settimeout(20)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._data = bytearray()
 
     def read(self) -> tuple[bytes, bytes]:
@@ -89,13 +91,21 @@ class Peer:
 class Server:
     """Runs `handler(peer)` in a thread per connection; `errors` holds what the handlers raised."""
 
-    def __init__(self, handler: Callable[[Peer], Any], host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, handler: Callable[[Peer], Any], host: str = "127.0.0.1", unix: Path | None = None
+    ) -> None:
         self._handler = handler
-        self._listener = socket.create_server(
-            (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
-        )
-        self.port = self._listener.getsockname()[1]
-        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        if unix is not None:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(unix))
+            self._listener.listen(512)
+            self.url = f"unix://localhost{unix}"
+        else:
+            self._listener = socket.create_server(
+                (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
+            )
+            self.port = self._listener.getsockname()[1]
+            self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         self.connections = 0
         self.errors: list[BaseException] = []
         self._threads = [threading.Thread(target=self._accept)]

@@ -14,8 +14,8 @@ from vllm_connect._transport.clients import (
     AsyncTransport,
     default_async_http_client,
     default_http_client,
-    proxy_for,
 )
+from vllm_connect._transport.proxies import proxy_for
 
 
 class Stock(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -62,7 +62,8 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> type[Stock]:
 def test_https_goes_to_one_stock_transport(both: Both, stock: type[Stock]) -> None:
     for _ in range(2):
         assert both.get("https://example.test/").content == b"stock"
-    assert stock.made == [{"verify": True, "trust_env": True, "limits": under_test.LIMITS, "proxy": None}]
+    options = {"verify": True, "trust_env": True, "limits": under_test.LIMITS, "proxy": None, "uds": None}
+    assert stock.made == [options]
 
 
 DEAD = httpx.RemoteProtocolError("Server disconnected without sending a response.")
@@ -159,6 +160,24 @@ def test_proxy_of_the_callers(serve: Serve, make: Make) -> None:
         ("http://[::1]:80", "::1", None),
         ("http://[::1]:80", "[::1]", None),
         ("http://a.test", ",", "http://p:1"),
+        ("http://a.test", "http://a.test", None),
+        ("http://a.test", "https://a.test", "http://p:1"),
+        ("https://a.test", "https://a.test", None),
+        ("http://a.test", "all://a.test", None),
+        ("http://a.test:8000", "http://a.test", None),
+        ("http://a.test:8000", "http://a.test:8000/", None),
+        ("http://a.test:8001", "http://a.test:8000", "http://p:1"),
+        ("http://a.test", "a.test:80", None),
+        ("http://x.a.test", "http://a.test", "http://p:1"),
+        ("http://x.a.test", "http://*.a.test", None),
+        ("http://x.a.test", "http://.a.test", None),
+        ("http://10.1.2.3", "http://10.0.0.0/8", None),
+        ("http://10.1.2.3:8000", "http://10.1.2.3", None),
+        ("http://[fd00::1]:80", "fd00::/8", None),
+        ("http://[fd00::1]:80", "http://[fd00::1]:80", None),
+        ("http://[fd00::1]:81", "[fd00::1]:80", "http://p:1"),
+        ("http://a.test", "://,http://,what ever", "http://p:1"),
+        ("unix://localhost/run/vllm.sock:/v1", "", None),
     ],
 )
 def test_proxy_for(url: str, no_proxy: str, proxy: str | None) -> None:

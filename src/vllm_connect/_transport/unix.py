@@ -1,0 +1,32 @@
+"""URLs of Unix sockets: ``unix://localhost/run/vllm.sock:/v1/models``.
+
+What comes before the colon is the socket's path, percent-encoded where need be; what follows is the path on
+the server, as nginx writes it. The host is always "localhost": it is what the Host header says, and httpx
+takes a URL without one for a relative one.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from ._httpx import httpx
+
+SCHEME = "unix"
+
+
+def socket_path(url: httpx.URL) -> str:
+    """The path of the socket that a URL names."""
+    return unquote(url.raw_path.partition(b":")[0].decode())
+
+
+def origin_and_target(url: httpx.URL) -> tuple[bytes, bytes]:
+    """What identifies the server of a URL, and what to ask that server for."""
+    if url.scheme != SCHEME:
+        return url.netloc, url.raw_path
+    path, _, target = url.raw_path.partition(b":")
+    return b"unix:" + path, target or b"/"
+
+
+def as_http(url: httpx.URL) -> httpx.URL:
+    """The same URL as it is once the socket is connected: ``http://localhost/v1/models``."""
+    return httpx.URL("http://localhost").copy_with(raw_path=origin_and_target(url)[1])
