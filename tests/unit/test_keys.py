@@ -212,6 +212,24 @@ def test_normalising_a_url_twice_changes_nothing_more(scheme, host, path):
 
 
 @pytest.mark.parametrize(
+    ("url", "root"),
+    [
+        ("unix:///run/vllm.sock", "unix://localhost/run/vllm.sock:"),
+        ("unix:///run/vllm.sock:", "unix://localhost/run/vllm.sock:"),
+        ("unix:///run/vllm.sock:/", "unix://localhost/run/vllm.sock:"),
+        ("unix:///run/vllm.sock:/v1/", "unix://localhost/run/vllm.sock:"),
+        ("unix:///run/Team%20A/vllm.sock:/team/v1", "unix://localhost/run/Team%20A/vllm.sock:/team"),
+        ("unix://localhost/run/vllm.sock:/v1/", "unix://localhost/run/vllm.sock:"),
+    ],
+)
+def test_url_of_a_unix_socket(url: str, root: str) -> None:
+    server = resolve(Key(name="local", url=url))
+    assert server.root == root
+    assert server.url("/v1/models") == f"{root}/v1/models"
+    assert resolve(Key(name="again", url=server.url("/v1/"))).root == root
+
+
+@pytest.mark.parametrize(
     ("url", "message"),
     [
         ("host:8000", "url 'host:8000' has no scheme: did you mean http://host:8000?"),
@@ -220,6 +238,12 @@ def test_normalising_a_url_twice_changes_nothing_more(scheme, host, path):
         ("gpu1", "must begin with http:// or https://"),
         ("ftp://host", "must begin with http:// or https://"),
         ("http:/host", "must begin with http:// or https://"),
+        ("/run/vllm.sock", "or be that of a Unix socket, for example unix:///run/vllm.sock"),
+        ("unix:/run/vllm.sock", "not of the form unix:///PATH/OF/SOCKET"),
+        ("unix://run/vllm.sock", "not of the form unix:///PATH/OF/SOCKET"),
+        ("unix:///run/vllm.sock?x", "not of the form unix:///PATH/OF/SOCKET"),
+        ("unix:///run/vllm.sock:8000", "not of the form unix:///PATH/OF/SOCKET"),
+        ("unix:///run/vllm.sock:/v1/chat/completions", "is a route, not a server"),
         ("http://", "not of the form http://HOST:PORT"),
         ("http://host:", "not of the form"),
         ("http://host:eight", "not of the form"),

@@ -45,6 +45,8 @@ class Key:
         name: what errors, logs and results call this key; unique among the keys of a client.
         url: ``http://host:8000``, with or without a path prefix and ``/v1``. Required by the time
             the key is used. ``http://user:password@host`` sends HTTP Basic authentication.
+            ``unix:///run/vllm.sock`` is a Unix socket (``vllm serve --uds``), and
+            ``unix:///run/vllm.sock:/team`` one with a path prefix.
         api_key: sent as a bearer token; None, or blank, sends no ``Authorization`` header.
         models: the models this key may be asked for, in any case. ``["*"]``, the default, allows
             all of them; an empty list allows none.
