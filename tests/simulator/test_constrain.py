@@ -179,6 +179,34 @@ def test_constraints(ask: Caller) -> None:
     assert reply["message"]["content"] == '<f>{"name":"name","age":18}</f>'
 
 
+TOOL = {
+    "type": "function",
+    "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}},
+}
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        {"response_format": {"type": "json_object"}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "x", "schema": {"type": "object"}},
+            }
+        },
+        {"structured_outputs": {"choice": ["red"]}},
+    ],
+)
+def test_a_constraint_leaves_no_room_for_calls(ask: Caller, constraint: dict[str, Any]) -> None:
+    """It binds from the first token on, unless a call is forced."""
+    question = "What is the weather in Oslo?"
+    assert not ask.chat(question, tools=[TOOL], **constraint)["message"].get("tool_calls")
+    assert ask.chat(question, tools=[TOOL])["message"]["tool_calls"]
+    forced = ask.chat(question, tools=[TOOL], tool_choice="required", **constraint)
+    assert forced["message"]["tool_calls"]
+
+
 def test_reasoning_comes_before_a_constraint(ask: Caller) -> None:
     message = ask.chat("Hm.", structured_outputs={"choice": ["a"]})["message"]
     assert message["reasoning"] == "I answer."

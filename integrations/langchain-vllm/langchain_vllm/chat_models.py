@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
@@ -13,11 +13,12 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 from vllm_connect import Key
 from vllm_connect._keys.key import wire_model
-from vllm_connect.adapters import schema_prompt, show_schema
+from vllm_connect.types import ChatCompletion, ChatCompletionChunk
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
 from .errors import model_errors
 from .events import Event, EventReader
+from .format_after_tools import Draft, Requests, is_draft, joined, show_format, split
 from .language_model import LanguageModel
 from .messages import Replay, wire_messages
 from .parameters import ChatParameters
@@ -143,8 +144,12 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with model_errors():
-            request = self._call(messages, stop, kwargs)
-            return chat_result(self._client().chat.completions.create(**request), self._name(kwargs))
+            requests = self._requests(messages, stop, kwargs)
+            create = self._client().chat.completions.create
+            reply = cast("ChatCompletion", create(**requests.first))
+            if requests.second is not None and is_draft(reply):
+                reply = joined(reply, cast("ChatCompletion", create(**requests.second)))
+            return chat_result(reply, self._name(kwargs))
 
     async def _agenerate(
         self,
@@ -154,8 +159,11 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with model_errors():
-            request = self._call(messages, stop, kwargs)
-            reply = await self._async_client().chat.completions.create(**request)
+            requests = self._requests(messages, stop, kwargs)
+            create = self._async_client().chat.completions.create
+            reply = cast("ChatCompletion", await create(**requests.first))
+            if requests.second is not None and is_draft(reply):
+                reply = joined(reply, cast("ChatCompletion", await create(**requests.second)))
             return chat_result(reply, self._name(kwargs))
 
     def _stream(
@@ -216,34 +224,64 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             for event in reader.finish():
                 yield event
 
-    def _chunks(self, messages: Any, stop: Any, kwargs: Mapping[str, Any]) -> Any:
+    def _chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> Generator[ChatCompletionChunk]:
         """The server's chunks; closing this closes the connection, and the server stops generating."""
         with model_errors():
-            request = self._call(messages, stop, kwargs, stream=True)
-            with self._client().chat.completions.create(**request) as stream:
-                yield from stream
+            requests = self._requests(messages, stop, kwargs, stream=True)
+            create = self._client().chat.completions.create
+            if requests.second is None:
+                with create(**requests.first) as stream:
+                    yield from stream
+                return
+            draft = Draft()
+            with create(**requests.first) as stream:
+                for chunk in stream:
+                    yield from draft.feed(chunk)
+            yield from draft.finish()
+            if draft.is_draft:
+                with create(**requests.second) as stream:
+                    for chunk in stream:
+                        yield draft.joined(chunk)
 
-    async def _achunks(self, messages: Any, stop: Any, kwargs: Mapping[str, Any]) -> Any:
+    async def _achunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> AsyncGenerator[ChatCompletionChunk]:
         with model_errors():
-            request = self._call(messages, stop, kwargs, stream=True)
-            async with await self._async_client().chat.completions.create(**request) as stream:
+            requests = self._requests(messages, stop, kwargs, stream=True)
+            create = self._async_client().chat.completions.create
+            if requests.second is None:
+                async with await create(**requests.first) as stream:
+                    async for chunk in stream:
+                        yield chunk
+                return
+            draft = Draft()
+            async with await create(**requests.first) as stream:
                 async for chunk in stream:
-                    yield chunk
+                    for ready in draft.feed(chunk):
+                        yield ready
+            for ready in draft.finish():
+                yield ready
+            if draft.is_draft:
+                async with await create(**requests.second) as stream:
+                    async for chunk in stream:
+                        yield draft.joined(chunk)
 
     def _name(self, given: Mapping[str, Any]) -> str | None:
         """The name of the model that is asked for, as servers write it."""
         name = given.get("model") or self.model
         return name and (name.removeprefix("vllm/") or None)
 
-    def _call(
+    def _requests(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
         *,
         stream: bool = False,
-    ) -> dict[str, Any]:
-        """Arguments of `chat.completions.create`."""
+    ) -> Requests:
+        """Arguments of `chat.completions.create`, of one request or two."""
         request = self._request(ChatParameters, stop, kwargs, stream=stream)
         schema = request.pop("show_schema", None)
         if "tools" in request:
@@ -255,14 +293,10 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         if choice is not None:
             request["tool_choice"] = choice
         request["messages"] = wire_messages(messages, self.replay_reasoning)
+        requests = split(request)
         if schema:
-            text = schema_prompt(
-                request.get("response_format"),
-                request.get("structured_outputs"),
-                schema=schema if isinstance(schema, Mapping) else None,
-            )
-            request["messages"] = show_schema(request["messages"], text)
-        return request
+            show_format(requests.second or requests.first, schema)
+        return requests
 
     def bind_tools(
         self,
@@ -280,7 +314,9 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             tool_choice: "auto", "none", "any" or "required", the name of a tool, or a mapping.
             strict: whether arguments are sure to follow the schemas.
             parallel_tool_calls: False for one call per answer.
-            kwargs: further parameters of the request.
+            kwargs: further parameters of the request. With a `response_format` the model may call the tools
+                first; once it calls none, it is asked again for an answer in the format, since vLLM cannot
+                leave it the choice. The tokens of both requests are counted.
         """
         wire = wire_tools(tools, strict)
         if (choice := wire_tool_choice(tool_choice, wire)) is not None:
@@ -316,7 +352,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             reasoning_fallback: where there is reasoning and nothing else, read that. A server whose
                 reasoning parser does not suit the model may take the answer for reasoning (vLLM #15618).
                 The answer is then read when it is complete, streamed or not.
-            kwargs: further parameters of the request; `tools` are bound along.
+            kwargs: further parameters of the request; `tools` are bound along, and may be called instead of
+                answering: see `bind_tools`.
 
         Raises:
             ValueError: the schema does not suit the method.

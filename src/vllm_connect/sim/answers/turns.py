@@ -101,6 +101,8 @@ def _answer(request: ChatRequest, constraint: Constraint | None) -> Answer:
     text = text_of(asked[-1])
     if functions:
         _choose_calls(said, request, functions, text)
+    if constraint and request.tool_choice == "auto" and constraint.kind != "structural_tag":
+        said.calls = []  # as in vLLM, where a constraint binds from the first token on
     if constraint and not said.calls:
         said.content = constraint.apply(said, text)
     elif not functions and said.content is None:
