@@ -22,7 +22,7 @@ from typing import NamedTuple, get_args
 
 from vllm_connect import Key
 from vllm_connect._keys.balancing import Balance
-from vllm_connect._keys.fleet import Fleet
+from vllm_connect._keys.fleet import Fleet, Placement
 from vllm_connect._keys.health import Admission, Failure
 
 SIZES = (2, 4, 8, 16, 64)
@@ -149,9 +149,10 @@ class Simulation:
         self._after(self._spells.expovariate(1 / UP), partial(self._turn_off, name))
 
     def _ask(self, conversation: int, turn: int) -> None:
+        session = str(conversation) if self.fleet.balance == "sticky" else None
         tried: set[str] = set()
-        while len(tried) < len(self.servers):
-            placement = self.fleet.place("m", tried=tried, session=str(conversation))
+        placement: Placement | None = self.fleet.place("m", session=session)
+        while placement is not None:
             name, admission = placement.server.key.name, placement.admission
             if self.servers[name].up:
                 self._answer(name, admission, conversation, turn)
@@ -160,6 +161,7 @@ class Simulation:
             admission.failed(Failure("connection refused"))
             admission.end()
             self.wasted += 1
+            placement = self.fleet.elsewhere("m", tried, session=session)
         self.lost += 1
 
     def _answer(self, name: str, admission: Admission, conversation: int, turn: int) -> None:

@@ -14,10 +14,10 @@ hooks is an `Attempt`.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from os import PathLike
 from typing import Any, Literal, TypeVar
 
@@ -31,12 +31,15 @@ from typing_extensions import Self
 from ._calls.attempt import ATTEMPT, Attempt, CallOptions, Understood, error_of, is_worth_another
 from ._calls.call import Call
 from ._calls.failures import connection_error
+from ._calls.outcomes import Outcome
 from ._calls.sending import BlockingHttp, LoopHttp, send
 from ._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
-from ._keys.choosing import choose, named
-from ._keys.key import Key, Server, check_keys, resolve
+from ._keys.balancing import Balance
+from ._keys.fleet import Fleet
+from ._keys.key import Key, check_keys, resolve
 from ._transport._httpx import httpx
 from ._transport.clients import default_async_http_client, default_http_client
+from ._transport.exchange import is_repeatable
 from ._transport.run import run
 from .errors import ConfigError, VLLMError
 from .resources import AsyncResources, Resources
@@ -53,16 +56,14 @@ _NOWHERE = "http://server.invalid/v1/"  # of a client whose keys have no URL yet
 class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     """What both clients do, none of it I/O."""
 
-    _keys: tuple[Key, ...]
+    _fleet: Fleet
     responses_api: ResponsesAPI
 
-    def _set_up(
-        self, keys: tuple[Key, ...], responses_api: ResponsesAPI, headers: Mapping[str, str] | None
-    ) -> None:
+    def _set_up(self, fleet: Fleet, responses_api: ResponsesAPI, headers: Mapping[str, str] | None) -> None:
         """Take over from the SDK's constructor, and forget what it read from the environment."""
         if responses_api not in ("chat", "native"):
             raise ConfigError(f"responses_api is 'chat' or 'native', not {responses_api!r}")
-        self._keys = keys
+        self._fleet = fleet
         self.responses_api = responses_api
         self._understood: Understood = {}
         self.organization = self.project = self.admin_api_key = self.webhook_secret = None
@@ -71,8 +72,15 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The keys, hence the servers, of this client."""
-        return self._keys
+        """The keys, hence the servers, of this client and its copies.
+
+        Set them to change where the next request goes; what runs goes on.
+        """
+        return self._fleet.keys
+
+    @keys.setter
+    def keys(self, keys: Sequence[Key]) -> None:
+        self._fleet.keys = check_keys(keys)
 
     @property
     def base_url(self) -> httpx.URL:
@@ -81,28 +89,29 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
 
     @base_url.setter
     def base_url(self, url: httpx.URL | str) -> None:
-        self._keys = (replace(self._only_key("base_url"), url=str(url)),)
-        self._base_url = httpx.URL(resolve(self._keys[0]).url("/v1/"))
+        self._fleet = Fleet([replace(self._only_key("base_url"), url=str(url))], self._fleet.balance)
+        self._base_url = httpx.URL(resolve(self.keys[0]).url("/v1/"))
 
     @property
     def api_key(self) -> str:
         """The first key's API key, "" without one; can be set on a client of one key."""
-        return resolve(self._keys[0]).api_key or ""
+        return resolve(self.keys[0]).api_key or ""
 
     @api_key.setter
     def api_key(self, api_key: str) -> None:
-        if "_keys" in vars(self):  # else the SDK's constructor is clearing it
-            self._keys = (replace(self._only_key("api_key"), api_key=api_key or None),)
+        if "_fleet" in vars(self):  # else the SDK's constructor is clearing it
+            key = replace(self._only_key("api_key"), api_key=api_key or None)
+            self._fleet = Fleet([key], self._fleet.balance)
 
     def _only_key(self, attribute: str) -> Key:
-        if len(self._keys) != 1:
+        if len(self.keys) != 1:
             raise ConfigError(
-                f"{attribute} of a client with {len(self._keys)} keys: make a new client with keys=[…]"
+                f"{attribute} of a client with {len(self.keys)} keys: make a new client with keys=[…]"
             )
-        return self._keys[0]
+        return self.keys[0]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(keys={list(self._keys)!r})"
+        return f"{type(self).__name__}(keys={list(self.keys)!r})"
 
     # What goes out
 
@@ -175,15 +184,35 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         attempt = Attempt(call, self._understood)
         return CallOptions.model_construct(None, **{**vars(options), "attempt": attempt})
 
-    def _choose(self, attempt: Attempt[object]) -> Server:
-        if (name := attempt.call.key_name) is not None:
-            return resolve(named(self._keys, name))
-        return choose(self._keys, attempt.call.model, tried=attempt.tried, random=random.random)
-
     def _route(self, options: Any) -> Any:
+        """Begin an attempt of the SDK's loop: a round over the servers, or what is left of one."""
         attempt: Attempt[object] = options.attempt
-        attempt.begin(self._choose(attempt))
+        attempt.options = options.model_copy()
+        call, fleet = attempt.call, self._fleet
+        placement = attempt.tried and fleet.elsewhere(call.model, attempt.tried, session=self._session(call))
+        if not placement:
+            attempt.begin_round()
+            placement = fleet.place(call.model, key_name=call.key_name, session=self._session(call))
+        attempt.begin(placement)
         return attempt.route(options)
+
+    def _reroute(
+        self, attempt: Attempt[object], outcome: Outcome, request: httpx.Request
+    ) -> httpx.Request | None:
+        """Make the request anew for another server, if there is one that may be asked at once."""
+        if not attempt.goes_elsewhere(outcome) or not is_repeatable(request):
+            return None
+        call = attempt.call
+        placement = self._fleet.elsewhere(call.model, attempt.tried, session=self._session(call))
+        if placement is None:
+            return None
+        attempt.begin(placement)
+        return self._build_request(attempt.route(attempt.options.model_copy()))
+
+    def _session(self, call: Call[object]) -> str | None:
+        if call.session is not None or self._fleet.balance != "sticky" or call.opening is None:
+            return call.session
+        return blake2b(call.opening(), digest_size=16).hexdigest()
 
     def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx.Request:
         request = super()._build_request(options, retries_taken=retries_taken)
@@ -215,6 +244,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         set_default_query: Mapping[str, object] | None = None,
         http_client: HttpClientT | None = None,
         responses_api: ResponsesAPI | None = None,
+        balance: Balance | None = None,
     ) -> Self:
         """A client that shares this one's connections and differs in what is given.
 
@@ -230,13 +260,15 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             set_default_query: instead of the present one.
             http_client: as in the constructor.
             responses_api: as in the constructor.
+            balance: as in the constructor.
         """
         if keys is None and (base_url is not None or api_key is not None):
             key = self._only_key("base_url or api_key")
             keys = [replace(key, url=str(base_url or key.url), api_key=api_key or key.api_key)]
         make: Callable[..., Self] = type(self)
         copied = make(
-            keys=keys or self._keys,
+            keys=keys or self.keys,
+            balance=balance or self._fleet.balance,
             timeout=self.timeout if isinstance(timeout, NotGiven) else timeout,
             max_retries=self.max_retries if isinstance(max_retries, NotGiven) else max_retries,
             default_headers=_merged("headers", self._custom_headers, default_headers, set_default_headers),
@@ -245,6 +277,8 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             responses_api=responses_api or self.responses_api,
         )
         copied._understood = self._understood  # servers are the same for all copies
+        if keys is None and balance is None:
+            copied._fleet = self._fleet
         return copied
 
     with_options = copy
@@ -267,6 +301,9 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         http_client: instead of the default one; keep its keep-alive below uvicorn's 5 s.
         responses_api: ``"chat"`` converts the Responses API to chat completions and back (default);
             ``"native"`` talks to ``/v1/responses``.
+        balance: which of several servers that are well gets a request: ``"weighted"``, at random by weight
+            (default); ``"least_busy"``, the less busy of two such; ``"sticky"``, the conversation's own, so
+            that vLLM finds its beginning in the prefix cache. A request with a `session_id` is sticky anyway.
 
     Raises:
         ConfigError: there is no server, or the keys cannot work.
@@ -284,17 +321,18 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         default_query: Mapping[str, object] | None = None,
         http_client: httpx.Client | None = None,
         responses_api: ResponsesAPI = "chat",
+        balance: Balance = "weighted",
     ) -> None:
-        chosen = _choose_keys(base_url, api_key, keys)
+        fleet = Fleet(_choose_keys(base_url, api_key, keys), balance)
         super().__init__(
-            **_sdk_arguments(chosen),
+            **_sdk_arguments(fleet.keys),
             timeout=timeout,
             max_retries=max_retries,
             default_headers=default_headers,
             default_query=default_query,
             http_client=http_client or default_http_client(),
         )
-        self._set_up(chosen, responses_api, default_headers)
+        self._set_up(fleet, responses_api, default_headers)
 
     @classmethod
     def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **arguments: Any) -> Self:
@@ -337,7 +375,7 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         return self._route(options)
 
     def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
-        return run(send(BlockingHttp(self._client), request, stream=stream, **kwargs))
+        return run(send(BlockingHttp(self._client), request, self._reroute, stream=stream, **kwargs))
 
 
 class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, AsyncOpenAI):  # type: ignore[misc]  # as above
@@ -355,17 +393,18 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         default_query: Mapping[str, object] | None = None,
         http_client: httpx.AsyncClient | None = None,
         responses_api: ResponsesAPI = "chat",
+        balance: Balance = "weighted",
     ) -> None:
-        chosen = _choose_keys(base_url, api_key, keys)
+        fleet = Fleet(_choose_keys(base_url, api_key, keys), balance)
         super().__init__(
-            **_sdk_arguments(chosen),
+            **_sdk_arguments(fleet.keys),
             timeout=timeout,
             max_retries=max_retries,
             default_headers=default_headers,
             default_query=default_query,
             http_client=http_client or default_async_http_client(),
         )
-        self._set_up(chosen, responses_api, default_headers)
+        self._set_up(fleet, responses_api, default_headers)
 
     @classmethod
     def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **arguments: Any) -> Self:
@@ -404,7 +443,7 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         return self._route(options)
 
     async def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
-        return await send(LoopHttp(self._client), request, stream=stream, **kwargs)
+        return await send(LoopHttp(self._client), request, self._reroute, stream=stream, **kwargs)
 
 
 def _choose_keys(

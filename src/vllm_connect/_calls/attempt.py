@@ -13,11 +13,15 @@ from openai import NotGiven
 from openai._models import FinalRequestOptions
 from pydantic import Field
 
+from .._keys.fleet import Placement
+from .._keys.health import Admission
 from .._keys.key import Server, wire_model
+from .._transport._httpx import timeout_exceptions
 from .._wire.objects import ErrorInReply, NotAReply
 from .._wire.payloads import ErrorPayload, read_error
 from .call import Call, Variant
 from .failures import Where, invalid_response, status_error, timeout_error
+from .outcomes import NOTHING, Outcome, outcome_of_exception, outcome_of_reply
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -46,7 +50,7 @@ class Attempt(Generic[T_co]):
         call: the call.
         server: the server that is asked; None until one is chosen.
         wire_model: the model's name on that server.
-        tried: names of the keys that attempts went to, in order.
+        tried: names of the keys that were asked in this round; when all were, another round begins.
         refusals: how much they say, and the replies to the variants that this server did not understand.
         response: the last reply.
     """
@@ -58,13 +62,26 @@ class Attempt(Generic[T_co]):
         self.wire_model = call.model
         self.refusals: list[tuple[int, httpx.Response]] = []
         self.response: httpx.Response | None = None
+        self.options = FinalRequestOptions.construct(
+            method=call.method, url=""
+        )  # of this attempt, before `route`
         self._understood = understood
         self._untried: list[int] = []  # numbers of the variants left for this server; the first is in use
+        self._admission: Admission | None = None
+        self._killed_engines = 0
+        self._passing: httpx.Response | Exception | None = None  # what may yet pass, of this round's outcomes
 
     # What goes out
 
-    def begin(self, server: Server) -> None:
+    def begin_round(self) -> None:
+        """Begin another round over the servers."""
+        self.tried.clear()
+        self._passing = None
+
+    def begin(self, placement: Placement) -> None:
         """Begin an attempt at a server."""
+        self.end()
+        server, self._admission = placement
         self.server = server
         self.tried.append(server.key.name)
         self.refusals = []
@@ -124,6 +141,8 @@ class Attempt(Generic[T_co]):
 
     def refuse(self, response: httpx.Response) -> bool:
         """Take an error reply; tell whether the next variant is to be tried."""
+        if len(self.call.variants) < 2:
+            return False
         error = read_error(response.content)
         if not self.call.falls_back(self.variant, response.status_code, error):
             self.refusals = []
@@ -168,6 +187,70 @@ class Attempt(Generic[T_co]):
         except NotAReply as problem:
             raise invalid_response(response, self.where, str(problem)) from None
 
+    # What it shows of the server
+
+    def answered(self, response: httpx.Response) -> Outcome:
+        """Return what the reply to the last variant shows."""
+        if not response.is_error:
+            return NOTHING
+        outcome = outcome_of_reply(response, payload_of(response))
+        if not outcome.is_lasting and outcome.elsewhere:
+            self._passing = response
+        return outcome
+
+    def broken(self, cause: Exception, request: httpx.Request) -> Outcome:
+        """Return what an exception shows.
+
+        Raises:
+            APITimeoutError: a generation timed out, and may still be running: it is not sent again.
+        """
+        timed_out = isinstance(cause, timeout_exceptions()) and type(cause).__name__ not in _NOTHING_SENT
+        if timed_out and self.call.generates:
+            raise timeout_error(request, self.where, cause) from cause
+        outcome = outcome_of_exception(cause)
+        if outcome.elsewhere:
+            self._passing = cause
+        return outcome
+
+    def goes_elsewhere(self, outcome: Outcome) -> bool:
+        """Note what the attempt showed; return whether another server may be asked at once."""
+        self.note(outcome)
+        self._killed_engines += outcome.is_fatal
+        return outcome.elsewhere and self._killed_engines < 2 and self.call.key_name is None
+
+    def note(self, outcome: Outcome) -> None:
+        """Tell the server's health what the attempt showed."""
+        if self._admission is None:
+            return
+        if outcome.failure is not None:
+            self._admission.failed(outcome.failure)
+        elif outcome.lacks_model and self.call.model is not None:
+            self._admission.lacks(self.call.model)
+
+    def final(self, response: httpx.Response) -> httpx.Response:
+        """Return the reply that the round ends with; what may pass is worth more than what lasts.
+
+        Raises:
+            Exception: that is a broken connection.
+        """
+        if not response.is_error:
+            if self._admission is not None:
+                self._admission.succeeded()
+            if response.is_closed:  # else the stream is read yet
+                self.end()
+            return response
+        passing, self._passing = self._passing, None
+        if isinstance(passing, Exception):
+            raise passing
+        self.response = passing or response
+        self.end()
+        return self.response
+
+    def end(self) -> None:
+        """Give the place on the server back: nothing of this attempt runs there any more."""
+        if self._admission is not None:
+            self._admission.end()
+
     # Failures
 
     @property
@@ -175,11 +258,6 @@ class Attempt(Generic[T_co]):
         """Operation, key and server, as errors tell them."""
         server, operation = self.server, self.call.operation
         return Where(operation, server.key.name, server.root) if server else Where(operation)
-
-    def raise_if_sent(self, cause: Exception, request: httpx.Request) -> None:
-        """Raise the timeout of a generation as our own error, which the SDK does not retry."""
-        if self.call.generates and type(cause).__name__ not in _NOTHING_SENT:
-            raise timeout_error(request, self.where, cause) from cause
 
     @property
     def _server(self) -> Server:
@@ -192,15 +270,19 @@ def is_worth_another(response: httpx.Response) -> bool:
     return response.status_code in _WORTH_ANOTHER
 
 
+def payload_of(response: httpx.Response) -> ErrorPayload:
+    """What an error reply says."""
+    error: ErrorPayload | None = response.extensions.get(_ERROR)
+    if error is not None:
+        return error
+    if response.is_closed and not response.is_stream_consumed:  # by the caller's own event hook
+        return ErrorPayload("the reply was closed before it was read", None, None, "text")
+    return read_error(response.content)
+
+
 def error_of(response: httpx.Response) -> APIStatusError:
     """The exception for an error reply that is not worth another attempt."""
-    error = response.extensions.get(_ERROR)
-    if error is None:
-        if response.is_closed and not response.is_stream_consumed:  # by the caller's own event hook
-            error = ErrorPayload("the reply was closed before it was read", None, None, "text")
-        else:
-            error = read_error(response.content)
-    status = response.status_code
+    error, status = payload_of(response), response.status_code
     http_status = response.extensions.get(_HTTP_STATUS, status)
     where = attempt_of(response.request).where
     return status_error(error, response, where, status=status, http_status=http_status)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, c
 
 from .._wire.body import encode
 from .._wire.payloads import ErrorPayload
+from .affinity import affinity
 
 if TYPE_CHECKING:
     from .._transport._httpx import httpx
@@ -77,6 +78,8 @@ class Call(Generic[T_co]):
         generates: whether the server works on it for long: then a timeout is not retried, since it may
             still be working.
         key_name: the only key that may serve it, None for any.
+        session: the conversation that it belongs to, None if nobody said.
+        opening: how the conversation begins, for want of that; read where a conversation stays on its server.
     """
 
     operation: str
@@ -93,6 +96,8 @@ class Call(Generic[T_co]):
     json_reply: bool = True
     generates: bool = True
     key_name: str | None = None
+    session: str | None = None
+    opening: Callable[[], bytes] | None = None
 
 
 def body_of(read: Callable[[bytes], T]) -> Callable[[httpx.Response], T]:
@@ -122,15 +127,18 @@ def json_call(
         generates: see `Call`.
     """
     model = body.pop("model", None)
+    home = affinity(operation, body, options)
     content = encode(body)
     return Call(
         operation,
         tuple(Variant(path, content) for path in paths),
         model,
         read=body_of(read),
-        options=options,
+        options=home.options,
         falls_back=falls_back,
         generates=generates,
+        session=home.session,
+        opening=home.opening,
     )
 
 
@@ -151,8 +159,17 @@ def stream_call(
         read_event: makes an item of the data of one event.
     """
     model = body.pop("model", None)
+    home = affinity(operation, body, options)
     variants = (Variant(path, encode({**body, "stream": True})),)
-    return Call(operation, variants, model, read_event=read_event, options=options)
+    return Call(
+        operation,
+        variants,
+        model,
+        read_event=read_event,
+        options=home.options,
+        session=home.session,
+        opening=home.opening,
+    )
 
 
 def converted(call: Call[object], conversion: Callable[[], Conversion[T]]) -> Call[T]:

@@ -1,18 +1,20 @@
-"""One attempt over HTTP: send, look whether the success is one, fall back to another variant.
+"""One attempt over HTTP: send, look whether the success is one, fall back to another variant or server.
 
 Written once for both clients, as coroutines over an `Http`; see `vllm_connect._transport.run`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai._constants import RAW_RESPONSE_HEADER
 
-from .._transport._httpx import timeout_exceptions
+from .._transport._httpx import request_exceptions
 from .._wire.payloads import ErrorPayload
 from .attempt import ATTEMPT, Attempt
 from .inspection import Beginning, error_in_success, is_event_stream, is_opaque_stream
+from .outcomes import Outcome
 from .replay import async_replayed, replayed
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 BEGINNING = "vllm_connect.beginning"
 """The extension of a response that holds the `Beginning` of its body, whose rest is still to be read."""
+
+
+Reroute = Callable[["Attempt[object]", Outcome, "httpx.Request"], "httpx.Request | None"]
 
 
 class Http(Protocol):
@@ -96,12 +101,15 @@ class LoopHttp:
         return beginning
 
 
-async def send(http: Http, request: httpx.Request, *, stream: bool, **options: Any) -> httpx.Response:
-    """Make an attempt.
+async def send(
+    http: Http, request: httpx.Request, reroute: Reroute, *, stream: bool, **options: Any
+) -> httpx.Response:
+    """Make an attempt: one round over the servers that may be asked.
 
     Args:
         http: the client to send with.
         request: the request, which knows its attempt.
+        reroute: makes the request for another server, after one showed that it cannot answer.
         stream: whether the body is to be left unread.
         options: of the http client's `send`.
 
@@ -109,22 +117,33 @@ async def send(http: Http, request: httpx.Request, *, stream: bool, **options: A
         The reply to go on with. An error inside of a success has the status that it names.
     """
     attempt: Attempt[object] = request.extensions[ATTEMPT]
-    while True:
-        try:
-            response = await http.send(request, stream, **options)
-            error = await _look(http, attempt, response, stream)
-        except timeout_exceptions() as cause:
-            attempt.raise_if_sent(cause, request)
-            raise
-        if error is not None:
-            attempt.mark(response, error)
-            await http.close(response)
-        elif response.is_error and len(attempt.call.variants) > 1:
-            await http.read(response)
-            if attempt.refuse(response):
-                request = attempt.next_request(request)
+    try:
+        while True:
+            try:
+                response = await http.send(request, stream, **options)
+                error = await _look(http, attempt, response, stream)
+            except request_exceptions() as cause:
+                following = reroute(attempt, attempt.broken(cause, request), request)
+                if following is None:
+                    raise
+                request = following
                 continue
-        return attempt.settle(response)
+            if error is not None:
+                attempt.mark(response, error)
+                await http.close(response)
+            elif response.is_error:
+                await http.read(response)
+                if attempt.refuse(response):
+                    request = attempt.next_request(request)
+                    continue
+            response = attempt.settle(response)
+            following = reroute(attempt, attempt.answered(response), request)
+            if following is None:
+                return attempt.final(response)
+            request = following
+    except BaseException:
+        attempt.end()
+        raise
 
 
 async def _look(

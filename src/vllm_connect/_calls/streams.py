@@ -22,6 +22,7 @@ from .attempt import attempt_of
 from .call import Conversion
 from .failures import incomplete_stream, invalid_response, status_error, timeout_error
 from .inspection import Beginning
+from .outcomes import outcome_of_exception
 from .sending import BEGINNING
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ class ChunkReader(Generic[T]):
         if self.error is None:
             self.error = self._incomplete(f"the connection broke: {str(cause) or type(cause).__name__}")
             self.error.__cause__ = cause
+            attempt_of(self._response.request).note(outcome_of_exception(cause))
 
     def _chunks(self, events: list[Event]) -> Iterator[T]:
         for data, _ in events:
@@ -198,6 +200,7 @@ def _chunks(held: _Held, reader: ChunkReader[T]) -> Iterator[T]:
             drain(_DRAIN_SECONDS)
     finally:
         response.close()
+        attempt_of(response.request).end()
 
 
 async def _async_chunks(held: _Held, reader: ChunkReader[T]) -> AsyncIterator[T]:
@@ -225,6 +228,7 @@ async def _async_chunks(held: _Held, reader: ChunkReader[T]) -> AsyncIterator[T]
             await drain(_DRAIN_SECONDS)
     finally:
         await response.aclose()
+        attempt_of(response.request).end()
 
 
 def _is_decoded(response: Any) -> bool:

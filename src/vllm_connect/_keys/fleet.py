@@ -82,7 +82,6 @@ class Fleet:
         self,
         model: str | None = None,
         *,
-        tried: Collection[str] = (),
         key_name: str | None = None,
         session: str | None = None,
     ) -> Placement:
@@ -90,9 +89,8 @@ class Fleet:
 
         Args:
             model: what the server must serve; None for requests that name no model.
-            tried: names of keys that the request was sent to before; others come first.
             key_name: the only key that may serve it.
-            session: the conversation that it belongs to, which "sticky" keeps on one server.
+            session: the conversation that it belongs to, which stays on one server.
 
         Raises:
             NoKeyError: no key may serve it.
@@ -100,55 +98,76 @@ class Fleet:
         """
         if key_name is not None:
             return self._admit(resolve(named(self._keys, key_name)))
-        pool = self._pools.get(model)
-        if pool is None:
-            pool = self._pool(model)
-        unusable: list[ConfigError] = []
+        pool = self._pool(model)
+        problems: list[ConfigError] = []
+        server = self._usable(pool, model, session, problems)
+        if server is None:
+            raise _all_of(problems)
+        return self._admit(server)
+
+    def elsewhere(
+        self, model: str | None, tried: Collection[str], *, session: str | None = None
+    ) -> Placement | None:
+        """Choose a server that was not tried yet; None if all were.
+
+        Args:
+            model: as in `place`.
+            tried: names of the keys that were.
+            session: as in `place`.
+        """
+        untried = [key for key in self._pool(model).keys if key.name not in tried]
+        server = self._usable(Draw(untried), model, session, []) if untried else None
+        return None if server is None else self._admit(server)
+
+    def _usable(
+        self, pool: Draw, model: str | None, session: str | None, problems: list[ConfigError]
+    ) -> Server | None:
+        """Draw until a key can be used; those that cannot are skipped with a warning, if another one can."""
         while True:
-            key = self._pick(self._narrowed(pool, model, tried), session)
+            key = self._pick(self._awake(pool, model), session)
             try:
                 server = resolve(key)
             except ConfigError as error:
-                unusable.append(error)
+                problems.append(error)
                 others = [other for other in pool.keys if other is not key]
                 if not others:
-                    raise _all_of(unusable) from None
+                    return None
                 pool = Draw(others)
-                continue
-            for problem in unusable:
-                warn_once(f"skipping a key: {problem}")
-            return self._admit(server)
+            else:
+                for problem in problems:
+                    warn_once(f"skipping a key: {problem}")
+                return server
 
     def _admit(self, server: Server) -> Placement:
         return Placement(server, self.health.admit(server.key.name))
 
     def _pool(self, model: str | None) -> Draw:
-        pool = Draw(candidates(self._keys, model))
-        if len(self._pools) >= _MOST_POOLS:  # callers may name any number of models
-            self._pools, self._cached = {}, {}
-        self._pools[model] = pool
+        """The keys that allow a model."""
+        pool = self._pools.get(model)
+        if pool is None:
+            pool = Draw(candidates(self._keys, model))
+            if len(self._pools) >= _MOST_POOLS:  # callers may name any number of models
+                self._pools, self._cached = {}, {}
+            self._pools[model] = pool
         return pool
 
-    def _narrowed(self, pool: Draw, model: str | None, tried: Collection[str]) -> Draw:
-        """Leave out those that were tried or rest, as long as there are others."""
+    def _awake(self, pool: Draw, model: str | None) -> Draw:
+        """Leave out the keys that rest, as long as there are others."""
         health = self.health
-        if tried:
-            untried = [key for key in pool.keys if key.name not in tried]
-            return self._sifted(untried or pool.keys, model)[0]
         if not health.ailing or len(pool.keys) == 1:
             return pool
         cached = self._cached.get(model)
         if cached is None or cached[:2] != (pool, health.version) or health.clock() >= cached[2]:
             version = health.version
-            narrowed, holds_until = self._sifted(pool.keys, model)
-            cached = self._cached[model] = pool, version, holds_until, narrowed
+            awake, holds_until = self._sifted(pool.keys, model)
+            cached = self._cached[model] = pool, version, holds_until, awake
         return cached[3]
 
     def _sifted(self, keys: Sequence[Key], model: str | None) -> tuple[Draw, float]:
         by_name = {key.name: key for key in keys}
         healthy, due, others, holds_until = self.health.sift(list(by_name), model)
         if due and self.balance == "sticky":
-            healthy += due  # a conversation that is at home there tries it
+            healthy += due  # whose conversations try it
         else:
             # The next request tries it, but no spare is tried while it is not needed.
             due = [name for name in due if by_name[name].weight or not healthy]
@@ -158,10 +177,10 @@ class Fleet:
     def _pick(self, pool: Draw, session: str | None) -> Key:
         if len(pool.keys) == 1:
             return pool.keys[0]
+        if session is not None:
+            return self.sessions.home(session, pool.keys)
         if self.balance == "least_busy":
             return pool.less_busy(self._in_flight, self._random)
-        if self.balance == "sticky" and session is not None:
-            return self.sessions.home(session, pool.keys)
         return pool(self._numbers)
 
     def _in_flight(self, name: str) -> int:

@@ -62,6 +62,9 @@ class SamplingParams(TypedDict, total=False):
     """Lower is sooner; needs --scheduling-policy priority."""
     request_id: str | None
     session_id: str | None
+    """A conversation: it stays on one of several servers, and routers read it as X-Session-ID."""
+    data_parallel_rank: int | None
+    """The engine of a data-parallel server, from 0; sent as X-data-parallel-rank."""
     cache_salt: str | None
     kv_transfer_params: Mapping[str, Any] | None
     ec_transfer_params: Mapping[str, Any] | None

@@ -76,6 +76,7 @@ VLLM = frozenset(
         "routed_experts_prompt_start",
         "seed",
         "session_id",
+        "data_parallel_rank",
         "skip_special_tokens",
         "spaces_between_special_tokens",
         "stop",

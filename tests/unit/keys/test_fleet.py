@@ -65,10 +65,17 @@ def test_a_server_that_failed_gets_one_probe_when_its_rest_is_over() -> None:
     assert 48 <= places(fleet)["a"] <= 52
 
 
-def test_those_that_were_tried_come_last() -> None:
+def test_another_server_is_one_that_was_not_tried() -> None:
     fleet = fleet_of("a", "b", "c")
-    assert places(fleet, tried=("a", "b")) == {"c": 100}
-    assert set(places(fleet, tried=("a", "b", "c"))) == {"a", "b", "c"}
+    names = {fleet.elsewhere("m", ["a", "b"]).server.key.name for _ in range(20)}  # type: ignore[union-attr]
+    assert names == {"c"}
+    assert fleet.elsewhere("m", ["a", "b", "c"]) is None
+
+
+def test_another_server_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_SERVER", raising=False)
+    fleet = Fleet([Key(name="broken", url="env.NO_SUCH_SERVER"), *keys("a")])
+    assert fleet.elsewhere("m", ["a"]) is None
 
 
 def test_when_all_rest_the_first_to_come_back_is_asked() -> None:
@@ -78,10 +85,10 @@ def test_when_all_rest_the_first_to_come_back_is_asked() -> None:
     assert fleet.place("m").server.key.name == "b"
 
 
-def test_an_untried_server_that_rests_is_asked_before_a_tried_one() -> None:
+def test_an_untried_server_is_asked_though_it_rests() -> None:
     fleet = fleet_of("a", "b")
     fail(fleet, "b")
-    assert fleet.place("m", tried=("a",)).server.key.name == "b"
+    assert fleet.elsewhere("m", ["a"]).server.key.name == "b"  # type: ignore[union-attr]
 
 
 def test_a_spare_serves_while_the_others_rest_and_is_not_probed_while_they_do_not() -> None:

@@ -1,0 +1,77 @@
+"""The conversation that a request belongs to, so that it can stay with its server.
+
+A caller's `session_id` goes to vLLM in the body (0.32 and later) and to routers as `X-Session-ID`. Without
+one, the beginning of a conversation tells it from others: what precedes its first answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from .._wire.body import encode
+
+SESSION_HEADER = "X-Session-ID"
+RANK_HEADER = "X-data-parallel-rank"
+_OPENING = 2048  # characters of a prompt: enough to tell it from another, and to be the same in its next turn
+
+
+class Affinity(NamedTuple):
+    """Where a request is at home.
+
+    Attributes:
+        session: the conversation, None if nobody said.
+        opening: makes the beginning of the conversation; None if the request is not part of one.
+        options: the request options, with the headers that servers and routers read.
+    """
+
+    session: str | None
+    opening: Callable[[], bytes] | None
+    options: dict[str, Any]
+
+
+def affinity(operation: str, body: dict[str, Any], options: Mapping[str, Any]) -> Affinity:
+    """Find out where a request is at home.
+
+    Args:
+        operation: for error messages.
+        body: the parameters; `data_parallel_rank` is taken out of them.
+        options: request options under the SDK's names.
+
+    Raises:
+        TypeError: `session_id` is no text, or `data_parallel_rank` no whole number.
+    """
+    headers: Mapping[str, Any] = options.get("headers") or {}
+    session, rank = body.get("session_id"), body.pop("data_parallel_rank", None)
+    if session is None:
+        session = next((value for name, value in headers.items() if name.lower() == "x-session-id"), None)
+    added = {}
+    if session is not None:
+        if not isinstance(session, str) or not session.isascii() or not session.isprintable() or not session:
+            raise TypeError(f"{operation}: session_id must be text that a header can carry, not {session!r}")
+        added[SESSION_HEADER] = session
+    if rank is not None:
+        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 0:
+            raise TypeError(f"{operation}: data_parallel_rank must be a whole number from 0, not {rank!r}")
+        added[RANK_HEADER] = str(rank)
+    changed = {**options, "headers": {**added, **headers}} if added else dict(options)
+    return Affinity(session, _opening(body), changed)
+
+
+def _opening(body: Mapping[str, Any]) -> Callable[[], bytes] | None:
+    messages, prompt = body.get("messages"), body.get("prompt")
+    if isinstance(messages, Sequence) and not isinstance(messages, str):
+        return partial(_opening_of_messages, messages)
+    if isinstance(prompt, str):
+        return partial(prompt[:_OPENING].encode, "utf-8", "surrogatepass")
+    return None
+
+
+def _opening_of_messages(messages: Sequence[object]) -> bytes:
+    end = next((number for number, message in enumerate(messages) if _role(message) == "user"), len(messages))
+    return encode({"messages": list(messages[: end + 1])})
+
+
+def _role(message: object) -> object:
+    return message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)

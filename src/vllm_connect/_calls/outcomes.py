@@ -1,0 +1,105 @@
+"""What a reply, or the lack of one, shows of its server.
+
+shows                                                      the server             another is asked at once
+no connection, a broken one; 429, 502, 503, 504            rests                  yes
+a dead engine's 500                                        rests                  one, at the most
+credentials refused: 401, 403                              rests long             yes
+a model that it does not know: 404                         lacks the model        yes
+anything else: 400, too long a prompt, a slow generation   nothing                no
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from email.utils import mktime_tz, parsedate_tz
+from typing import TYPE_CHECKING, NamedTuple
+
+from .._keys.health import Failure
+from .._wire.payloads import ErrorPayload
+
+if TYPE_CHECKING:
+    from .._transport._httpx import httpx
+
+_BUSY = frozenset({429, 502, 503, 504})
+_CREDENTIALS = frozenset({401, 403})
+_BROKEN = frozenset({"ConnectError", "ConnectTimeout", "ReadError", "WriteError", "RemoteProtocolError"})
+# vLLM's EngineDeadError, 0.8 to 0.33; and what it says of an engine that died earlier.
+_DEAD_ENGINE = re.compile(
+    r"EngineCore encountered an issue|EngineDead|engine (?:process )?(?:is )?dead", re.I
+)
+_UNKNOWN_MODEL = re.compile(
+    r"model\b.*\b(?:does not exist|not found|is not (?:found|served|available))", re.I
+)
+
+
+class Outcome(NamedTuple):
+    """What an attempt showed of its server.
+
+    Attributes:
+        failure: why the server goes to rest, None if it does not.
+        lacks_model: whether it does not know the model.
+        elsewhere: whether another server may be asked at once.
+        is_fatal: whether the request may have killed the server's engine.
+        is_lasting: whether the server will not change its mind (credentials, a model it lacks); of several
+            outcomes, one that may pass tells more.
+    """
+
+    failure: Failure | None = None
+    lacks_model: bool = False
+    elsewhere: bool = False
+    is_fatal: bool = False
+    is_lasting: bool = False
+
+
+NOTHING = Outcome()
+
+
+def outcome_of_reply(response: httpx.Response, error: ErrorPayload) -> Outcome:
+    """What an error reply shows.
+
+    Args:
+        response: the reply, with the status that its payload names.
+        error: what it says.
+    """
+    status = response.status_code
+    if status in _BUSY:
+        return Outcome(Failure(f"{status} {error.message}", retry_after(response.headers)), elsewhere=True)
+    if status in _CREDENTIALS:
+        failure = Failure(f"{status}, it refuses this key's credentials", long=True)
+        return Outcome(failure, elsewhere=True, is_lasting=True)
+    if status == 404 and _is_unknown_model(error):
+        return Outcome(lacks_model=True, elsewhere=True, is_lasting=True)
+    if status == 500 and _DEAD_ENGINE.search(error.message):
+        return Outcome(Failure("500, its engine is dead"), elsewhere=True, is_fatal=True)
+    return NOTHING
+
+
+def outcome_of_exception(cause: BaseException) -> Outcome:
+    """What an exception of the HTTP client shows."""
+    name = type(cause).__name__
+    if name not in _BROKEN:
+        return NOTHING
+    return Outcome(Failure(str(cause) or name), elsewhere=True)
+
+
+def retry_after(headers: httpx.Headers) -> float | None:
+    """The seconds that a reply asks to wait for, as a number or as a date; None if it does not."""
+    value = headers.get("retry-after", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        date = parsedate_tz(value)
+        if date is None:
+            return None
+        seconds = mktime_tz(date) - time.time()
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
+def _is_unknown_model(error: ErrorPayload) -> bool:
+    # Not "Not Found" alone, which is a route that the server lacks.
+    body = error.body
+    if isinstance(body, dict) and (body.get("code") == "model_not_found" or body.get("param") == "model"):
+        return True
+    return _UNKNOWN_MODEL.search(error.message) is not None
