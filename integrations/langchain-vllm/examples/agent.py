@@ -41,7 +41,7 @@ def summarising(model: ChatVLLM) -> list[str]:
         model,
         trigger=("fraction", 0.5),
         keep=("messages", 1),
-        token_counter=model.get_num_tokens_from_messages,  # asks the server, too: no tokenizer needed here
+        token_counter=model.get_num_tokens_from_messages,  # asks the server; in event loops, it estimates
         trim_tokens_to_summarize=context // 4,
     )
     agent = create_agent(model, tools=[], middleware=[middleware])

@@ -377,22 +377,36 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Tool] | None = None
     ) -> int:
-        """How many tokens the model would see: the chat template, and tools, are counted in."""
+        """How many tokens the model would see: the chat template, and tools, are counted in.
+
+        It never fails: what a strict chat template refuses, such as half a conversation, is counted as plain
+        text. On an event loop it does not wait for the server, but estimates, by what was counted before;
+        `aget_num_tokens_from_messages` asks there, too.
+        """
         if self.custom_get_token_ids is not None:
             return super().get_num_tokens_from_messages(messages, tools)
-        if not messages and not tools:  # which vLLM would refuse
-            return 0
+        return self._count(self._tokenize_params(messages, tools)) if messages or tools else 0
+
+    async def aget_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Tool] | None = None
+    ) -> int:
+        """As `get_num_tokens_from_messages`, from the server."""
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens_from_messages(messages, tools)
+        return await self._acount(self._tokenize_params(messages, tools)) if messages or tools else 0
+
+    def _tokenize_params(
+        self, messages: list[BaseMessage], tools: Sequence[Tool] | None
+    ) -> dict[str, object]:
         template = ("chat_template", "chat_template_kwargs", "mm_processor_kwargs", "media_io_kwargs")
-        with model_errors():
-            counted = self._client().tokenize(
-                model=self.model,
-                messages=wire_messages(messages, self.replay_reasoning),
-                tools=wire_tools(tools) if tools else None,
-                add_generation_prompt=self.add_generation_prompt,
-                continue_final_message=self.continue_final_message,
-                **{name: getattr(self, name) for name in template},
-            )
-        return counted.count
+        return {
+            "model": self.model,
+            "messages": wire_messages(messages, self.replay_reasoning),
+            "tools": wire_tools(tools) if tools else None,
+            "add_generation_prompt": self.add_generation_prompt,
+            "continue_final_message": self.continue_final_message,
+            **{name: getattr(self, name) for name in template},
+        }
 
 
 def _message_id(run_manager: Any) -> str | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
+from vllm_connect import VLLMError
 
 from .errors import model_errors
 from .parameters import GenerationParameters
 from .server import Server
+from .tokens import TIMEOUT, TokenCounter, loop_is_running
 
 
 class HiddenHeaders(Mapping[str, str]):
@@ -41,6 +43,8 @@ class LanguageModel(Server, GenerationParameters):
     """Whether streams end with token counts."""
     custom_get_token_ids: Callable[[str], list[int]] | None = Field(default=None, exclude=True)
     """Instead of asking the server; langchain-core's."""
+
+    _token_counter: TokenCounter = PrivateAttr(default_factory=TokenCounter)
 
     def _request(
         self,
@@ -99,8 +103,56 @@ class LanguageModel(Server, GenerationParameters):
         return hidden
 
     def get_token_ids(self, text: str) -> list[int]:
-        """The tokens of a text, without those that begin or end a prompt, from the server's tokenizer."""
+        """The tokens of a text, without those that begin or end a prompt, from the server's tokenizer.
+
+        It waits for the server, wherever it is called; to count, use `get_num_tokens`.
+        """
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
         with model_errors():
             return self._client().tokenize(model=self.model, prompt=text, add_special_tokens=False).tokens
+
+    def get_num_tokens(self, text: str) -> int:
+        """The number of a text's tokens; an estimate on an event loop, or where the server does not count."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        return self._count({"model": self.model, "prompt": text, "add_special_tokens": False}) if text else 0
+
+    async def aget_num_tokens(self, text: str) -> int:
+        """The number of a text's tokens, from the server."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        if not text:
+            return 0
+        return await self._acount({"model": self.model, "prompt": text, "add_special_tokens": False})
+
+    def _count(self, params: Mapping[str, object]) -> int:
+        """The tokens of a prompt, of `tokenize`'s parameters."""
+        if loop_is_running():
+            return self._token_counter.estimate(params)
+        counts = self._token_counter.count(params)
+        request = next(counts)
+        try:
+            while True:
+                try:
+                    count = self._client().tokenize(**request, timeout=TIMEOUT).count
+                except VLLMError as error:
+                    request = counts.throw(error)
+                else:
+                    request = counts.send(count)
+        except StopIteration as end:
+            return int(end.value)
+
+    async def _acount(self, params: Mapping[str, object]) -> int:
+        counts = self._token_counter.count(params)
+        request = next(counts)
+        try:
+            while True:
+                try:
+                    count = (await self._async_client().tokenize(**request, timeout=TIMEOUT)).count
+                except VLLMError as error:
+                    request = counts.throw(error)
+                else:
+                    request = counts.send(count)
+        except StopIteration as end:
+            return int(end.value)

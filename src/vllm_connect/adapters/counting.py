@@ -48,10 +48,20 @@ def may_count_otherwise(error: VLLMError) -> bool:
     return isinstance(error, APIStatusError) and error.status_code not in (401, 403, 404, 405, 501)
 
 
-def estimate(params: Mapping[str, Any]) -> int:
-    """Estimate the tokens of a prompt without a server, rather too many than too few."""
+def estimate(params: Mapping[str, Any], tokens_per_byte: float = 1 / _BYTES_PER_TOKEN) -> int:
+    """Estimate the tokens of a prompt without a server, rather too many than too few.
+
+    Args:
+        params: Of `tokenize`, as above.
+        tokens_per_byte: See `estimate_text`.
+    """
     messages = params.get("messages") or ()
-    return estimate_text(_plain_text(params)) + MESSAGE_TOKENS * len(messages)
+    return estimate_text(_plain_text(params), tokens_per_byte) + MESSAGE_TOKENS * len(messages)
+
+
+def prompt_bytes(params: Mapping[str, Any]) -> int:
+    """The size of all words of a prompt in UTF-8, for learning `tokens_per_byte`."""
+    return len(_plain_text(params).encode("utf-8", "replace"))
 
 
 def estimate_text(text: str, tokens_per_byte: float = 1 / _BYTES_PER_TOKEN) -> int:
