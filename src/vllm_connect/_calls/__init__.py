@@ -4,6 +4,7 @@ call         what to ask of a server, and how to read the answer
 attempt      how it is going: server, variant, reply, and what is worth another attempt
 sending      one attempt over HTTP
 inspection   an error in a 200; the beginning of a stream
+redirects    which ones are followed
 replay       a body whose beginning was read, for who wants it raw
 streams      events in, typed chunks out; and how a stream may end
 tool_calls   pieces of tool calls in, whole calls out

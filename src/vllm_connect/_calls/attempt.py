@@ -257,7 +257,7 @@ class Attempt(Generic[T_co]):
     def where(self) -> Where:
         """Operation, key and server, as errors tell them."""
         server, operation = self.server, self.call.operation
-        return Where(operation, server.key.name, server.root) if server else Where(operation)
+        return Where(operation, server.key.name, server.address) if server else Where(operation)
 
     @property
     def _server(self) -> Server:

@@ -15,6 +15,7 @@ from .._wire.payloads import ErrorPayload
 from .attempt import ATTEMPT, Attempt
 from .inspection import Beginning, error_in_success, is_event_stream, is_opaque_stream
 from .outcomes import Outcome
+from .redirects import redirected, refused_redirect
 from .replay import async_replayed, replayed
 
 if TYPE_CHECKING:
@@ -117,10 +118,15 @@ async def send(
         The reply to go on with. An error inside of a success has the status that it names.
     """
     attempt: Attempt[object] = request.extensions[ATTEMPT]
+    options["follow_redirects"] = False  # the http client would, to wherever they lead
     try:
         while True:
             try:
                 response = await http.send(request, stream, **options)
+                if response.is_redirect and (redirection := redirected(response)) is not None:
+                    await http.close(response)
+                    request = redirection
+                    continue
                 error = await _look(http, attempt, response, stream)
             except request_exceptions() as cause:
                 following = reroute(attempt, attempt.broken(cause, request), request)
@@ -150,7 +156,7 @@ async def _look(
     http: Http, attempt: Attempt[object], response: httpx.Response, stream: bool
 ) -> ErrorPayload | None:
     if not response.is_success:
-        return None
+        return refused_redirect(response)
     try:
         if stream and is_event_stream(response):
             # What reads a raw stream knows nothing of its beginning.

@@ -113,6 +113,13 @@ class Server:
     userinfo: str | None = field(default=None, repr=False)
 
     @property
+    def address(self) -> str:
+        """The root as people write it, who know Unix sockets as ``unix:///run/vllm.sock``."""
+        if self.root.startswith("unix:"):
+            return self.root.replace("unix://localhost", "unix://", 1).removesuffix(":")
+        return self.root
+
+    @property
     def authorization(self) -> str | None:
         """The value of the ``Authorization`` header, or None if there is to be none."""
         if self.api_key:

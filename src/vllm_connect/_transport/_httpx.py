@@ -29,9 +29,14 @@ def request_exceptions() -> tuple[type[Exception], ...]:
     return _everywhere("RequestError")
 
 
+def url_exceptions() -> tuple[type[Exception], ...]:
+    """`InvalidURL` of every httpx that is in use; to be called in an `except` clause."""
+    return _everywhere("InvalidURL")
+
+
 def _everywhere(name: str) -> tuple[type[Exception], ...]:
     modules = (sys.modules.get(module) for module in ("httpx", "httpx2"))
     return tuple(getattr(module, name) for module in modules if hasattr(module, name))
 
 
-__all__ = ["httpx", "request_exceptions", "timeout_exceptions"]
+__all__ = ["httpx", "request_exceptions", "timeout_exceptions", "url_exceptions"]

@@ -1,9 +1,12 @@
-"""Event loops: the one that runs here, and what has to happen in another one."""
+"""Event loops: the one that runs here, asyncio's or another's, and what has to happen in another one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -12,6 +15,32 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+async def gather(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines at once, on asyncio or trio.
+
+    Returns:
+        What they return, in their order; the first exception cancels the others and is raised.
+    """
+    import anyio  # not at the top: only who runs several at once needs it
+
+    results: dict[int, T] = {}
+    failures: list[Exception] = []
+
+    async def settle(number: int, coroutine: Coroutine[Any, Any, T]) -> None:
+        try:
+            results[number] = await coroutine
+        except Exception as failure:  # noqa: BLE001 - raised below; a task group would wrap it
+            failures.append(failure)
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for number, coroutine in enumerate(coroutines):
+            group.start_soon(settle, number, coroutine)
+    if failures:
+        raise failures[0]
+    return [results[number] for number in range(len(coroutines))]
 
 
 def call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from ._httpx import httpx
 
 SCHEME = "unix"
+HOST = "localhost"
 
 
 def socket_path(url: httpx.URL) -> str:
@@ -29,4 +30,9 @@ def origin_and_target(url: httpx.URL) -> tuple[bytes, bytes]:
 
 def as_http(url: httpx.URL) -> httpx.URL:
     """The same URL as it is once the socket is connected: ``http://localhost/v1/models``."""
-    return httpx.URL("http://localhost").copy_with(raw_path=origin_and_target(url)[1])
+    return httpx.URL(f"http://{HOST}").copy_with(raw_path=origin_and_target(url)[1])
+
+
+def on_same_socket(url: httpx.URL, target: httpx.URL) -> httpx.URL:
+    """What `as_http` made, as a URL on the same socket again."""
+    return url.copy_with(raw_path=url.raw_path.partition(b":")[0] + b":" + target.raw_path)

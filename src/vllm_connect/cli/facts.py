@@ -95,7 +95,7 @@ def look(client: VLLM, *, insist: bool = False) -> Facts:
         ConfigError: the client's URL or key cannot be used.
     """
     secrets = secrets_of(client)
-    url = resolve(client.keys[0]).root
+    url = resolve(client.keys[0]).address
     keyed = bool(secrets)
     models: Sequence[Model] = ()
     failure: Exception | None = None

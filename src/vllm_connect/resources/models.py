@@ -5,7 +5,6 @@ One key that answers is a success; the result says how each one answered. Allow 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +18,7 @@ from typing_extensions import Unpack
 from .._calls.call import Call, Variant, body_of
 from .._keys.choosing import allows
 from .._keys.key import Key
+from .._transport.loops import gather
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import NotAReply, Reader
@@ -193,7 +193,7 @@ class AsyncModelList:
         return _page(AsyncModelPage, keys, await self._ask(keys, self._params))
 
     async def _ask(self, keys: Sequence[Key], params: RequestOptions) -> Answers:
-        return await asyncio.gather(*(self._ask_one(key, params) for key in keys))
+        return await gather([self._ask_one(key, params) for key in keys])
 
     async def _ask_one(self, key: Key, params: RequestOptions) -> Answer:
         try:
