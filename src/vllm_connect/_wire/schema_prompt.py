@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
-_SYSTEM = ("system", "developer")
+#: Of a message that a conversation may begin with.
+SYSTEM_ROLES = ("system", "developer")
 
 
 def schema_prompt(
@@ -61,7 +62,7 @@ def show_schema(messages: Iterable[object], text: str | None, *, part_type: str 
     if text is None:
         return conversation
     first = conversation[0] if conversation else None
-    if isinstance(first, Mapping) and first.get("role") in _SYSTEM:
+    if isinstance(first, Mapping) and first.get("role") in SYSTEM_ROLES:
         conversation[0] = {**first, "content": _extended(first.get("content"), text, part_type)}
     else:
         conversation.insert(0, {"role": "system", "content": text})

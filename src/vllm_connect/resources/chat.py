@@ -21,6 +21,8 @@ from .._calls.call import Call, json_call, stream_call
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import Reader
+from .._wire.schema_prompt import schema_prompt
+from .._wire.schema_prompt import show_schema as with_text
 from ..types import ChatCompletion, ChatCompletionChunk
 from ._params import SamplingParams
 
@@ -144,20 +146,30 @@ class Completions(SDKCompletions):
         return self._client._perform(chat_call(_OPERATION, params, read_chat))
 
     def parse(
-        self, *, response_format: type[FormatT] | Any = omit, **params: Any
+        self, *, response_format: type[FormatT] | Any = omit, show_schema: bool = True, **params: Any
     ) -> ParsedChatCompletion[FormatT]:
         """Like `create`, and parse the content into `response_format`, a pydantic class.
+
+        Args:
+            response_format: the class; or a format in its wire form, which is sent as it is.
+            show_schema: whether to show the model the schema of the class, at the end of the system message
+                (without one, it becomes one): vLLM enforces it, and puts nothing of it into the prompt.
+                False for chat templates that refuse a system message, and where the prompt describes it.
+            params: see `create`.
 
         Raises:
             openai.LengthFinishReasonError: the content was cut by `max_tokens`.
         """
-        return self._client._perform(_parse_call(params, response_format))
+        return self._client._perform(_parse_call(params, response_format, show_schema))
 
     def stream(
-        self, *, response_format: type[FormatT] | Any = omit, **params: Any
+        self, *, response_format: type[FormatT] | Any = omit, show_schema: bool = True, **params: Any
     ) -> ChatCompletionStreamManager[FormatT]:
-        """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper."""
-        formatted = _formatted(params, response_format)
+        """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper.
+
+        `show_schema` is that of `parse`.
+        """
+        formatted = _formatted(params, response_format, show_schema)
         return ChatCompletionStreamManager(
             partial[Any](self.create, stream=True, **formatted),
             response_format=response_format,
@@ -190,20 +202,19 @@ class AsyncCompletions(SDKAsyncCompletions):
         return await self._client._perform(chat_call(_OPERATION, params, read_chat))
 
     async def parse(
-        self, *, response_format: type[FormatT] | Any = omit, **params: Any
+        self, *, response_format: type[FormatT] | Any = omit, show_schema: bool = True, **params: Any
     ) -> ParsedChatCompletion[FormatT]:
-        """Like `create`, and parse the content into `response_format`, a pydantic class.
-
-        Raises:
-            openai.LengthFinishReasonError: the content was cut by `max_tokens`.
-        """
-        return await self._client._perform(_parse_call(params, response_format))
+        """Like `create`, and parse the content into `response_format`; see `Completions.parse`."""
+        return await self._client._perform(_parse_call(params, response_format, show_schema))
 
     def stream(
-        self, *, response_format: type[FormatT] | Any = omit, **params: Any
+        self, *, response_format: type[FormatT] | Any = omit, show_schema: bool = True, **params: Any
     ) -> AsyncChatCompletionStreamManager[FormatT]:
-        """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper."""
-        formatted = _formatted(params, response_format)
+        """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper.
+
+        `show_schema` is that of `parse`.
+        """
+        formatted = _formatted(params, response_format, show_schema)
         return AsyncChatCompletionStreamManager(
             self.create(stream=True, **formatted),
             response_format=response_format,
@@ -211,18 +222,20 @@ class AsyncCompletions(SDKAsyncCompletions):
         )
 
 
-def _formatted(params: Mapping[str, Any], response_format: Any) -> dict[str, Any]:
+def _formatted(params: Mapping[str, Any], response_format: Any, show_schema: bool) -> dict[str, Any]:
     """The parameters with the format in the SDK's wire form, and with tools that can be read twice."""
     tools = params.get("tools")
-    return {
-        **params,
-        "response_format": type_to_response_format_param(response_format),
-        "tools": omit if not tools else list(tools),
-    }
+    wire = type_to_response_format_param(response_format)
+    formatted = {**params, "response_format": wire, "tools": omit if not tools else list(tools)}
+    if show_schema and isinstance(response_format, type) and "messages" in params:
+        formatted["messages"] = with_text(params["messages"], schema_prompt(wire))
+    return formatted
 
 
-def _parse_call(params: Mapping[str, Any], response_format: Any) -> Call[ParsedChatCompletion[Any]]:
-    formatted = _formatted(params, response_format)
+def _parse_call(
+    params: Mapping[str, Any], response_format: Any, show_schema: bool
+) -> Call[ParsedChatCompletion[Any]]:
+    formatted = _formatted(params, response_format, show_schema)
 
     def read(content: bytes) -> ParsedChatCompletion[Any]:
         return parse_chat_completion(

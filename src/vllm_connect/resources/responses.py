@@ -23,6 +23,8 @@ from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params, without_unset
 from .._wire.objects import ErrorInReply, NotAReply, Reader
 from .._wire.payloads import find_error
+from .._wire.schema_prompt import SYSTEM_ROLES, schema_prompt
+from .._wire.schema_prompt import show_schema as with_text
 from ..responses_over_chat import ResponseEvents, chat_request, replayable, response_from_chat
 from ._params import SamplingParams
 from .chat import TemplateParams, chat_call, chat_stream_call, read_chat
@@ -134,16 +136,36 @@ class Responses(SDKResponses):
         return self._client._perform(_call(params, self._client.responses_api, _unchanged))
 
     def parse(  # type: ignore[override]
-        self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
+        self,
+        *,
+        text_format: type[FormatT] | Any = omit,
+        show_schema: bool = True,
+        **params: Unpack[ResponseParams],
     ) -> ParsedResponse[FormatT]:
-        """Like `create`, and parse the output text into `text_format`, a pydantic class."""
-        return self._client._perform(_parse_call(params, text_format, self._client.responses_api))
+        """Like `create`, and parse the output text into `text_format`, a pydantic class.
+
+        Args:
+            text_format: the class.
+            show_schema: whether to show the model the schema of the class, in the `instructions` (or the
+                system message that the `input` begins with); see `chat.completions.parse`.
+            params: see `create`.
+        """
+        return self._client._perform(
+            _parse_call(params, text_format, show_schema, self._client.responses_api)
+        )
 
     def stream(  # type: ignore[override]
-        self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
+        self,
+        *,
+        text_format: type[FormatT] | Any = omit,
+        show_schema: bool = True,
+        **params: Unpack[ResponseParams],
     ) -> ResponseStreamManager[FormatT]:
-        """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper."""
-        formatted = _formatted(params, text_format)
+        """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper.
+
+        `show_schema` is that of `parse`.
+        """
+        formatted = _formatted(params, text_format, show_schema)
         return ResponseStreamManager(
             partial(self.create, stream=True, **formatted),
             text_format=text_format,
@@ -178,16 +200,29 @@ class AsyncResponses(SDKAsyncResponses):
         return await self._client._perform(_call(params, self._client.responses_api, _unchanged))
 
     async def parse(  # type: ignore[override]
-        self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
+        self,
+        *,
+        text_format: type[FormatT] | Any = omit,
+        show_schema: bool = True,
+        **params: Unpack[ResponseParams],
     ) -> ParsedResponse[FormatT]:
-        """Like `create`, and parse the output text into `text_format`, a pydantic class."""
-        return await self._client._perform(_parse_call(params, text_format, self._client.responses_api))
+        """Like `create`, and parse the output text into `text_format`; see `Responses.parse`."""
+        return await self._client._perform(
+            _parse_call(params, text_format, show_schema, self._client.responses_api)
+        )
 
     def stream(  # type: ignore[override]
-        self, *, text_format: type[FormatT] | Any = omit, **params: Unpack[ResponseParams]
+        self,
+        *,
+        text_format: type[FormatT] | Any = omit,
+        show_schema: bool = True,
+        **params: Unpack[ResponseParams],
     ) -> AsyncResponseStreamManager[FormatT]:
-        """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper."""
-        formatted = _formatted(params, text_format)
+        """Like `create(stream=True)`, as a context manager over typed events; see the SDK's helper.
+
+        `show_schema` is that of `parse`.
+        """
+        formatted = _formatted(params, text_format, show_schema)
         return AsyncResponseStreamManager(
             self.create(stream=True, **formatted),
             text_format=text_format,
@@ -196,7 +231,7 @@ class AsyncResponses(SDKAsyncResponses):
         )
 
 
-def _formatted(params: Mapping[str, Any], text_format: Any) -> dict[str, Any]:
+def _formatted(params: Mapping[str, Any], text_format: Any, show_schema: bool) -> dict[str, Any]:
     """The parameters with format and tools in the SDK's wire form."""
     formatted = replayable(without_unset(params))
     if formatted.get("tools"):
@@ -206,8 +241,23 @@ def _formatted(params: Mapping[str, Any], text_format: Any) -> dict[str, Any]:
     text = params.get("text")
     if isinstance(text, Mapping) and "format" in text:
         raise TypeError("pass either text_format= or text={'format': …}, not both")
-    given = text if isinstance(text, Mapping) else {}
-    return {**formatted, "text": {**given, "format": type_to_text_format_param(text_format)}}
+    options = text if isinstance(text, Mapping) else {}
+    wire = type_to_text_format_param(text_format)
+    if show_schema:
+        _show(wire, formatted)
+    return {**formatted, "text": {**options, "format": wire}}
+
+
+def _show(wire: Any, params: dict[str, Any]) -> None:
+    """Show the model a format: in the instructions, or in the system message that it is given instead."""
+    prompt = schema_prompt({"type": "json_schema", "json_schema": wire})
+    items = params.get("input")
+    listed = items if isinstance(items, (list, tuple)) else ()
+    begins = listed[0] if listed else None
+    if not params.get("instructions") and isinstance(begins, Mapping) and begins.get("role") in SYSTEM_ROLES:
+        params["input"] = with_text(listed, prompt, part_type="input_text")
+    else:
+        params["instructions"] = "\n\n".join(filter(None, (params.get("instructions"), prompt)))
 
 
 def _tool(tool: Any) -> Any:
@@ -220,8 +270,10 @@ def _tool(tool: Any) -> Any:
     return ResponsesPydanticFunctionTool(fields, function.model)
 
 
-def _parse_call(params: Mapping[str, Any], text_format: Any, api: str) -> Call[ParsedResponse[Any]]:
-    formatted = _formatted(params, text_format)
+def _parse_call(
+    params: Mapping[str, Any], text_format: Any, show_schema: bool, api: str
+) -> Call[ParsedResponse[Any]]:
+    formatted = _formatted(params, text_format, show_schema)
     tools = formatted.get("tools") or omit
 
     def finish(response: Response) -> ParsedResponse[Any]:
