@@ -36,7 +36,7 @@ from ._calls.sending import BlockingHttp, LoopHttp, send
 from ._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
 from ._keys.balancing import Balance
 from ._keys.fleet import Fleet
-from ._keys.key import Key, check_keys, resolve
+from ._keys.key import Key, check_keys, missing_server, resolve
 from ._transport._httpx import httpx
 from ._transport.clients import default_async_http_client, default_http_client
 from ._transport.exchange import is_repeatable
@@ -463,10 +463,7 @@ def _choose_keys(
         # The key of one host is not sent to another that was named in the code.
         api_key = api_key or os.environ.get("VLLM_API_KEY")
     if not base_url:
-        raise ConfigError(
-            "no vLLM server: pass its URL, VLLM('http://localhost:8000'), or keys=[Key(…)], "
-            "or set the environment variable VLLM_BASE_URL"
-        )
+        raise missing_server("VLLM('http://localhost:8000')")
     return check_keys([Key(name="default", url=str(base_url), api_key=api_key or None)])
 
 

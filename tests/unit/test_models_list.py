@@ -43,3 +43,14 @@ async def test_when_all_fail_it_is_an_error(canned):
     keys, answer = backends(one=(500, b"first"), two=(400, {"error": "second"}))
     with pytest.raises(InternalServerError, match="first"):
         await canned(answer, keys=keys)("models.list")
+
+
+@pytest.mark.parametrize(
+    ("lengths", "least"), [((8192, 4096), 4096), ((4096, 8192), 4096), ((None, 8192), 8192)]
+)
+async def test_a_model_of_several_servers_has_the_least_context(canned, lengths, least):
+    listed = [(200, {"data": [{"id": "m", "object": "model", "max_model_len": each}]}) for each in lengths]
+    keys, answer = backends(one=listed[0], two=listed[1])
+    (model,) = (await canned(answer, keys=keys)("models.list")).data
+    assert model.key_names == ["one-key", "two-key"]
+    assert model.max_model_len == least

@@ -156,6 +156,29 @@ def saved_key(key: Key) -> dict[str, object]:
     }
 
 
+def missing_server(example: str) -> ConfigError:
+    """Say that there is no server, and what to pass.
+
+    Args:
+        example: how the URL is passed, `VLLM('http://localhost:8000')`.
+    """
+    return ConfigError(
+        f"no vLLM server: pass its URL, {example}, or keys=[Key(…)], "
+        "or set the environment variable VLLM_BASE_URL"
+    )
+
+
+def read_keys(keys: Iterable[Key | Mapping[str, Any]]) -> list[Key]:
+    """The keys of a client, of which some may be mappings of their fields.
+
+    Raises:
+        ConfigError: no keys, something that is no key, or two keys of the same name.
+    """
+    if isinstance(keys, (Mapping, Key, str)) or not isinstance(keys, Iterable):
+        raise ConfigError(f"keys is a list of keys, not {kind_of(keys)}")
+    return list(check_keys(Key(**key) if isinstance(key, Mapping) else key for key in keys))
+
+
 def check_keys(keys: Iterable[Key]) -> tuple[Key, ...]:
     """The keys of a client, after checking that there are some and that their names differ.
 

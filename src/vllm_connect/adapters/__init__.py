@@ -6,6 +6,27 @@ Tool calls, which agents act upon:
     whole_calls         the calls of an answer that came in one piece
     read_arguments      a call's arguments, whole or not at all
 
+Clients, which all models of the same settings share:
+
+    ClientCache         the clients of one model
+    config_arguments    what a configuration file says, as arguments of either client
+    read_keys           `keys=` as a caller may write it
+    missing_server      what to say when there is none
+
+The served model and its context, asked once:
+
+    ServedModels        asks, in time, and remembers
+    find_served         looks a model up in the list, with aliases and adapters
+    Served              what there is to know
+
+Many requests at once, of which the first error ends the others:
+
+    gather_or_cancel    in threads
+    agather_or_cancel   on the event loop
+    TaskGroup           around tasks that a framework starts, which say `closes_with_group()`
+    Limiter             how many tasks of a loop go on at once
+    is_in_event_loop    whether one would stand still
+
 Settings without their secrets:
 
     masked              a URL as it may be shown
@@ -37,25 +58,48 @@ from .._calls.tool_calls import (
     read_arguments,
     whole_calls,
 )
-from .._keys.key import saved_key
+from .._keys.key import missing_server, read_keys, saved_key
 from .._keys.references import masked, public_secret, public_url
 from .._wire.endings import describe_cut, describe_empty
 from .._wire.schema_prompt import schema_prompt, show_schema
 from . import counting
+from .clients import ClientCache, config_arguments
+from .gathering import (
+    Limiter,
+    TaskGroup,
+    agather_or_cancel,
+    closes_with_group,
+    gather_or_cancel,
+    is_in_event_loop,
+)
+from .served import Served, ServedModels, find_served
 
 __all__ = [
     "ArgumentsError",
+    "ClientCache",
+    "Limiter",
     "Piece",
+    "Served",
+    "ServedModels",
+    "TaskGroup",
     "ToolCall",
     "ToolCalls",
+    "agather_or_cancel",
+    "closes_with_group",
+    "config_arguments",
     "counting",
     "describe_cut",
     "describe_empty",
+    "find_served",
+    "gather_or_cancel",
+    "is_in_event_loop",
     "masked",
+    "missing_server",
     "new_call_id",
     "public_secret",
     "public_url",
     "read_arguments",
+    "read_keys",
     "saved_key",
     "schema_prompt",
     "show_schema",

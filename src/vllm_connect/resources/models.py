@@ -68,7 +68,8 @@ def gather_models(keys: Sequence[Key], answers: Sequence[Answer]) -> tuple[list[
         answers: the models of each, or why there are none.
 
     Returns:
-        Models by name, each with the keys that serve it; and the status of each key.
+        Models by name, each with the keys that serve it and the least context that one of them gives it; and
+        the status of each key.
 
     Raises:
         VLLMError: no key answered; the first one's error.
@@ -82,7 +83,10 @@ def gather_models(keys: Sequence[Key], answers: Sequence[Answer]) -> tuple[list[
         statuses.append(KeyStatus(key_name=key.name, status="success"))
         for model in answer:
             if allows(key, model.id):
-                models.setdefault(model.id, model).key_names.append(key.name)
+                first = models.setdefault(model.id, model)
+                first.key_names.append(key.name)
+                lengths = (first.max_model_len, model.max_model_len)
+                first.max_model_len = min((length for length in lengths if length), default=None)
     failed = [answer for answer in answers if isinstance(answer, VLLMError)]
     if len(failed) == len(answers):
         raise failed[0]
