@@ -8,11 +8,17 @@ import pickle
 import openai
 import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.extractors import TitleExtractor
+from llama_index.core.ingestion import IngestionCache, IngestionPipeline
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
+from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 
 from llama_index.embeddings.vllm_connect import VLLMEmbedding
-from vllm_connect import Key
+from llama_index.llms.vllm_connect import VLLM
+from vllm_connect import ContextLengthError, Key
 from vllm_connect.sim import SimServer
 
 PATH = "/v1/embeddings"
@@ -164,3 +170,106 @@ async def test_several_servers(ask):
         await ask(embedding, "get_text_embedding_batch", [str(i) for i in range(30)])
         assert one.requests
         assert two.requests
+
+
+def embedded(vectors, model="m"):
+    """A server's reply, as JSON, in which vLLM writes NaN as null."""
+    data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    return {"id": "e", "object": "list", "created": 1, "model": model, "data": data, "usage": usage}
+
+
+async def test_nan_is_an_error_that_names_the_text(canned, ask):
+    embedding = VLLMEmbedding(
+        base_url=canned(embedded([[0.5, 1.0], [None, 1.0]])), additional_kwargs={"encoding_format": "float"}
+    )
+    with pytest.raises(ValueError, match=r"'dogs'.*NaN"):
+        await ask(embedding, "get_text_embedding_batch", ["cats", "dogs"])
+
+
+async def test_vectors_of_two_models_never_stand_together(ask):
+    texts = [f"text {i}" for i in range(40)]
+    with SimServer(models="small", embedding_dim=8) as one, SimServer(models="large", embedding_dim=8) as two:
+        keys = [Key(name="one", url=one.url), Key(name="two", url=two.url)]
+        embedding = VLLMEmbedding(keys=keys, embed_batch_size=2)
+        with pytest.raises(ValueError, match="set model_name="):
+            await ask(embedding, "get_text_embedding_batch", texts)
+        keys[0] = Key(name="one", url=one.url, models=["small"])
+        chosen = VLLMEmbedding(keys=keys, embed_batch_size=2, model_name="large")
+        assert len(await ask(chosen, "get_text_embedding_batch", texts)) == 40
+
+
+async def test_vectors_of_two_widths_never_stand_together(ask):
+    with SimServer(models="m", embedding_dim=8) as one, SimServer(models="m", embedding_dim=16) as two:
+        keys = [Key(name="one", url=one.url), Key(name="two", url=two.url)]
+        for name in ("", "m"):
+            embedding = VLLMEmbedding(keys=keys, embed_batch_size=1, model_name=name)
+            with pytest.raises(ValueError, match="numbers"):
+                await ask(embedding, "get_text_embedding_batch", [f"text {i}" for i in range(40)])
+        alone = VLLMEmbedding(keys=keys[:1])
+        assert len(await ask(alone, "get_query_embedding", "x")) == 8
+        alone.keys = keys[1:]  # what is set anew begins anew
+        assert len(await ask(alone, "get_query_embedding", "x")) == 16
+
+
+async def test_a_text_that_is_too_long_is_named(ask):
+    with SimServer(max_model_len=20) as server:
+        embedding = VLLMEmbedding(base_url=server.url)
+        with pytest.raises(
+            ContextLengthError, match=r"2 of 3, begins 'word word.*truncate_prompt_tokens=-1"
+        ) as info:
+            await ask(embedding, "get_text_embedding_batch", ["a", "word " * 50, "b"])
+        assert info.value.operation == "embeddings.create"
+        assert info.value.status_code == 400
+
+
+async def test_every_call_is_one_span(vllm_sim, ask):
+    embedding = VLLMEmbedding(base_url=vllm_sim.url)
+    spans, dispatcher = SimpleSpanHandler(), get_dispatcher()
+    dispatcher.add_span_handler(spans)
+    try:
+        await ask(embedding, "get_query_embedding", "x")
+        await ask(embedding, "get_text_embedding_batch", ["x"])
+    finally:
+        dispatcher.span_handlers.remove(spans)
+    names = [span.id_.split("-")[0] for span in spans.completed_spans]
+    for name in ("get_query_embedding", "get_text_embedding_batch"):
+        assert (
+            len([each for each in names if each in (f"VLLMEmbedding.{name}", f"VLLMEmbedding.a{name}")]) == 1
+        )
+
+
+class Pipeline:
+    def __init__(self):
+        self.cache = IngestionCache()
+
+    async def run(self, kind, *transformations):
+        pipeline = IngestionPipeline(transformations=list(transformations), cache=self.cache)
+        nodes = [TextNode(text="cats", id_="1")]
+        return pipeline.run(nodes=nodes) if kind == "sync" else await pipeline.arun(nodes=nodes)
+
+
+async def test_caches_know_the_served_model(ask):
+    pipeline = Pipeline()
+    with SimServer(models="small", embedding_dim=8) as server:
+        for _ in range(2):
+            (node,) = await pipeline.run(ask.kind, VLLMEmbedding(base_url=server.url))
+            assert len(node.embedding) == 8
+        assert sum(request.path == PATH for request in server.requests) == 1
+        port = int(server.url.rsplit(":", 1)[1])
+    with SimServer(models="large", embedding_dim=16, port=port) as server:
+        (node,) = await pipeline.run(ask.kind, VLLMEmbedding(base_url=server.url))
+        assert len(node.embedding) == 16
+
+
+def test_what_is_saved_tells_the_served_model_and_can_be_read(vllm_sim):
+    with SimServer(models="small") as server:
+        for unnamed in (VLLMEmbedding(base_url=server.url), VLLM(base_url=server.url)):
+            saved = unnamed.to_dict()
+            assert saved["served_model"] == "small"
+            assert type(unnamed).from_dict(saved).base_url == server.url
+        extractor = TitleExtractor(llm=VLLM(base_url=server.url))
+        assert extractor.to_dict()["llm"]["served_model"] == "small"
+    down = VLLMEmbedding(base_url="http://127.0.0.1:9")
+    assert down.to_dict()["served_model"] is None
+    assert "served_model" not in VLLM(base_url="http://127.0.0.1:9", model="named").to_dict()

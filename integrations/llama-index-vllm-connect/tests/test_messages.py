@@ -90,6 +90,8 @@ def test_documents(tmp_path):
     assert (
         user(DocumentBlock(data=b'{"a": 1}', document_mimetype="application/json"))["content"] == '{"a": 1}'
     )
+    titled = DocumentBlock(data=b"Pay.", title="Terms", document_mimetype="text/plain")
+    assert user(titled)["content"] == "Terms\n\nPay."
     with pytest.raises(ValueError, match=r"application/pdf.*no text"):
         user(DocumentBlock(data=b"%PDF-1.7 \xff", document_mimetype="application/pdf"))
     with pytest.raises(ValueError, match="only a URL"):

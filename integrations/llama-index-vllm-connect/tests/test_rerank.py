@@ -11,10 +11,10 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.postprocessor import LLMRerank, StructuredLLMRerank
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextNode
 
 from llama_index.postprocessor.vllm_connect import VLLMRerank
-from vllm_connect import BadRequestError, InvalidResponseError, Key
+from vllm_connect import BadRequestError, ContextLengthError, InvalidResponseError, Key
 from vllm_connect.sim import SimServer
 
 QUERY = "What is the capital of France?"
@@ -195,3 +195,50 @@ def test_structured_llm_rerank(llm, nodes, sent):
     ranked = StructuredLLMRerank(llm=llm, top_n=1).postprocess_nodes(nodes, query_str=QUERY)
     assert len(ranked) == 1
     assert sent()[0]["response_format"]["type"] == "json_schema"
+
+
+async def test_nodes_without_text_are_judged_by_their_image(canned, ask, tmp_path):
+    bodies = []
+
+    def answer(body):
+        bodies.append(body)
+        results = [{"index": i, "relevance_score": 0.5} for i in range(len(body["documents"]))]
+        return {"id": "r", "model": "m", "results": results}
+
+    picture = tmp_path / "one.png"
+    picture.write_bytes(b"abc")
+    images = [
+        ImageNode(image="YWJj", image_mimetype="image/png"),
+        ImageNode(image_path=str(picture)),
+        ImageNode(image_url="http://images.invalid/one.png"),
+        ImageNode(image="YWJj", text="A cat."),
+    ]
+    reranker = VLLMRerank(base_url=canned(answer), top_n=4)
+    await ask(reranker, "postprocess_nodes", [NodeWithScore(node=node) for node in images], query_str="q")
+    *documents, caption = bodies[0]["documents"]
+    urls = [document["content"][0]["image_url"]["url"] for document in documents]
+    assert urls == ["data:image/png;base64,YWJj"] * 2 + ["http://images.invalid/one.png"]
+    assert caption == "A cat."
+
+
+async def test_a_document_that_is_too_long_is_named(ask):
+    nodes = [NodeWithScore(node=TextNode(text=text)) for text in ("a", "word " * 50)]
+    with SimServer(max_model_len=20) as server:
+        reranker = VLLMRerank(base_url=server.url)
+        with pytest.raises(ContextLengthError, match=r"2 of 2, begins 'word.*truncate_prompt_tokens=-1"):
+            await ask(reranker, "postprocess_nodes", nodes, query_str="q")
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [{"index": 0, "relevance_score": 0.5}],
+        [{"index": i, "relevance_score": 0.5} for i in (0, 1, 2)],
+        [{"index": 0, "relevance_score": None}, {"index": 1, "relevance_score": 0.5}],
+        [{"index": 0, "relevance_score": "high"}, {"index": 1, "relevance_score": 0.5}],
+    ],
+)
+async def test_a_reply_that_does_not_fit_drops_no_nodes(canned, ask, nodes, results):
+    reranker = VLLMRerank(base_url=canned({"id": "r", "model": "m", "results": results}), top_n=2)
+    with pytest.raises(InvalidResponseError):
+        await ask(reranker, "postprocess_nodes", nodes, query_str=QUERY)

@@ -9,16 +9,24 @@ from pydantic import Field, PrivateAttr
 
 from llama_index.llms.vllm_connect.concurrency import Turns, Undertaking, part
 from llama_index.llms.vllm_connect.connection import Connection, Parameters
+from llama_index.llms.vllm_connect.long_texts import naming_long_text
+from llama_index.llms.vllm_connect.served import KnowsServedModel
+from llama_index.llms.vllm_connect.spans import without_span
+from vllm_connect.types import EmbeddingResponse
+
+from .space import VectorSpace
 
 
-class VLLMEmbedding(Connection, BaseEmbedding):
+class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
     """Embeddings from one or several vLLM servers.
 
         from llama_index.embeddings.vllm_connect import VLLMEmbedding
 
         embed_model = VLLMEmbedding(model_name="bge", base_url="http://localhost:8000")
 
-    Texts are sent as they are, line breaks and all, behind the instruction that the model wants.
+    Texts are sent as they are, line breaks and all, behind the instruction that the model wants. All vectors
+    of one `VLLMEmbedding` are of one model and one width, however many servers there are; anything else is
+    an error, since a vector store could not tell.
     """
 
     model_name: str = Field(default="", description="The model's name. Default: the server's model.")
@@ -41,6 +49,12 @@ class VLLMEmbedding(Connection, BaseEmbedding):
     )
 
     _turns: Turns = PrivateAttr(default_factory=Turns)
+    _space: VectorSpace = PrivateAttr(default_factory=VectorSpace)
+
+    @property
+    def named_model(self) -> str | None:
+        """The model that the user named."""
+        return self.model_name or None
 
     @classmethod
     def class_name(cls) -> str:
@@ -49,25 +63,30 @@ class VLLMEmbedding(Connection, BaseEmbedding):
 
     def get_query_embedding(self, query: str) -> Embedding:
         """Embed a query."""
-        return super(VLLMEmbedding, self._for_queries()).get_query_embedding(query)
+        vector: Embedding = without_span(BaseEmbedding.get_query_embedding)(self._for_queries(), query)
+        return vector
 
     async def aget_query_embedding(self, query: str) -> Embedding:
         """Embed a query."""
-        return await super(VLLMEmbedding, self._for_queries()).aget_query_embedding(query)
+        aget = without_span(BaseEmbedding.aget_query_embedding)
+        vector: Embedding = await aget(self._for_queries(), query)
+        return vector
 
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed texts; when a request fails, the others are cancelled."""
         async with Undertaking():
-            return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
+            aget = without_span(BaseEmbedding.aget_text_embedding_batch)
+            vectors: list[Embedding] = await aget(self, texts, show_progress, **kwargs)
+            return vectors
 
     def _for_queries(self) -> VLLMEmbedding:
         """This model, without a cache that would give a query the vector of the same words as a text."""
         if self.embeddings_cache is None or self.query_instruction == self.text_instruction:
             return self
         uncached = self.model_copy(update={"embeddings_cache": None})
-        uncached._clients, uncached._turns = self._clients, self._turns
+        uncached._clients, uncached._turns, uncached._space = self._clients, self._turns, self._space
         return uncached
 
     def _get_query_embedding(self, query: str) -> Embedding:
@@ -89,13 +108,22 @@ class VLLMEmbedding(Connection, BaseEmbedding):
         return await self._aembed([self.text_instruction + text for text in texts])
 
     def _embed(self, texts: list[str]) -> list[Embedding]:
-        return _vectors(self.client.embeddings.create(**self._params(texts)))
+        with naming_long_text(texts, "text"):
+            return self._checked(self.client.embeddings.create(**self._params(texts)), texts)
 
     async def _aembed(self, texts: list[str]) -> list[Embedding]:
         # LlamaIndex itself would start the requests of all batches together.
-        with part():
+        with part(), naming_long_text(texts, "text"):
             async with self._turns.of_this_loop(self.num_workers or 8):
-                return _vectors(await self.async_client.embeddings.create(**self._params(texts)))
+                response = await self.async_client.embeddings.create(**self._params(texts))
+            return self._checked(response, texts)
+
+    def _checked(self, response: EmbeddingResponse, texts: list[str]) -> list[Embedding]:
+        """The vectors, if they may stand beside those before them."""
+        vectors = [item.embedding for item in response.data]
+        settings = (self.client.keys, self.model_name, self.dimensions)
+        self._space.check(vectors, texts, settings, None if self.model_name else response.model)
+        return vectors
 
     def _params(self, texts: list[str]) -> dict[str, Any]:
         return {
@@ -106,7 +134,3 @@ class VLLMEmbedding(Connection, BaseEmbedding):
             **({} if self.dimensions is None else {"dimensions": self.dimensions}),
             **self.additional_kwargs,
         }
-
-
-def _vectors(response: Any) -> list[Embedding]:
-    return [item.embedding for item in response.data]

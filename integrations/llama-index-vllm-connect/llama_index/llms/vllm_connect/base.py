@@ -32,7 +32,7 @@ from .connection import Connection
 from .messages import ReasoningField, check_text_only, wire_messages
 from .options import GenerationOptions
 from .request import CHAT, TEXT, R, Request
-from .served import Inquiry, Served
+from .served import Inquiry, KnowsServedModel, Served
 from .streams import aclosing, aresponses, closing, responses
 from .structured import StructuredPrediction
 from .tokens import VLLMTokenizer, estimated
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
 
-class VLLM(GenerationOptions, Connection, StructuredPrediction):
+class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction):
     """An LLM on one or several vLLM servers.
 
         from llama_index.llms.vllm_connect import VLLM
@@ -104,6 +104,11 @@ class VLLM(GenerationOptions, Connection, StructuredPrediction):
         return self
 
     # What it is
+
+    @property
+    def named_model(self) -> str | None:
+        """The model that the user named."""
+        return self.model
 
     @property
     def metadata(self) -> LLMMetadata:

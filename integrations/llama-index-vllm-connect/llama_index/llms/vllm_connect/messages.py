@@ -31,6 +31,7 @@ _ROLES = {
     MessageRole.MODEL: "assistant",
     MessageRole.FUNCTION: "tool",
 }
+_UNTITLED = ("document", "input_document")  # ours, and what LlamaIndex puts where there is none
 _TEXTUAL = ("json", "xml", "yaml", "javascript", "csv", "markdown", "toml", "sql")
 
 
@@ -85,13 +86,14 @@ def check_text_only(messages: Iterable[ChatMessage]) -> None:
 
 def _content(blocks: Iterable[Any]) -> str | list[Json]:
     """Text alone as text, and everything else as parts in their order."""
-    parts = [part for block in blocks for part in _parts(block)]
+    parts = [part for block in blocks for part in content_parts(block)]
     if all(part["type"] == "text" for part in parts):
         return "\n".join(part["text"] for part in parts)
     return parts
 
 
-def _parts(block: Any) -> list[Json]:
+def content_parts(block: Any) -> list[Json]:
+    """A block as content parts; none for what goes elsewhere in a message."""
     match block:
         case TextBlock():
             return [{"type": "text", "text": block.text}]
@@ -112,9 +114,9 @@ def _parts(block: Any) -> list[Json]:
             return [{"type": "text", "text": _document_text(block)}]
         case CitableBlock():
             titled: list[Any] = [TextBlock(text=block.title), *block.content]
-            return [part for inner in titled for part in _parts(inner)]
+            return [part for inner in titled for part in content_parts(inner)]
         case CitationBlock():
-            return _parts(block.cited_content)
+            return content_parts(block.cited_content)
         case ThinkingBlock() | ToolCallBlock() | CachePoint():
             return []
     raise ValueError(f"vLLM takes no {type(block).__name__} in a message")
@@ -144,7 +146,8 @@ def _document_text(block: DocumentBlock) -> str:
     mimetype = block.document_mimetype or "text/plain"
     if mimetype.startswith("text/") or any(word in mimetype for word in _TEXTUAL):
         try:
-            return str(block.resolve_document().read().decode("utf-8"))
+            text = str(block.resolve_document().read().decode("utf-8"))
+            return text if title in _UNTITLED else f"{title}\n\n{text}"
         except UnicodeDecodeError:
             pass
     raise ValueError(f"vLLM takes no documents, and {title!r} ({mimetype}) is no text: pass what it says")

@@ -18,6 +18,8 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.structured_llm import StructuredLLM
 from pydantic import SerializeAsAny
 
+from .spans import without_span
+
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
@@ -43,7 +45,7 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
             response = self.llm.chat(messages, **kwargs)
             if _calls_tools(response):
                 return response
-        answer: ChatResponse = super().chat(messages, **_without_tools(kwargs))
+        answer: ChatResponse = without_span(StructuredLLM.chat)(self, messages, **_without_tools(kwargs))
         return answer
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -52,7 +54,9 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
             response = await self.llm.achat(messages, **kwargs)
             if _calls_tools(response):
                 return response
-        answer: ChatResponse = await super().achat(messages, **_without_tools(kwargs))
+        answer: ChatResponse = await without_span(StructuredLLM.achat)(
+            self, messages, **_without_tools(kwargs)
+        )
         return answer
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
@@ -67,7 +71,7 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
                             yield response
                 if called:
                     return
-            yield from super(StructuredVLLM, self).stream_chat(messages, **_without_tools(kwargs))
+            yield from without_span(StructuredLLM.stream_chat)(self, messages, **_without_tools(kwargs))
 
         return responses()
 
@@ -83,7 +87,7 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
                             yield response
                 if called:
                     return
-            structured = super(StructuredVLLM, self).astream_chat(messages, **_without_tools(kwargs))
+            structured = without_span(StructuredLLM.astream_chat)(self, messages, **_without_tools(kwargs))
             async with aclosing(await structured) as stream:
                 async for response in stream:
                     yield response

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field, PrivateAttr
 
 from llama_index.llms.vllm_connect.concurrency import Turns, together
 from llama_index.llms.vllm_connect.connection import Connection, Parameters
+from llama_index.llms.vllm_connect.long_texts import naming_long_text
+from llama_index.llms.vllm_connect.messages import content_parts
+from vllm_connect.types import RerankResponse
 
 dispatcher = get_dispatcher(__name__)
 
@@ -71,12 +77,14 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
             reranking.answers += await together(self._aask(params) for params in reranking.requests)
         return reranking.ranked
 
-    def _ask(self, params: dict[str, Any]) -> Any:
-        return self.client.rerank.create(**params)
+    def _ask(self, params: dict[str, Any]) -> RerankResponse:
+        with naming_long_text(params["documents"], "document"):
+            return self.client.rerank.create(**params)
 
-    async def _aask(self, params: dict[str, Any]) -> Any:
-        async with self._turns.of_this_loop(self.num_workers):
-            return await self.async_client.rerank.create(**params)
+    async def _aask(self, params: dict[str, Any]) -> RerankResponse:
+        with naming_long_text(params["documents"], "document"):
+            async with self._turns.of_this_loop(self.num_workers):
+                return await self.async_client.rerank.create(**params)
 
     @contextmanager
     def _told(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None) -> Iterator[_Reranking]:
@@ -102,7 +110,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         dispatcher.event(ReRankEndEvent(nodes=reranking.ranked))
 
     def _requests(self, nodes: Sequence[NodeWithScore], query: QueryBundle) -> list[dict[str, Any]]:
-        texts = [node.node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
+        texts = [_document(node.node) for node in nodes]
         batches = [texts[start : start + self.batch_size] for start in range(0, len(texts), self.batch_size)]
         return [
             {
@@ -117,7 +125,9 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
             for batch in batches
         ]
 
-    def _ranked(self, nodes: Sequence[NodeWithScore], answers: Sequence[Any]) -> list[NodeWithScore]:
+    def _ranked(
+        self, nodes: Sequence[NodeWithScore], answers: Sequence[RerankResponse]
+    ) -> list[NodeWithScore]:
         """New nodes by falling relevance."""
         scored = [
             (result.relevance_score, nodes[number * self.batch_size + result.index])
@@ -134,6 +144,20 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         return NodeWithScore(node=inner, score=score)
 
 
+def _document(node: BaseNode) -> str | dict[str, Any]:
+    """A node as a document: its text, or its image if there is no text."""
+    if isinstance(node, ImageNode) and not node.get_content(metadata_mode=MetadataMode.NONE):
+        about = {"image_mimetype": node.image_mimetype}
+        if node.image:
+            return {"content": content_parts(ImageBlock(image=base64.b64decode(node.image), **about))}
+        if node.image_path:
+            return {"content": content_parts(ImageBlock(path=Path(node.image_path), **about))}
+        if node.image_url:
+            return {"content": content_parts(ImageBlock(url=node.image_url, **about))}
+    text: str = node.get_content(metadata_mode=MetadataMode.EMBED)
+    return text
+
+
 @dataclass
 class _Reranking:
     """One reranking.
@@ -145,5 +169,5 @@ class _Reranking:
     """
 
     requests: list[dict[str, Any]]
-    answers: list[Any] = field(default_factory=list)
+    answers: list[RerankResponse] = field(default_factory=list)
     ranked: list[NodeWithScore] = field(default_factory=list)
