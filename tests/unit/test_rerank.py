@@ -31,9 +31,10 @@ def body_of(documents=("a", "b"), **given):
     call = rerank_call({"query": "q", **given}, list(documents))
     assert len({variant.body for variant in call.variants}) == 1
     assert [variant.path for variant in call.variants] == ["/v1/rerank", "/rerank", "/v2/rerank"]
-    scores = [result(index) for index in range(len(documents))]
+    body = json.loads(call.variants[0].body)
+    scores = [result(index) for index in range(len(documents))][: body.get("top_n")]
     reply = call.read(httpx.Response(200, json={"results": scores}))
-    return json.loads(call.variants[0].body), reply.results[0].document is not None
+    return body, reply.results[0].document is not None
 
 
 # --- the request -----------------------------------------------------------------------------------
@@ -59,6 +60,13 @@ def test_parameters_may_be_nested(nested):
     assert whole == nested.pop("return_documents", False)
     assert body == {"query": "q", "documents": ["a", "b"], **nested}
     assert body_of(params=nested, top_n=1)[0]["top_n"] == 1  # what is not nested wins
+
+
+@pytest.mark.parametrize(("top_n", "found"), [(None, 1), (None, 0), (1, 2), (5, 1)])
+async def test_a_reply_owes_as_many_results_as_were_asked_for(canned, top_n, found):
+    client = canned((200, {"results": [result(index) for index in range(found)]}))
+    with pytest.raises(InvalidResponseError, match=f"{found} rerank results where"):
+        await client("rerank.create", query="q", documents=["a", "b"], top_n=top_n)
 
 
 def test_unset_top_n_is_not_sent():

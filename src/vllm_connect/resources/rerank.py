@@ -88,9 +88,10 @@ def rerank_call(params: Mapping[str, Any], documents: Iterable[Document]) -> Cal
     whole = bool(body.pop("return_documents", False))  # vLLM ignores it and always echoes
     model = body.get("model")
     body["documents"] = [wire_document(document, index) for index, document in enumerate(documents)]
+    due = min(top_n or len(documents), len(documents))
 
     def read(content: bytes) -> RerankResponse:
-        return read_rerank(content, documents, model, whole=whole)
+        return read_rerank(content, documents, model, whole=whole, due=due)
 
     return json_call("rerank.create", _PATHS, body, options, read, falls_back=path_is_missing)
 
@@ -118,7 +119,7 @@ def path_is_missing(variant: Variant, status: int, error: ErrorPayload) -> bool:
 
 
 def read_rerank(
-    content: bytes, documents: Sequence[Document], model: str | None, *, whole: bool
+    content: bytes, documents: Sequence[Document], model: str | None, *, whole: bool, due: int | None = None
 ) -> RerankResponse:
     """Read a reply.
 
@@ -127,12 +128,14 @@ def read_rerank(
         documents: those of the request.
         model: the requested name.
         whole: whether to put the request's documents into the results.
+        due: how many results there have to be; None for any number.
 
     Returns:
         The results by falling score, equal ones in the order of the documents.
 
     Raises:
-        NotAReply: an index is missing, out of range or there twice, or a score is missing.
+        NotAReply: an index is missing, out of range or there twice, a score is missing, or there are too few
+            results or too many.
     """
     payload = read_object(content)
     results = payload.get("results")
@@ -166,6 +169,8 @@ def read_rerank(
                 document=dict(document) if isinstance(document, Mapping) else document,
             )
         )
+    if due is not None and len(read) != due:
+        raise NotAReply(f"{len(read)} rerank results where {due} of {len(documents)} documents are due")
     read.sort(key=lambda result: (-result.relevance_score, result.index))
     return RerankResponse.construct(
         id=payload.get("id"),

@@ -50,7 +50,7 @@ class VectorSpace:
                 raise ValueError(f"the vector of a text, which begins {begin!r}, is not finite (NaN)")
             if len(vector) != (self._width or len(vector)):
                 raise ValueError(
-                    f"the vector of a text, which begins {begin!r}, has {len(vector)} numbers and those before "
+                    f"the vector of a text, which begins {begin!r}, has {len(vector)} numbers, those before "
                     f"it {self._width}: let all servers serve one model, and set model_name="
                 )
             self._width = len(vector)

@@ -146,16 +146,22 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
 
 def _document(node: BaseNode) -> str | dict[str, Any]:
     """A node as a document: its text, or its image if there is no text."""
-    if isinstance(node, ImageNode) and not node.get_content(metadata_mode=MetadataMode.NONE):
-        about = {"image_mimetype": node.image_mimetype}
-        if node.image:
-            return {"content": content_parts(ImageBlock(image=base64.b64decode(node.image), **about))}
-        if node.image_path:
-            return {"content": content_parts(ImageBlock(path=Path(node.image_path), **about))}
-        if node.image_url:
-            return {"content": content_parts(ImageBlock(url=node.image_url, **about))}
+    if isinstance(node, ImageNode) and (image := _image(node)):
+        return {"content": content_parts(image)}
     text: str = node.get_content(metadata_mode=MetadataMode.EMBED)
     return text
+
+
+def _image(node: ImageNode) -> ImageBlock | None:
+    """The image to judge a node by; None for one that has a text."""
+    mimetype = node.image_mimetype
+    if node.get_content(metadata_mode=MetadataMode.NONE):
+        return None
+    if node.image:
+        return ImageBlock(image=base64.b64decode(node.image), image_mimetype=mimetype)
+    if node.image_path:
+        return ImageBlock(path=Path(node.image_path), image_mimetype=mimetype)
+    return ImageBlock(url=node.image_url, image_mimetype=mimetype) if node.image_url else None
 
 
 @dataclass
