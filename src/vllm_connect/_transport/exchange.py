@@ -65,16 +65,12 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
             while not reader.status:
                 start = reader.feed(await _take(request, "read", connection.receive))
         except BaseException as exc:
-            is_silent = isinstance(exc, DEATHS) and not reader.started
-            if (
-                connection is None
-                or connection.ended
-                or is_new
-                or not is_silent
-                or not is_repeatable(request)
-            ):
+            # Ended by the server, that is, not by who uses the connection.
+            is_dead = isinstance(exc, DEATHS) and connection is not None and not connection.ended
+            is_silent = is_dead and not reader.started
+            if connection is None or is_new or not is_silent or not is_repeatable(request):
                 pool.abandon(connection)
-                if connection is not None and not connection.ended and is_silent:
+                if is_new and is_silent:
                     raise type(exc)(f"{exc} {_MAYBE_TLS}") from exc
                 raise
             pool.drop(connection)

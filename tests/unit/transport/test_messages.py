@@ -167,3 +167,24 @@ def test_one_piece_for_all_that_has_arrived(serve: Serve, both: Both) -> None:
     response = both.open(serve(handler).url)
     go.set()
     assert list(both.pieces(response)) == [b"abc" * 100]
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x15\x03\x01\x00\x02\x02\x46"], ids=["nothing", "an alert"])
+def test_plain_http_to_a_server_that_speaks_tls(serve: Serve, both: Both, answer: bytes) -> None:
+    """uvicorn ends the connection, others send a TLS alert; what to change is told either way."""
+
+    def handler(peer: Peer) -> None:
+        peer.read()
+        peer.send(answer)
+
+    with pytest.raises(httpx.RemoteProtocolError, match="URL must begin with https://"):
+        both.get(serve(handler).url)
+
+
+def test_tls_to_a_server_that_speaks_plain_http(serve: Serve, both: Both) -> None:
+    def handler(peer: Peer) -> None:
+        peer.sock.recv(1 << 16)
+        peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with pytest.raises(httpx.ConnectError, match="URL must begin with http://"):
+        both.get(serve(handler).url.replace("http://", "https://"))
