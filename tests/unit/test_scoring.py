@@ -32,3 +32,44 @@ async def test_missing_results(canned, call, indices):
     data = [{**({} if index is None else {"index": index}), **item(0.5)} for index in indices]
     with pytest.raises(InvalidResponseError):
         await canned((200, {"data": data}))(operation, **params)
+
+
+COUNTED = {
+    "one with many": ("score.create", {"queries": "q", "documents": ["a", "b", "c"]}, 3),
+    "pairwise": ("score.create", {"text_1": ["a", "b"], "text_2": ["c", "d"]}, 2),
+    "one pair": ("score.create", {"text_1": "a", "text_2": {"content": []}}, 1),
+    "classes": ("classify.create", {"input": ["a", "b"]}, 2),
+    "classes of a text": ("classify.create", {"input": "a"}, 1),
+    "classes of tokens": ("classify.create", {"input": [1, 2, 3]}, 1),
+    "classes of texts as tokens": ("classify.create", {"input": [[1], [2, 3]]}, 2),
+    "classes of messages": ("classify.create", {"messages": [{"role": "user", "content": "a"}] * 3}, 1),
+    "pooling": ("pooling.create", {"input": ["a", "b"]}, 2),
+}
+
+
+def _item(operation: str, index: int) -> dict[str, object]:
+    if operation == "pooling.create":
+        return {"index": index, "data": [0.5], "object": "pooling"}
+    return {"index": index, **CALLS[operation][1](0.5)}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+async def test_as_many_results_as_inputs(canned, name):
+    operation, params, count = COUNTED[name]
+    for found in (count - 1, count + 1, count):
+        data = [_item(operation, index) for index in range(found)]
+        call = canned((200, {"data": data}))
+        if found == count:
+            assert len((await call(operation, **params)).data) == count
+        else:
+            with pytest.raises(
+                InvalidResponseError, match=f"{found} .* for {count} " if found else "no answer"
+            ):
+                await call(operation, **params)
+
+
+async def test_a_plug_in_answers_as_it_likes(canned):
+    reply = await canned((200, {"data": [{"index": 0, "data": 1}, {"index": 1, "data": 2}]}))(
+        "pooling.create", data={"any": "thing"}
+    )
+    assert len(reply.data) == 2

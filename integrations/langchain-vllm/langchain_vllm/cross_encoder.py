@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from langchain_core.cross_encoders import BaseCrossEncoder
+from vllm_connect.types import ScoreResponse
 
 from .parameters import ScoreParameters
 from .pooling import Pooling
@@ -27,24 +28,39 @@ class VLLMCrossEncoder(Pooling, ScoreParameters, BaseCrossEncoder):
         """One score per pair, in their order."""
         client = self._client()
 
-        def ask(batch: Pairs) -> Any:
+        def ask(batch: Pairs) -> ScoreResponse:
             return client.score.create(**self._request(batch))
 
-        return _scores(self._ask_each(ask, self._batches(text_pairs)))
+        return _scores(self._ask_each(ask, self._batches(_checked(text_pairs))))
 
     async def ascore(self, text_pairs: Pairs) -> list[float]:
         """One score per pair, in their order."""
         client = self._async_client()
 
-        async def ask(batch: Pairs) -> Any:
+        async def ask(batch: Pairs) -> ScoreResponse:
             return await client.score.create(**self._request(batch))
 
-        return _scores(await self._aask_each(ask, self._batches(text_pairs)))
+        return _scores(await self._aask_each(ask, self._batches(_checked(text_pairs))))
 
     def _request(self, batch: Pairs) -> dict[str, Any]:
         left, right = zip(*batch, strict=True)
         return {"text_1": list(left), "text_2": list(right), **self._parameters(ScoreParameters)}
 
 
-def _scores(replies: Sequence[Any]) -> list[float]:
+def _checked(text_pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs.
+
+    Raises:
+        TypeError: one is no pair of texts; a text of two letters would pass for one.
+    """
+    pairs = list(text_pairs)
+    for place, pair in enumerate(pairs):
+        if isinstance(pair, (str, bytes)) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise TypeError(
+                f"score: text_pairs is a list of pairs of texts, and its item {place} is {pair!r}"
+            )
+    return pairs
+
+
+def _scores(replies: Sequence[ScoreResponse]) -> list[float]:
     return [item.score for reply in replies for item in reply.data]

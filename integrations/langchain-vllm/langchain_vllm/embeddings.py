@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
+from vllm_connect.types import EmbeddingResponse
 
 from .content import content_of
 from .errors import model_errors
+from .long_texts import SHOWN, naming_long_text
 from .parameters import EmbeddingParameters
 from .pooling import Input, Pooling
 from .server import CONFIG
@@ -40,9 +43,10 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         with self._progress(len(texts)) as progress:
 
             def embed(batch: Sequence[str]) -> list[list[float]]:
-                reply = client.embeddings.create(**self._request(self.document_instruction, batch))
+                with naming_long_text(batch):
+                    reply = client.embeddings.create(**self._request(self.document_instruction, batch))
                 progress.update(len(batch))
-                return _vectors(reply)
+                return _vectors(reply, batch)
 
             found = self._ask_each(embed, self._batches(texts))
         return [vector for vectors in found for vector in vectors]
@@ -54,24 +58,25 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         with self._progress(len(texts)) as progress:
 
             async def embed(batch: Sequence[str]) -> list[list[float]]:
-                reply = await client.embeddings.create(**self._request(self.document_instruction, batch))
+                with naming_long_text(batch):
+                    reply = await client.embeddings.create(**self._request(self.document_instruction, batch))
                 progress.update(len(batch))
-                return _vectors(reply)
+                return _vectors(reply, batch)
 
             found = await self._aask_each(embed, self._batches(texts))
         return [vector for vectors in found for vector in vectors]
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a query."""
-        with model_errors():
+        with model_errors(), naming_long_text([text]):
             request = self._request(self.query_instruction, [text])
-            return _vectors(self._client().embeddings.create(**request))[0]
+            return _vectors(self._client().embeddings.create(**request), [text])[0]
 
     async def aembed_query(self, text: str) -> list[float]:
         """Embed a query."""
-        with model_errors():
+        with model_errors(), naming_long_text([text]):
             request = self._request(self.query_instruction, [text])
-            return _vectors(await self._async_client().embeddings.create(**request))[0]
+            return _vectors(await self._async_client().embeddings.create(**request), [text])[0]
 
     def embed_image(self, uris: Sequence[str | Path]) -> list[list[float]]:
         """Embed images, with a model that can: one request each, `concurrency` of them at once.
@@ -83,7 +88,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         client = self._client()
 
         def embed(uri: str | Path) -> list[float]:
-            return _vectors(client.embeddings.create(**self._image_request(uri)))[0]
+            return _vectors(client.embeddings.create(**self._image_request(uri)), [uri])[0]
 
         return self._ask_each(embed, uris)
 
@@ -93,7 +98,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         client = self._async_client()
 
         async def embed(uri: str | Path) -> list[float]:
-            return _vectors(await client.embeddings.create(**self._image_request(uri)))[0]
+            return _vectors(await client.embeddings.create(**self._image_request(uri)), [uri])[0]
 
         return await self._aask_each(embed, uris)
 
@@ -123,8 +128,17 @@ def _listed(inputs: Iterable[Input], what: str) -> list[Input]:
     return list(inputs)
 
 
-def _vectors(reply: Any) -> list[list[float]]:
-    return [item.embedding for item in reply.data]
+def _vectors(reply: EmbeddingResponse, inputs: Sequence[object]) -> list[list[float]]:
+    """The vectors of a reply.
+
+    Raises:
+        ValueError: one of them is not finite; a vector store would keep it, and never find anything by it.
+    """
+    vectors = [item.embedding for item in reply.data]
+    for vector, each in zip(vectors, inputs, strict=True):
+        if not math.isfinite(sum(vector)):
+            raise ValueError(f"the vector of the text that begins {str(each)[:SHOWN]!r} is not finite (NaN)")
+    return vectors
 
 
 class _NoProgress:

@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 
 from .._calls.call import Call, json_call
 from .._wire.body import names, read_params
-from .._wire.objects import Reader, in_order
+from .._wire.objects import NotAReply, Reader, in_order
 from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
 from ._base import AsyncOwnResource, OwnResource
 from .rerank import PoolingOptions, path_is_missing
@@ -68,23 +68,49 @@ _CLASSIFY = names(InputParams)
 _POOLING = names(PoolingParams)
 
 T = TypeVar("T")
-R = TypeVar("R", ScoreResponse, ClassificationResponse)
+R = TypeVar("R", ScoreResponse, ClassificationResponse, PoolingResponse)
 
 
-def _in_order(read: Callable[[bytes], R]) -> Callable[[bytes], R]:
-    """Read a reply whose indices say which input each item is for."""
+def _checked(
+    read: Callable[[bytes], R], count: int | None, results: str, inputs: str
+) -> Callable[[bytes], R]:
+    """Read a reply whose items are one for each input, in the order that their indices tell.
 
-    def ordered(content: bytes) -> R:
+    Args:
+        read: reads the reply.
+        count: of the inputs; None if it is not known.
+        results: what the items are called in an error.
+        inputs: what the inputs are called.
+    """
+
+    def checked(content: bytes) -> R:
         reply = read(content)
         data: list[Any] = reply.data
+        if count is not None and len(data) != count:
+            raise NotAReply(f"{len(data)} {results} for {count} {inputs}")
         reply.data = in_order(data, lambda item: getattr(item, "index", None))
         return reply
 
-    return ordered
+    return checked
 
 
-_read_score = _in_order(Reader(ScoreResponse, "data", filled=True))
-_read_classify = _in_order(Reader(ClassificationResponse, "data", filled=True))
+def _length(inputs: object) -> int | None:
+    """How many inputs a text, a message, tokens or a list of them are; None if only the server can tell."""
+    if isinstance(inputs, (str, Mapping)):
+        return 1
+    if not isinstance(inputs, Sequence):
+        return None
+    return 1 if inputs and isinstance(inputs[0], int) else len(inputs)
+
+
+def _input_count(params: Mapping[str, object]) -> int | None:
+    if params.get("messages") is not None:
+        return 1
+    return _length(params.get("input"))
+
+
+_read_score = Reader(ScoreResponse, "data", filled=True)
+_read_classify = Reader(ClassificationResponse, "data", filled=True)
 _read_pooling = Reader(PoolingResponse, "data")
 
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2"))
@@ -102,15 +128,21 @@ def _call(
 
 
 def _score_call(params: Mapping[str, object]) -> Call[ScoreResponse]:
-    if not any(params.get(left) is not None and params.get(right) is not None for left, right in _PAIRS):
+    sides = [(params.get(left), params.get(right)) for left, right in _PAIRS]
+    given = [(left, right) for left, right in sides if left is not None and right is not None]
+    if not given:
         raise TypeError("score.create: pass queries= and documents=, or text_1= and text_2=")
-    return _call("score.create", ("/score", "/v1/score"), _SCORE, params, _read_score)
+    left, right = (_length(side) for side in given[0])
+    count = None if left is None or right is None else max(left, right)  # one with many, or pairwise
+    read = _checked(_read_score, count, "scores", "pairs")
+    return _call("score.create", ("/score", "/v1/score"), _SCORE, params, read)
 
 
 def _classify_call(params: Mapping[str, object]) -> Call[ClassificationResponse]:
     if params.get("input") is None and params.get("messages") is None:
         raise TypeError("classify.create: pass input= or messages=")
-    return _call("classify.create", ("/classify",), _CLASSIFY, params, _read_classify)
+    read = _checked(_read_classify, _input_count(params), "classes", "inputs")
+    return _call("classify.create", ("/classify",), _CLASSIFY, params, read)
 
 
 def _pooling_call(params: Mapping[str, object]) -> Call[PoolingResponse]:
@@ -119,7 +151,9 @@ def _pooling_call(params: Mapping[str, object]) -> Call[PoolingResponse]:
     encoding = params.get("encoding_format")
     if encoding in ("bytes", "bytes_only"):
         raise ValueError(f"pooling.create: encoding_format is 'float' or 'base64', not {encoding!r}")
-    return _call("pooling.create", ("/pooling",), _POOLING, params, _read_pooling)
+    count = None if params.get("data") is not None else _input_count(params)  # a plug-in answers as it likes
+    read = _checked(_read_pooling, count, "results", "inputs")
+    return _call("pooling.create", ("/pooling",), _POOLING, params, read)
 
 
 class Score(OwnResource):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import sys
 
 import pytest
 from langchain_core.documents import Document
-from langchain_core.exceptions import ModelInvalidRequestError
+from langchain_core.exceptions import ContextOverflowError, ModelInvalidRequestError
+from vllm_connect import InvalidResponseError
 
 from langchain_vllm import VLLMCrossEncoder, VLLMEmbeddings, VLLMRerank
+from tests.answering import answering
 from tests.media import as_base64, png
 
 TEXTS = [f"text number {i}" for i in range(10)]
@@ -171,3 +174,56 @@ def test_one_string_is_no_list(sim, run, name):
 
 def test_any_iterable_will_do(sim, run):
     assert len(run(VLLMEmbeddings(base_url=sim.url), "embed_documents", iter(TEXTS))) == len(TEXTS)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_vector_that_is_not_finite_is_an_error_that_names_its_text(run, value):
+    def answer(path, body):
+        vectors = [struct.pack("<2f", 0.5, value if "bad" in text else 0.5) for text in body["input"]]
+        data = [
+            {"index": index, "object": "embedding", "embedding": as_base64(vector)}
+            for index, vector in enumerate(vectors)
+        ]
+        return {
+            "object": "list",
+            "data": data,
+            "model": "m",
+            "usage": {"prompt_tokens": 1, "total_tokens": 1},
+        }
+
+    with answering(answer) as server:
+        embeddings = VLLMEmbeddings(model="m", base_url=server.url, batch_size=2)
+        with pytest.raises(ValueError, match="'a bad one'"):
+            run(embeddings, "embed_documents", ["good", "fine", "good", "a bad one"])
+        with pytest.raises(ValueError, match="'bad'"):
+            run(embeddings, "embed_query", "bad")
+        assert run(embeddings, "embed_query", "good") == [0.5, 0.5]
+
+
+def test_a_text_that_is_too_long_is_named_with_the_remedy(sim, run):
+    embeddings = VLLMEmbeddings(base_url=sim.url)
+    too_long = "It begins so " + "word " * 200_000
+    for name, argument in (("embed_documents", ["short", too_long, "short"]), ("embed_query", too_long)):
+        with pytest.raises(ContextOverflowError, match=r"begins 'It begins so.*truncate_prompt_tokens"):
+            run(embeddings, name, argument)
+
+
+@pytest.mark.parametrize("pairs", ["ab", ["ab"], [("a",)], [("a", "b", "c")], [("a", "b"), "cd"], [5]])
+def test_what_is_no_pair_is_refused(sim, run, pairs):
+    with pytest.raises(TypeError, match="pairs of texts"):
+        run(VLLMCrossEncoder(base_url=sim.url), "score", pairs)
+    assert sim.requests == []
+
+
+@pytest.mark.parametrize("less", [-1, 1])
+def test_a_wrong_number_of_scores_is_an_error(run, less):
+    def answer(path, body):
+        scores = [float(text) for text in body["text_2"]]
+        scores = scores[:-1] if less > 0 else [*scores, 9.0]
+        data = [{"index": index, "object": "score", "score": score} for index, score in enumerate(scores)]
+        return {"id": "x", "object": "list", "created": 1, "model": "m", "data": data, "usage": {}}
+
+    with answering(answer) as server:
+        encoder = VLLMCrossEncoder(model="m", base_url=server.url, batch_size=3)
+        with pytest.raises(InvalidResponseError, match="for 3 pairs"):
+            run(encoder, "score", [("q", str(number)) for number in range(6)])
