@@ -7,13 +7,13 @@ from contextlib import aclosing, closing
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput, ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 from vllm_connect import Key
-from vllm_connect._keys.key import wire_model
-from vllm_connect.types import ChatCompletion, ChatCompletionChunk
+from vllm_connect.adapters import find_served
+from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Model
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
 from .errors import model_errors
@@ -82,7 +82,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             params["ls_stop"] = ends
         return params
 
-    def _resolve_model_profile(self) -> Any:
+    def _resolve_model_profile(self) -> ModelProfile | None:
         return {
             "text_inputs": True,
             "text_outputs": True,
@@ -92,7 +92,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             "structured_output": True,
         }
 
-    def refresh_profile(self) -> Any:
+    def refresh_profile(self) -> ModelProfile | None:
         """Ask the server for the model's context, and put it into `profile["max_input_tokens"]`.
 
         Returns:
@@ -102,25 +102,16 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         with model_errors():
             return self._with_context(client.models.list().data, client.keys)
 
-    async def arefresh_profile(self) -> Any:
+    async def arefresh_profile(self) -> ModelProfile | None:
         """As `refresh_profile`."""
         client = self._async_client()
         with model_errors():
             return self._with_context((await client.models.list()).data, client.keys)
 
-    def _with_context(self, models: Sequence[Any], keys: Sequence[Key]) -> Any:
-        name = self._name({})
-        names = {wire_model(key, name) for key in keys} if name else {model.id for model in models}
-        known = {model.id: model.max_model_len for model in models}
-        lengths = [
-            length
-            for model in models
-            # A LoRA adapter's card has no length of its own, but names the model that it is for.
-            if model.id in names
-            and (length := model.max_model_len or known.get(getattr(model, "parent", None)))
-        ]
-        if lengths:  # of several servers, any of which may be asked, the least counts
-            self.profile = {**(self.profile or {}), "max_input_tokens": min(lengths)}
+    def _with_context(self, models: Sequence[Model], keys: Sequence[Key]) -> ModelProfile | None:
+        served = find_served(models, self._name({}), keys)
+        if served.is_listed and served.context_window:
+            self.profile = {**(self.profile or {}), "max_input_tokens": served.context_window}
         return self.profile
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:

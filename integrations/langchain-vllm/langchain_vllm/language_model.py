@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 from vllm_connect import VLLMError
+from vllm_connect.adapters import is_in_event_loop
 
 from .errors import model_errors
 from .parameters import GenerationParameters
 from .server import Server
-from .tokens import TIMEOUT, TokenCounter, loop_is_running
+from .tokens import TIMEOUT, TokenCounter
 
 
 class HiddenHeaders(Mapping[str, str]):
@@ -128,7 +129,7 @@ class LanguageModel(Server, GenerationParameters):
 
     def _count(self, params: Mapping[str, object]) -> int:
         """The tokens of a prompt, of `tokenize`'s parameters."""
-        if loop_is_running():
+        if is_in_event_loop():
             return self._token_counter.estimate(params)
         counts = self._token_counter.count(params)
         request = next(counts)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from langchain_core.runnables.config import ContextThreadPoolExecutor
 from pydantic import Field
+from vllm_connect.adapters import agather_or_cancel, gather_or_cancel
 
 from .errors import model_errors
 from .parameters import PoolingParameters
@@ -31,32 +30,12 @@ class Pooling(Server, PoolingParameters):
 
     def _ask_each(self, ask: Callable[[Input], Reply], inputs: Sequence[Input]) -> list[Reply]:
         """The replies to all inputs, in order; after an error no further request is begun."""
-        workers = min(self.concurrency, len(inputs))
         with model_errors():
-            if workers <= 1:
-                return [ask(each) for each in inputs]
-            with ContextThreadPoolExecutor(workers) as pool:
-                futures = [pool.submit(ask, each) for each in inputs]
-                try:
-                    return [future.result() for future in futures]
-                finally:
-                    pool.shutdown(wait=False, cancel_futures=True)
+            return gather_or_cancel(ask, inputs, self.concurrency)
 
     async def _aask_each(
         self, ask: Callable[[Input], Awaitable[Reply]], inputs: Sequence[Input]
     ) -> list[Reply]:
         """The replies to all inputs, in order; after an error those under way are cancelled."""
-        permits = asyncio.Semaphore(self.concurrency)
-
-        async def wait_and_ask(each: Input) -> Reply:
-            async with permits:
-                return await ask(each)
-
-        tasks = [asyncio.ensure_future(wait_and_ask(each)) for each in inputs]
         with model_errors():
-            try:
-                return await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            return await agather_or_cancel(ask, inputs, self.concurrency)

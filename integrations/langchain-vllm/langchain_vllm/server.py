@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -22,8 +21,15 @@ from pydantic import (
 )
 from typing_extensions import Self
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
-from vllm_connect._keys.key import check_keys
-from vllm_connect.adapters import public_secret, public_url, saved_key
+from vllm_connect.adapters import (
+    ClientCache,
+    config_arguments,
+    missing_server,
+    public_secret,
+    public_url,
+    read_keys,
+    saved_key,
+)
 
 #: Of every class itself, since of several base classes pydantic lets the last one win.
 CONFIG = ConfigDict(
@@ -45,43 +51,6 @@ _INSTEAD = {
     "openai_api_key": "api_key",
     "request_timeout": "timeout",
 }
-
-
-class _Clients:
-    """The clients of one model, made when they are needed, and anew when the settings change.
-
-    A copy, or an unpickled model, makes its own.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._made: dict[type, tuple[tuple[Mapping[str, Any], Any], Any]] = {}
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Clients)  # models are equal by their fields
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __deepcopy__(self, memo: Any) -> _Clients:
-        return _Clients()
-
-    def __reduce__(self) -> Any:
-        return _Clients, ()
-
-    def get(self, kind: Any, settings: Mapping[str, Any], http_client: Any) -> Any:
-        """The client of a kind with these settings."""
-        wanted = (settings, http_client)
-        with self._lock:  # or threads that begin together would each make one
-            made = self._made.get(kind)
-            if made is None or made[0] != wanted:
-                made = self._made[kind] = (wanted, kind(**settings, http_client=http_client))
-            return made[1]
-
-    def own(self, kind: type) -> Any:
-        """The client to close, which is forgotten; None for one whose connections are someone else's."""
-        with self._lock:
-            (_, http_client), client = self._made.pop(kind, (({}, None), None))
-        return None if http_client is not None else client
 
 
 class Server(Serializable):
@@ -113,7 +82,7 @@ class Server(Serializable):
     async_client: Any = Field(default=None, exclude=True)
     """A ready `vllm_connect.AsyncVLLM`."""
 
-    _clients: _Clients = PrivateAttr(default_factory=_Clients)
+    _clients: ClientCache = PrivateAttr(default_factory=ClientCache)
 
     @classmethod
     def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **fields: Any) -> Self:
@@ -126,14 +95,10 @@ class Server(Serializable):
         Raises:
             ConfigError: something in it cannot be right; the message says where.
         """
-        from vllm_connect._keys.bifrost import load_keys
-        from vllm_connect._transport.clients import default_async_http_client, default_http_client
-
-        provider = load_keys(config)
-        given = provider.arguments(default_http_client)
-        if "http_client" in given:
-            given["http_async_client"] = provider.arguments(default_async_http_client)["http_client"]
-        return cls(**{**given, **fields})
+        arguments, async_arguments = config_arguments(config)
+        if "http_client" in async_arguments:
+            arguments["http_async_client"] = async_arguments["http_client"]
+        return cls(**{**arguments, **fields})
 
     @model_validator(mode="before")
     @classmethod
@@ -151,12 +116,8 @@ class Server(Serializable):
 
     @field_validator("keys", mode="before")
     @classmethod
-    def _read_keys(cls, keys: Sequence[Any] | None) -> list[Key] | None:
-        if keys is None:
-            return None
-        if isinstance(keys, (Mapping, Key, str)):
-            raise ConfigError(f"keys is a list of keys, not {type(keys).__name__}")
-        return list(check_keys(_read_key(key) for key in keys))
+    def _read_keys(cls, keys: Sequence[Key | Mapping[str, object]] | None) -> list[Key] | None:
+        return None if keys is None else read_keys(keys)
 
     @model_validator(mode="after")
     def _find_server(self) -> Self:
@@ -168,10 +129,7 @@ class Server(Serializable):
         elif self.base_url is None:
             self.base_url = os.environ.get("VLLM_BASE_URL") or None
             if self.base_url is None:
-                raise ConfigError(
-                    f"no vLLM server: pass its URL, {type(self).__name__}(base_url='http://localhost:8000'), "
-                    "or keys=[Key(…)], or set the environment variable VLLM_BASE_URL"
-                )
+                raise missing_server(f"{type(self).__name__}(base_url='http://localhost:8000')")
             if self.api_key is None and os.environ.get("VLLM_API_KEY"):
                 self.api_key = SecretStr(os.environ["VLLM_API_KEY"])
         elif not self.base_url:
@@ -180,16 +138,13 @@ class Server(Serializable):
 
     def _client(self) -> VLLM:
         """The client, made when it is first needed."""
-        if self.client is not None:
-            return self.client  # type: ignore[no-any-return]
-        return self._clients.get(VLLM, self._client_arguments(), self.http_client)  # type: ignore[no-any-return]
+        client: VLLM | None = self.client
+        return client or self._clients.get(VLLM, self._client_arguments(), self.http_client)
 
     def _async_client(self) -> AsyncVLLM:
         """The asynchronous client, one for all event loops."""
-        if self.async_client is not None:
-            return self.async_client  # type: ignore[no-any-return]
-        arguments = self._client_arguments()
-        return self._clients.get(AsyncVLLM, arguments, self.http_async_client)  # type: ignore[no-any-return]
+        client: AsyncVLLM | None = self.async_client
+        return client or self._clients.get(AsyncVLLM, self._client_arguments(), self.http_async_client)
 
     def _client_arguments(self) -> dict[str, Any]:
         if self.base_url is None and self.keys is None:
@@ -208,29 +163,23 @@ class Server(Serializable):
             yield name, public_url(value) if name == "base_url" and value else value
 
     def __copy__(self) -> Self:
-        """A copy with clients of its own: it may be made to ask another server."""
+        """A copy, which may be made to ask another server."""
         copied = super().__copy__()
-        copied._clients = _Clients()
+        copied._clients = ClientCache()
         copied.__dict__.pop("_serialized", None)  # langchain-core's cache of what tells models apart
         return copied
 
     def close(self) -> None:
         """Close the connections of the synchronous client; it may be used again.
 
-        Those of a given `client` or `http_client` stay open.
+        Those of a given `client` or `http_client` stay open, and so do those that another model of the same
+        settings uses.
         """
-        client = self._clients.own(VLLM)
-        if client is not None:
-            client.close()
+        self._clients.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the asynchronous client; it may be used again.
-
-        Those of a given `async_client` or `http_async_client` stay open.
-        """
-        client = self._clients.own(AsyncVLLM)
-        if client is not None:
-            await client.close()
+        """Close the connections of the asynchronous client; it may be used again. See `close`."""
+        await self._clients.aclose()
 
     def _servers(self) -> list[str]:
         """The URLs of all servers that may be asked, without credentials."""
@@ -284,10 +233,6 @@ class Server(Serializable):
 
     def _api_key_reference(self) -> str | None:
         return public_secret(self.api_key.get_secret_value()) if self.api_key else None
-
-
-def _read_key(key: Any) -> Any:
-    return Key(**key) if isinstance(key, Mapping) else key
 
 
 def _saved_timeout(timeout: Any) -> Any:

@@ -6,7 +6,6 @@ never fails and never waits there: it estimates, by what the server has counted 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Generator, Mapping
 from typing import Any
@@ -19,15 +18,6 @@ _logger = logging.getLogger(__name__)
 #: Seconds for one count, of which a program may need many.
 TIMEOUT = 10.0
 _MARGIN = 1.1
-
-
-def loop_is_running() -> bool:
-    """Whether this thread runs an event loop, which must not wait for a server."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class TokenCounter:

@@ -263,11 +263,22 @@ def test_profile_of_an_adapter():
     """vLLM gives the card of a LoRA adapter a parent, and no length."""
     base = SimpleNamespace(id="base", max_model_len=4096, parent=None)
     adapter = SimpleNamespace(id="mine", max_model_len=None, parent="base")
-    other = SimpleNamespace(id="other", max_model_len=None, parent="gone")
     model = ChatVLLM(model="mine", base_url="http://a")
-    assert model._with_context([adapter, base, other], model._client().keys)["max_input_tokens"] == 4096
-    model = ChatVLLM(model="other", base_url="http://a")
-    assert "max_input_tokens" not in model._with_context([adapter, base, other], model._client().keys)
+    assert model._with_context([adapter, base], model._client().keys)["max_input_tokens"] == 4096
+    nameless = SimpleNamespace(id="base", max_model_len=None, parent=None)
+    model = ChatVLLM(model="mine", base_url="http://a")
+    assert "max_input_tokens" not in model._with_context([adapter, nameless], model._client().keys)
+
+
+async def test_models_made_per_call_share_connections(sim):
+    configurable = ChatVLLM(base_url=sim.url).configurable_fields(temperature=ConfigurableField(id="t"))
+    for number in range(10):
+        configurable.invoke("Say: x", {"configurable": {"t": number / 10}})
+        ChatVLLM(base_url=sim.url, temperature=number / 10).invoke("Say: x")
+    for number in range(10):
+        await configurable.ainvoke("Say: x", {"configurable": {"t": number / 10}})
+        await ChatVLLM(base_url=sim.url, temperature=number / 10).ainvoke("Say: x")
+    assert len({request.client for request in sim.requests}) <= 2
 
 
 def test_second_event_loop(model):

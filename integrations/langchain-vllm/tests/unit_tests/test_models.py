@@ -76,15 +76,32 @@ def test_saved_and_loaded(cls):
 
 
 @every
-def test_copies_and_pickles_make_their_own_clients(cls):
-    model = cls(base_url="http://a")
-    client = model._client()
+async def test_models_of_the_same_settings_share_their_clients(cls):
+    model = cls(base_url="http://a.shared")
+    client, async_client = model._client(), model._async_client()
+    copies = [
+        copy.deepcopy(model),
+        copy.copy(model),
+        pickle.loads(pickle.dumps(model)),
+        cls(base_url=model.base_url),
+    ]
+    for other in copies:
+        assert other == model
+        assert other._client() is client
+        assert other._async_client() is async_client
+    copies[0].base_url = "http://b.shared"
+    assert copies[0]._client() is not client
     assert model._client() is client
-    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert other._client() is not client
-        assert other.base_url == "http://a"
     model.close()
-    assert model._client() is not client
+    assert not client.is_closed()  # others use it
+    del other
+    copies.clear()
+    model._client()
+    model.close()
+    await model.aclose()
+    assert client.is_closed()
+    assert async_client.is_closed()
+    assert not model._client().is_closed()
 
 
 def test_a_ready_client_is_used():
@@ -180,7 +197,6 @@ def test_a_changed_copy_asks_its_own_server(cls):
     for get in ("_client", "_async_client"):
         client = getattr(model, get)()
         for other in (
-            copy.copy(model),
             model.model_copy(update={"base_url": "http://b"}),
             model.model_copy(update={"api_key": SecretStr("new")}),
         ):
