@@ -377,3 +377,10 @@ async def test_xhigh_reasoning_effort_is_preserved_in_responses(canned):
     await client("responses.create", model="qwen/qwen3.8-27b", input="Hi", reasoning={"effort": "xhigh"})
     assert client.requests[0].url.path == "/v1/chat/completions"
     assert json.loads(client.requests[0].content)["reasoning_effort"] == "xhigh"
+
+
+def test_thinking_is_switched_in_the_template():
+    with pytest.raises(TypeError, match="pass chat_template_kwargs="):
+        read_params(
+            "chat.completions.create", {"enable_thinking": False}, frozenset({"chat_template_kwargs"})
+        )

@@ -189,7 +189,13 @@ def _depth_of_caller() -> int:
     return depth
 
 
+# What servers ignore, wherever in the body it stands.
+_ELSEWHERE = {"enable_thinking": 'pass chat_template_kwargs={"enable_thinking": …}'}
+
+
 def _unknown(operation: str, name: str, known: frozenset[str]) -> str:
+    if "chat_template_kwargs" in known and (elsewhere := _ELSEWHERE.get(name)):
+        return f"{operation}() got an unexpected keyword argument {name!r}: {elsewhere}"
     near = difflib.get_close_matches(name, known | _OPTIONS.keys(), 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (

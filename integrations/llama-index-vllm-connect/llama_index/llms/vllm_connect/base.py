@@ -30,7 +30,7 @@ from .answers import ChatSoFar, TextSoFar, as_chat, as_completion, chat_response
 from .concurrency import loop_is_running
 from .connection import Connection
 from .messages import ReasoningField, check_text_only, wire_messages
-from .options import GenerationOptions
+from .options import OF_CHATS, GenerationOptions
 from .request import CHAT, TEXT, R, Request
 from .served import Inquiry, KnowsServedModel, Served
 from .streams import aclosing, aresponses, closing, responses
@@ -98,7 +98,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
-        given = [name for name in _OF_CHATS if getattr(self, name) is not None]
+        given = [name for name in OF_CHATS if getattr(self, name) is not None]
         if given and self.mode == "completion":
             raise ValueError(f"mode 'completion' has no place for {', '.join(given)}: leave that out")
         return self
@@ -287,12 +287,13 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
     def _with_model(self, params: dict[str, Any], stream: bool) -> dict[str, Any]:
         params.setdefault("model", self.model)
         asked = params.pop("stream", None)
+        if asked is not None and bool(asked) != stream:
+            other = "stream_chat or stream_complete" if asked else "chat or complete"
+            raise ValueError(f"stream={asked!r}: use {other}, or their async twins")
         options = params.pop("stream_options", None)  # vLLM refuses them without a stream
         if stream:
             params["stream"] = True
             params["stream_options"] = {"include_usage": True, **(options or {})}
-        elif asked:
-            raise ValueError("stream=True: use stream_chat or stream_complete")
         return params
 
     # Tools
@@ -416,13 +417,3 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
             return template
         # vLLM adds the same to a chat, and /tokenize does not.
         return {"enable_thinking": effort != "none", **template, "reasoning_effort": effort}
-
-
-# Fields that /v1/completions, which uses no chat template, does not take.
-_OF_CHATS = (
-    "enable_thinking",
-    "reasoning_effort",
-    "chat_template_kwargs",
-    "include_reasoning",
-    "mm_processor_kwargs",
-)

@@ -27,21 +27,12 @@ from typing_extensions import Self
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
 from vllm_connect.adapters import public_secret, public_url, saved_key
 
+from .usual_names import advice_for
+
 _logger = logging.getLogger(__name__)
 
 _HTTP_CLIENTS = ("http_client", "async_http_client")
 _SHARED = (*_HTTP_CLIENTS, "rate_limiter")
-
-# What other integrations call it, and the field that it is here.
-_USUAL_NAMES = {
-    "api_base": "base_url",
-    "request_timeout": "timeout",
-    "max_new_tokens": "max_tokens",
-    "model": "model_name",
-    "model_name": "model",
-    "extra_body": "additional_kwargs",
-    "n": "additional_kwargs",
-}
 
 
 def _read_keys(given: Any) -> list[Key] | None:
@@ -146,10 +137,8 @@ class Connection(BaseComponent):
         if not isinstance(given, dict):
             return given
         for name in given.keys() - cls.model_fields.keys():
-            field = _USUAL_NAMES.get(name)
-            if field in cls.model_fields:
-                how = f'additional_kwargs={{"{name}": …}}' if field == "additional_kwargs" else f"{field}="
-                raise ValueError(f"{cls.__name__} has no {name}=: use {how}")
+            if advice := advice_for(name, cls.model_fields):
+                raise ValueError(f"{cls.__name__} has no {name}=: use {advice}")
         return {name: value for name, value in given.items() if name != "class_name"}
 
     if not TYPE_CHECKING:  # or every attribute would count as known

@@ -11,6 +11,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .connection import Parameters
+from .usual_names import advice_for_call
+
+# Fields that /v1/completions, which uses no chat template, does not take.
+OF_CHATS = (
+    "enable_thinking",
+    "reasoning_effort",
+    "chat_template_kwargs",
+    "include_reasoning",
+    "mm_processor_kwargs",
+)
 
 
 class GenerationOptions(BaseModel):
@@ -82,6 +92,7 @@ class GenerationOptions(BaseModel):
             given: those of this very call, which win over the fields.
             mode: which operation they are for.
         """
+        _check_names(given, mode)
         params = {name: value for name in _SENT if (value := getattr(self, name)) is not None}
         params |= self.additional_kwargs
         params |= given
@@ -104,6 +115,22 @@ class GenerationOptions(BaseModel):
         if body.pop("chat_template_kwargs", None) is not None and not body:
             del params["extra_body"]
         return params
+
+
+def _check_names(given: Mapping[str, Any], mode: Literal["chat", "completion"]) -> None:
+    """Refuse parameters of a call that would have no effect, with what to use instead.
+
+    Raises:
+        TypeError: A name that other integrations use.
+        ValueError: A parameter of chat templates, without one; or where vLLM would ignore it.
+    """
+    for name in given:
+        if advice := advice_for_call(name):
+            raise TypeError(f"there is no {name}=: use {advice}")
+        if mode == "completion" and name in OF_CHATS:
+            raise ValueError(f"mode 'completion' has no chat template, and no place for {name}=")
+    if "enable_thinking" in (given.get("extra_body") or {}):
+        raise ValueError("vLLM ignores enable_thinking in extra_body: pass enable_thinking= itself")
 
 
 def _merged(*parts: Mapping[str, Any] | None) -> dict[str, Any]:
