@@ -11,13 +11,14 @@ Beside `make live-up`:
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.media import tone
+from tests.media import png, tone
 from tests.servers import find_servers
 
 from vllm_connect._transport._httpx import httpx
@@ -284,7 +285,114 @@ def tools_and_formats() -> dict[str, Row]:
     }
 
 
-ROWS: dict[str, Row] = {**orders(), **tools_and_formats()}
+IMAGE = "data:image/png;base64," + base64.b64encode(png((255, 0, 0), size=8)).decode()
+CONTENTS: dict[str, Any] = {
+    "null": None,
+    "a number": 5,
+    "nothing": [],
+    "an empty part": [{}],
+    "a text": [{"type": "text", "text": "a"}],
+    "a bare string": ["a"],
+    "a text without its type": [{"text": "a"}],
+    "a text without its text": [{"type": "text"}],
+    "a text that is none": [{"type": "text", "text": 5}],
+    "a picture": [{"type": "image_url", "image_url": {"url": IMAGE}}],
+    "a picture by a plain string": [{"type": "image_url", "image_url": IMAGE}],
+    "a picture without its url": [{"type": "image_url"}],
+    "a picture without a type": [{"image_url": IMAGE}],
+    "a refusal": [{"type": "refusal", "refusal": "no"}],
+    "a thought": [{"type": "thinking", "thinking": "no"}],
+    "an input text": [{"type": "input_text", "text": "a"}],
+    "an output text": [{"type": "output_text", "text": "a"}],
+    "a part of no kind": [{"type": "nope"}],
+    "a file": [{"type": "file", "file": {"file_data": "x"}}],
+    "a video": [{"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}],
+}
+MESSAGES: dict[str, Any] = {
+    "null": None,
+    "a string": "a",
+    "none": [],
+    "a message that is a list": [[1]],
+    "a message without a role": [{"content": "a"}],
+    "a role that is a number": [{"role": 5, "content": "a"}],
+    "a role of one's own": [{"role": "critic", "content": "a"}],
+    "a message without content": [{"role": "user"}],
+    "a name that is a number": [{"role": "user", "content": "a", "name": 5}],
+    "a result without a call": [{"role": "tool", "content": "a"}],
+    "a call without a function": [{"role": "assistant", "tool_calls": [{"id": "a", "type": "function"}]}],
+    "a call of another type": [
+        {"role": "assistant", "tool_calls": [{**CALLING["tool_calls"][0], "type": "true"}]}
+    ],
+    "arguments that are an object": [
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "x", "arguments": {"city": "Rome"}}}
+            ],
+        }
+    ],
+}
+FIELDS: dict[str, dict[str, Any]] = {
+    "thinking_token_budget as text": {"thinking_token_budget": "a"},
+    "thinking_token_budget false": {"thinking_token_budget": False},
+    "repetition_detection as a list": {"repetition_detection": ["a"]},
+    "repetition_detection without a count": {"repetition_detection": {"max_pattern_size": 2}},
+    "watermarking as a list": {"watermarking": [{}]},
+    "logprob_token_ids without logprobs": {"logprob_token_ids": [1]},
+    "a structural tag without structures": {"response_format": {"type": "structural_tag"}},
+    "too many answers": {"n": 99999999},
+    "truncated to nothing": {"truncate_prompt_tokens": 0},
+    "several mistakes": {"model": 5, "temperature": "x", "n": "a", "ignore_eos": []},
+    "stream_interval 0": {"stream_interval": 0},
+    "prompt_logprobs in a stream": {"prompt_logprobs": 1, "stream": True},
+    "five stop strings": {"stop": ["a"] * 5},
+    "a template with the request": {"chat_template": "{{ 1 }}"},
+}
+
+
+def forms() -> dict[str, Row]:
+    """Messages and fields of every form, most of them wrong."""
+    user = {"role": "user", "content": "Say: hello"}
+    base = {"max_tokens": 2, "temperature": 0}
+    rows = {}
+    for server in ("chat", "vision"):
+        for name, content in CONTENTS.items():
+            if server == "chat" or name in (
+                "a picture",
+                "a picture by a plain string",
+                "a picture without its url",
+            ):
+                messages = [{"role": "user", "content": content}]
+                rows[f"content of {name} to {server}"] = Row(server, CHAT, {"messages": messages, **base})
+    for name, messages in MESSAGES.items():
+        rows[f"messages: {name}"] = Row("chat", CHAT, {"messages": messages, **base})
+        rows[f"messages: {name}, to be counted"] = Row("chat", "/tokenize", {"messages": messages})
+    for name, fields in FIELDS.items():
+        rows[f"chat: {name}"] = Row("chat", CHAT, {"messages": [user], **base, **fields})
+        if "chat_template" not in fields:
+            rows[f"completion: {name}"] = Row(
+                "chat", "/v1/completions", {"prompt": "hello", **base, **fields}
+            )
+    for name, body in {
+        "nothing": {},
+        "prompt_embeds": {"prompt_embeds": "none", "prompt": "a"},
+        "a number": {"prompt": 5},
+        "an empty list": {"prompt": []},
+    }.items():
+        rows[f"completion of {name}"] = Row("chat", "/v1/completions", body)
+    for name, body in {
+        "effort nope": {"reasoning": {"effort": "nope"}},
+        "truncation 1": {"truncation": 1},
+        "include nope": {"include": ["nope"]},
+        "no tool_choice": {"tool_choice": {"type": "function", "function": {"name": "a"}}},
+        "penalty 3": {"presence_penalty": 3},
+        "several mistakes": {"metadata": [], "input": None, "stop": 5, "user": 5},
+    }.items():
+        rows[f"response: {name}"] = Row("chat", RESPONSES, {"input": "Say: hello", **body})
+    return rows
+
+
+ROWS: dict[str, Row] = {**orders(), **tools_and_formats(), **forms()}
 
 
 def recorded() -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Reply:
         self.hides = options.reasoning and not request.include_reasoning
         self.logprobs = None if self.hides else request.wanted_logprobs
         self.ids = bool(request.return_token_ids) and not self.hides
-        begun = request.messages[-1]
+        begun = request.conversation[-1]
         self.echoed = text_of(begun) if request.echo and begun.get("role") == "assistant" else ""
 
     def whole(self, turn: Turn) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..http.errors import LateError, refused, unknown_model, validated
 from ..http.options import Options
 from ..http.replies import DONE, EventStream, Json, error_event, event, now, paced, read_json, request_id
 from ..requests.prompts import check_room, fit
-from ..requests.sampling import Sampling, check_engine, check_options, check_sampling
+from ..requests.sampling import COMPLETION_ORDER, Sampling, check_engine, check_options, check_sampling
 from .constrain import constraint_of
 from .generation import Generation, generate
 from .grammar import answer
@@ -31,6 +31,10 @@ TokenId = Annotated[int, Field(ge=0)]
 class CompletionRequest(Sampling):
     """The body of `/v1/completions`."""
 
+    ORDER = COMPLETION_ORDER
+
+    n: int = 1
+    prompt_embeds: bytes | list[bytes] | None = None
     prompt: list[TokenId] | list[list[TokenId]] | str | list[str] | None = None
     logprobs: int | None = None
     suffix: str | None = None
@@ -51,16 +55,18 @@ async def completions(request: Request) -> Response:
     options: Options = request.app.state.options
     data = await read_json(request)
     if isinstance(data, dict):
-        if not data.get("prompt") and data.get("prompt") != []:
+        if data.get("prompt") in (None, "") and data.get("prompt_embeds") in (None, []):
             raise refused("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
         check_options(data)
     body = validated(CompletionRequest, data)
     if body.model and body.model not in options.models:
         raise unknown_model(body.model, options.models)
+    if body.prompt_embeds is not None:
+        raise refused("You must set `--enable-prompt-embeds` to input `prompt_embeds`.", "prompt_embeds")
     if body.suffix:
         raise _suffix()
     prompts = _prompts(body, options)
-    scores_only = body.echo and body.max_tokens == 0
+    scores_only = bool(body.echo) and body.max_tokens == 0
     if body.max_tokens is None or scores_only:
         body.max_tokens = 1 if scores_only else _DEFAULT_MAX_TOKENS
     check_room(body.max_tokens, options.max_model_len)

@@ -121,6 +121,7 @@ class Reply:
         request, choice = self.request, self.request.tool_choice
         cut = turn is not None and turn.generations[0].finish_reason == "length"
         status = "in_progress" if turn is None else "incomplete" if cut else "completed"
+        reasoning = request.reasoning and request.reasoning.model_dump()
         return {
             "id": self.id,
             "created_at": self.created,
@@ -140,7 +141,7 @@ class Reply:
             "max_tool_calls": request.max_tool_calls,
             "previous_response_id": None,
             "prompt": None,
-            "reasoning": request.reasoning and {key: request.reasoning.get(key) for key in _REASONING_FIELDS},
+            "reasoning": reasoning and {key: reasoning.get(key) for key in _REASONING_FIELDS},
             "service_tier": request.service_tier,
             "status": status,
             "text": self._text(),

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..http.errors import unknown_model, validated
+from ..http.errors import refused, unknown_model, validated
 from ..http.options import Options
 from ..http.replies import Json, read_json
 from ..requests.chat import Tool, check_conversation, read_chat
+from ..requests.messages import AnyMessage, check_calls
 from ..requests.pooling import check_form
 from ..requests.prompts import render
 from .tokens import decode, encode, shown
 
 
-class _Base(BaseModel):
+class _Prompt(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     model: str | None = None
-    add_special_tokens: bool | None = None
+    prompt: str
+    add_special_tokens: bool = True
     return_token_strs: bool | None = False
 
 
-class _Prompt(_Base):
-    prompt: str
+class _Chat(BaseModel):
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
 
-
-class _Chat(_Base):
-    messages: list[dict[str, Any]]
-    tools: list[Tool] | None = None
+    model: str | None = None
+    messages: list[AnyMessage]
     add_generation_prompt: bool = True
+    return_token_strs: bool | None = False
     continue_final_message: bool = False
+    add_special_tokens: bool = False
+    chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
+    mm_processor_kwargs: dict[str, Any] | None = None
+    tools: list[Tool] | None = None
 
 
 _FORMS: TypeAdapter[_Prompt | _Chat] = TypeAdapter(_Prompt | _Chat)
@@ -47,19 +53,24 @@ class _Detokenize(BaseModel):
     tokens: list[Annotated[int, Field(ge=0)]]
 
 
-async def tokenize(request: Request) -> Response:
+async def tokenize(http: Request) -> Response:
     """Answers a tokenize request."""
-    options: Options = request.app.state.options
-    data = await read_json(request)
+    options: Options = http.app.state.options
+    data = await read_json(http)
     check_form(_FORMS, data)
     body = _FORMS.validate_python(data)
     _check_model(body.model, options)
     if isinstance(body, _Prompt):
         text = body.prompt
     else:
-        check_conversation(read_chat(data), options)
+        try:
+            check_calls(body.messages)
+        except ValidationError as error:  # found when the template is applied, not before
+            raise refused(str(error)) from None
+        request = read_chat(data)
+        check_conversation(request, options)
         text = render(
-            body.messages,
+            request.conversation,
             [tool.function.model_dump(exclude_none=True) for tool in body.tools or ()],
             quiet=(body.chat_template_kwargs or {}).get("enable_thinking") is False,
             generate=body.add_generation_prompt,

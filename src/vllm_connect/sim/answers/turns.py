@@ -48,7 +48,7 @@ def prepare(request: ChatRequest, options: Options) -> tuple[str, list[int]]:
     """
     check_conversation(request, options)
     prompt = render(
-        request.messages,
+        request.conversation,
         [tool.function.model_dump(exclude_none=True) for tool in request.tools or ()],
         quiet=options.reasoning and not _thinks(request, options),
         generate=request.add_generation_prompt,
@@ -91,7 +91,7 @@ def _thinks(request: ChatRequest, options: Options) -> bool:
 
 
 def _answer(request: ChatRequest, constraint: Constraint | None) -> Answer:
-    messages = request.messages
+    messages = request.conversation
     before = messages[-1] if request.continue_final_message or _assistant(messages[-1]) else None
     asked = messages[:-1] if before and len(messages) > 1 else messages
     # Where the model may choose, a constraint binds it from the first token, and no call obeys one; a call

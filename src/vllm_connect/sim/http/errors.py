@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -26,7 +26,7 @@ _LONGEST_INPUT = 200
 _UNSET: Any = object()
 # What pydantic adds to the place of an error and vLLM takes away again.
 _INNER_PLACES = frozenset(
-    {"str", "int", "float", "bool", "bytes", "list", "dict"}
+    {"str", "int", "float", "bool", "bytes", "list", "dict", "arguments"}
     | {"responseformat", "structuraltagformat", "legacystructuraltagformat"}
 )
 
@@ -106,7 +106,13 @@ def validated(model: type[Model], data: Any) -> Model:
     try:
         return model.model_validate(data, from_attributes=True)
     except ValidationError as error:
-        raise malformed(errors_in(error)) from None
+        raise malformed(sorted(errors_in(error), key=_position(getattr(model, "ORDER", ())))) from None
+
+
+def _position(order: Sequence[str]) -> Callable[[Mapping[str, Any]], int]:
+    """The place that an error's field has among the fields of a request."""
+    places = {name: i for i, name in enumerate(order)}
+    return lambda error: places.get(error["loc"][1], -1) if len(error["loc"]) > 1 else -1
 
 
 def errors_in(error: ValidationError) -> list[dict[str, Any]]:

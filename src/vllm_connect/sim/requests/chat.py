@@ -4,34 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import VERSION, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from ..answers.answer import Json
-from ..http.errors import malformed, missing, refused, validated
+from ..http.errors import refused, validated
 from ..http.options import Options
+from .messages import AnyMessage, check_calls, check_contents
 from .order import check_order
-from .sampling import Sampling, TopLogprobs, check_options
-
-# The kinds of message that vLLM tries, and what each of them must have.
-_MESSAGES = (
-    ("ChatCompletionDeveloperMessageParam", "role"),
-    ("ChatCompletionSystemMessageParam", "role"),
-    ("ChatCompletionUserMessageParam", "role"),
-    ("ChatCompletionAssistantMessageParam", "role"),
-    ("ChatCompletionToolMessageParam", "role"),
-    ("ChatCompletionToolMessageParam", "tool_call_id"),
-    ("ChatCompletionFunctionMessageParam", "name"),
-    ("ChatCompletionFunctionMessageParam", "role"),
-    ("CustomChatCompletionMessageParam", "role"),
-    ("Message", "author"),
-    ("Message", "role"),
-)
-_PYDANTIC = ".".join(VERSION.split(".")[:2])
-_TEXTS = ("text", "refusal", "thinking", "input_text", "output_text")
-_MEDIA = (
-    *("image_url", "image_pil", "image_embeds", "input_image"),
-    *("input_audio", "audio_url", "audio_embeds", "video_url", "file"),
-)
+from .sampling import CHAT_ORDER, Sampling, TopLogprobs, check_options
 
 
 class Function(BaseModel):
@@ -70,14 +50,16 @@ class NamedTool(BaseModel):
 class ChatRequest(Sampling):
     """The body of `/v1/chat/completions`, as far as the simulator heeds it."""
 
-    messages: list[Json]
+    ORDER = CHAT_ORDER
+
+    messages: list[AnyMessage]
+    echo: bool = False
     logprobs: bool | None = False
     top_logprobs: TopLogprobs = 0
     max_completion_tokens: int | None = None
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = "none"
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    thinking_token_budget: int | None = None
     include_reasoning: bool = True
     parallel_tool_calls: bool | None = True
     add_generation_prompt: bool = True
@@ -86,9 +68,23 @@ class ChatRequest(Sampling):
     documents: list[dict[str, str]] | None = None
     chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    media_io_kwargs: dict[str, Any] | None = None
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
     mm_processor_kwargs: dict[str, Any] | None = None
     return_prompt_text: bool | None = None
+    _conversation: list[Json] = PrivateAttr(default_factory=list)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_conversation(cls, data: Any, handler: ModelWrapValidatorHandler[ChatRequest]) -> ChatRequest:
+        request = handler(data)
+        check_calls(request.messages)
+        request._conversation = data["messages"]
+        return request
+
+    @property
+    def conversation(self) -> list[Json]:
+        """The messages as they came."""
+        return self._conversation
 
     @property
     def functions(self) -> list[Json]:
@@ -115,12 +111,28 @@ def read_chat(data: Any) -> ChatRequest:
             raise refused("Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
         _check_tools(data)
         check_options(data)
-        _check_kinds(data.get("messages"))
+        if not hasattr(data.get("messages", ()), "__iter__"):
+            kind = type(data["messages"]).__name__
+            raise refused(f"'{kind}' object is not iterable")
+        if "messages" in data:
+            data["messages"] = _with_reasoning(data["messages"])
     request = validated(ChatRequest, data)
-    _check_messages(request)
     if request.max_completion_tokens is not None:
         request.max_tokens = request.max_completion_tokens
     return request
+
+
+def _with_reasoning(messages: Any) -> Any:
+    """The messages, with the older name of their reasoning replaced."""
+    if not isinstance(messages, list):
+        return messages
+    return [
+        {**{key: value for key, value in message.items() if key != "reasoning_content"}}
+        | {"reasoning": message.get("reasoning") or message["reasoning_content"]}
+        if isinstance(message, dict) and message.get("reasoning_content") is not None
+        else message
+        for message in messages
+    ]
 
 
 def _check_tools(data: Json) -> None:
@@ -165,31 +177,6 @@ def _check_tools(data: Json) -> None:
         raise refused("You can only either use constraints for structured outputs or tools, not both.")
 
 
-def _check_kinds(messages: Any) -> None:
-    for i, message in enumerate(messages if isinstance(messages, list) else ()):
-        if not isinstance(message, dict):
-            wrong = {"type": "dict_type", "msg": "Input should be a valid dictionary", "input": message}
-            kinds = dict.fromkeys(kind for kind, _ in _MESSAGES)
-            raise malformed([{**wrong, "loc": ("body", "messages", i, kind)} for kind in kinds])
-
-
-def _check_messages(request: ChatRequest) -> None:
-    for i, message in enumerate(request.messages):
-        if not isinstance(message.get("role"), str):
-            raise malformed([missing(f"messages.{i}.{kind}.{field}", message) for kind, field in _MESSAGES])
-        if not isinstance(message.get("content", ""), (str, list, type(None))):
-            place = ("body", "messages", i, "ChatCompletionUserMessageParam", "content")
-            wrong = {"loc": place, "input": message["content"]}
-            raise malformed(
-                [
-                    {"type": "string_type", "msg": "Input should be a valid string", **wrong},
-                    {"type": "iterable_type", "msg": "Input should be iterable", **wrong},
-                ]
-            )
-        if "reasoning_content" in message and message.get("reasoning") is None:
-            message["reasoning"] = message.pop("reasoning_content")
-
-
 def check_conversation(request: ChatRequest, options: Options) -> None:
     """Refuses what cannot be rendered; vLLM finds it after it found the model.
 
@@ -211,39 +198,6 @@ def check_conversation(request: ChatRequest, options: Options) -> None:
             )
     if not request.messages:
         raise refused("Cannot apply chat template to an empty conversation. Provide at least one message.")
-    for message in request.messages:
-        content = message.get("content")
-        for part in content if isinstance(content, list) else ():
-            kind = part.get("type", "image_url") if isinstance(part, dict) else None
-            if kind not in (*_TEXTS, *_MEDIA) or (kind == "text" and "text" not in part):
-                raise refused(_no_part(part))
-            if kind in _MEDIA and not options.multimodal:
-                raise refused(f"{options.models[0]} is not a multimodal model")
+    check_contents(request.messages, options)
     if options.template == "strict":
-        check_order(request.messages)
-
-
-def _no_part(part: Any) -> str:
-    """What vLLM says of a content part that is none: pydantic's words, for every kind that it tries."""
-    kinds = {
-        "ChatCompletionContentPartTextParam": "text",
-        "ChatCompletionContentPartImageParam": "image_url",
-        "ChatCompletionContentPartInputAudioParam": "input_audio",
-        "File": "file",
-    }
-    found: list[tuple[str, str, str, Any]] = []
-    for kind, field in kinds.items():
-        if not isinstance(part, dict):
-            found.append((kind, "dict_type", "Input should be a valid dictionary", part))
-            continue
-        if field not in part:
-            found.append((f"{kind}.{field}", "missing", "Field required", part))
-        if part.get("type") != field:
-            wrong = part.get("type")
-            found.append((f"{kind}.type", "literal_error", f"Input should be {field!r}", wrong))
-    lines = [f"{len(found)} validation errors for ValidatorIterator"]
-    for place, error, message, value in found:
-        told = f"[type={error}, input_value={value!r}, input_type={type(value).__name__}]"
-        lines += [f"0.{place}", f"  {message} {told}"]
-        lines.append(f"    For further information visit https://errors.pydantic.dev/{_PYDANTIC}/v/{error}")
-    return "\n".join(lines)
+        check_order(request.conversation)

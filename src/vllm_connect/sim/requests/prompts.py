@@ -80,6 +80,8 @@ def fit(
         keep = max_model_len if truncate == -1 else truncate
         if len(tokens) > keep:
             tokens = tokens[:keep] if side == "right" else tokens[len(tokens) - keep :]
+    if truncate == 0:
+        raise refused("The decoder prompt cannot be empty")
     if len(tokens) > max_model_len:
         raise too_long(max_model_len)
     return tokens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..answers.answer import Json
 from ..http.errors import SimError, refused, validated
@@ -14,27 +14,63 @@ from .sampling import Sampling, TopLogprobs, check_cache_salt
 _FUNCTION_FIELDS = ("name", "description", "parameters", "strict")
 
 
+_INCLUDABLE = Literal[
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+]
+_FIELDS = (
+    "background include input instructions max_output_tokens max_tool_calls metadata model logit_bias "
+    "parallel_tool_calls previous_response_id prompt reasoning include_reasoning service_tier store "
+    "stream temperature text tool_choice tools top_logprobs top_p top_k min_p truncation user "
+    "skip_special_tokens include_stop_str_in_output presence_penalty frequency_penalty prompt_cache_key "
+    "watermarking request_id session_id media_io_kwargs mm_processor_kwargs priority mm_payload "
+    "return_mm_kwargs cache_salt enable_response_messages previous_input_messages structured_outputs "
+    "repetition_penalty seed stop stop_token_ids ignore_eos vllm_xargs kv_transfer_params "
+    "ec_transfer_params chat_template_kwargs"
+)
+
+
+class Reasoning(BaseModel):
+    """How much is to be thought, in OpenAI's words."""
+
+    model_config = ConfigDict(extra="allow")
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+
+
 class ResponsesRequest(Sampling):
     """The body of `/v1/responses`, as far as the simulator heeds it."""
 
+    ORDER = _FIELDS.split()
+
     input: str | list[Json]
     background: bool | None = False
-    include: list[str] | None = None
+    include: list[_INCLUDABLE] | None = None
     instructions: str | None = None
     max_output_tokens: int | None = None
     max_tool_calls: int | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, str] | None = None
     parallel_tool_calls: bool | None = True
     previous_response_id: str | None = None
-    reasoning: Json | None = None
+    reasoning: Reasoning | None = None
     include_reasoning: bool = True
-    service_tier: str = "auto"
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] = "auto"
     store: bool | None = True
     text: Json | None = None
     tool_choice: Literal["none", "auto", "required"] | Json = "auto"
     tools: list[Json] = Field(default_factory=list)
     top_logprobs: TopLogprobs = 0
-    truncation: str | None = "disabled"
+    truncation: Literal["auto", "disabled"] | None = "disabled"
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    prompt_cache_key: str | None = None
+    enable_response_messages: bool = False
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
+    mm_processor_kwargs: dict[str, Any] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
 
@@ -59,6 +95,8 @@ def read_responses(data: Any) -> ResponsesRequest:
 def _check_tool_choice(data: Json) -> None:
     tools, choice = data.get("tools"), data.get("tool_choice", "auto")
     named = choice.get("name") if isinstance(choice, dict) else None
+    if isinstance(choice, dict) and choice.get("type") == "function" and not named:
+        raise refused("Tool choice 'function' not found in 'tools' parameter.", "tool_choice")
     if not tools:
         if choice == "required":
             raise refused("Tool choice 'required' must be specified with 'tools' parameter.", "tool_choice")
@@ -108,7 +146,7 @@ def as_chat(body: ResponsesRequest) -> ChatRequest:
         "chat_template_kwargs": body.chat_template_kwargs,
         "include_reasoning": body.include_reasoning,
         "parallel_tool_calls": body.parallel_tool_calls,
-        "reasoning_effort": (body.reasoning or {}).get("effort"),
+        "reasoning_effort": body.reasoning.effort if body.reasoning else None,
     }
     functions = [tool for tool in body.tools if tool.get("type") == "function"]
     if functions:
@@ -142,4 +180,17 @@ def _add(item: Json, messages: list[Json]) -> None:
     elif kind == "reasoning":
         return
     else:
-        messages.append({"role": item.get("role", "user"), "content": item.get("content")})
+        content = item.get("content")
+        parts = [_as_part(part) for part in content] if isinstance(content, list) else content
+        messages.append({"role": item.get("role", "user"), "content": parts})
+
+
+def _as_part(part: Json) -> Json:
+    """A part of an item's content as a part of a message's."""
+    if not isinstance(part, dict):
+        return {"type": "text", "text": str(part)}
+    if part.get("type") in ("input_text", "output_text"):
+        return {"type": "text", "text": part.get("text")}
+    if part.get("type") == "input_image":
+        return {"type": "image_url", "image_url": {"url": part.get("image_url")}}
+    return part

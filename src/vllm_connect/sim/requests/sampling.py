@@ -5,9 +5,10 @@ The checks run in vLLM's order, so that a request with two mistakes hears of the
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from ..answers.tokens import VOCABULARY_SIZE
 from ..http.errors import refused
@@ -15,9 +16,72 @@ from ..http.errors import refused
 _INT64 = 2**63
 MOST_STOPS = 4
 MOST_LOGPROBS = 20
+MOST_CHOICES = 16384
 
 Stop = str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None
 TopLogprobs = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
+
+
+# vLLM's order of the fields, in which it tells what is wrong with them.
+_BEGIN = "seed stop stream stream_options"
+_SAMPLING = (
+    "user use_beam_search top_k min_p repetition_penalty watermarking length_penalty stop_token_ids "
+    "include_stop_str_in_output ignore_eos min_tokens skip_special_tokens spaces_between_special_tokens "
+    "truncate_prompt_tokens truncation_side"
+)
+_IDS = (
+    "priority request_id session_id return_tokens_as_token_ids return_token_ids routed_experts_prompt_start"
+)
+_END = "cache_salt kv_transfer_params ec_transfer_params vllm_xargs repetition_detection"
+CHAT_ORDER = (
+    "messages model frequency_penalty logit_bias logprobs top_logprobs max_tokens max_completion_tokens n "
+    f"presence_penalty response_format {_BEGIN} temperature top_p tools tool_choice reasoning_effort "
+    f"thinking_token_budget include_reasoning parallel_tool_calls {_SAMPLING} prompt_logprobs "
+    "logprob_token_ids allowed_token_ids bad_words echo add_generation_prompt continue_final_message "
+    "add_special_tokens documents chat_template chat_template_kwargs media_io_kwargs mm_processor_kwargs "
+    f"structured_outputs {_IDS} return_token_offsets return_prompt_text mm_payload return_mm_kwargs {_END} "
+    "stream_interval"
+).split()
+COMPLETION_ORDER = (
+    f"model prompt echo frequency_penalty logit_bias logprobs max_tokens n presence_penalty {_BEGIN} suffix "
+    f"temperature top_p {_SAMPLING} allowed_token_ids prompt_logprobs logprob_token_ids bad_words "
+    f"prompt_embeds add_special_tokens response_format structured_outputs {_IDS} return_token_offsets "
+    f"mm_payload return_mm_kwargs {_END} thinking_token_budget stream_interval"
+).split()
+
+
+def _budget(value: Any) -> int | None:
+    if value is None or value == -1:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise refused(
+            "`thinking_token_budget` must be a non-negative integer or -1 for unlimited.",
+            "thinking_token_budget",
+            value,
+        )
+    return value
+
+
+@dataclass
+class RepetitionDetectionParams:
+    """When to give up an answer that repeats itself. Errors tell the name of the class, which is vLLM's."""
+
+    max_pattern_size: int = 0
+    min_pattern_size: int = 0
+    min_count: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that contradict each other."""
+        if self.max_pattern_size < 0 or not 0 <= self.min_pattern_size <= self.max_pattern_size:
+            raise refused(
+                "max_pattern_size, min_pattern_size must be >=0, with min_pattern_size <= max_pattern_size. "
+                "Set both to 0 to disable repetitive pattern detection."
+            )
+        if self.max_pattern_size > 0 and self.min_count < 2:
+            raise refused(
+                "min_count must be >= 2 to detect repetitive patterns in engine output. If you do not wish "
+                "to detect repetitive patterns, set max_pattern_size to 0."
+            )
 
 
 class StreamOptions(BaseModel):
@@ -118,7 +182,7 @@ class Sampling(BaseModel):
     prompt_logprobs: int | None = None
     allowed_token_ids: list[int] | None = None
     bad_words: list[str] = Field(default_factory=list)
-    echo: bool = False
+    echo: bool | None = False
     response_format: ResponseFormat | StructuralTagFormat | LegacyStructuralTagFormat | None = None
     structured_outputs: StructuredOutputs | None = None
     priority: int = Field(0, ge=-_INT64, le=_INT64 - 1)
@@ -130,6 +194,18 @@ class Sampling(BaseModel):
     kv_transfer_params: dict[str, Any] | None = None
     ec_transfer_params: dict[str, Any] | None = None
     vllm_xargs: dict[str, str | int | float | list[str | int | float]] | None = None
+    watermarking: bool | None = None
+    logprob_token_ids: list[int] | None = None
+    thinking_token_budget: Annotated[int | None, BeforeValidator(_budget)] = None
+    routed_experts_prompt_start: int = Field(0, ge=0)
+    return_token_offsets: bool | None = False
+    mm_payload: Literal["tensors", "none"] = "tensors"
+    return_mm_kwargs: bool | None = None
+    repetition_detection: RepetitionDetectionParams | None = None
+    stream_interval: Annotated[int, Field(ge=1)] | None = None
+
+    #: The names of the fields as vLLM orders them; empty for "as they stand here".
+    ORDER: ClassVar[list[str]] = []
 
     @property
     def stops(self) -> list[str]:
@@ -157,16 +233,23 @@ def check_options(data: dict[str, Any]) -> None:
         raise refused(
             "You can only use one kind of constraints for structured outputs ('json', 'regex' or 'choice')."
         )
+    if data.get("logprob_token_ids") and not data.get("logprobs"):
+        # Only in chat is it a switch.
+        needed = "set to true" if "messages" in data else "set"
+        raise refused(f"when using `logprob_token_ids`, `logprobs` must be {needed}.", "logprob_token_ids")
     for name in ("prompt_logprobs", "top_logprobs"):
         if data.get(name) is not None and not isinstance(data[name], (int, float)):
             raise refused(f"`{name}` must be an integer.", name, data[name])
-        if data.get(name) is not None and data[name] < 0 and data[name] != -1:
-            raise refused(f"`{name}` must be a positive value or -1.", name, data[name])
-    wanted = data.get("top_logprobs")
-    if wanted and not data.get("logprobs"):
-        raise refused("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
-    if data.get("prompt_logprobs") and data.get("stream"):
-        raise refused("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
+    if (wanted := data.get("prompt_logprobs")) is not None:
+        if data.get("stream") and (wanted > 0 or wanted == -1):
+            raise refused("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
+        if wanted < 0 and wanted != -1:
+            raise refused("`prompt_logprobs` must be a positive value or -1.", "prompt_logprobs", wanted)
+    if (wanted := data.get("top_logprobs")) is not None:
+        if wanted < 0 and wanted != -1:
+            raise refused("`top_logprobs` must be a positive value or -1.", "top_logprobs", wanted)
+        if wanted and not data.get("logprobs"):
+            raise refused("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
     if data.get("stream_options") and not data.get("stream"):
         raise refused("Stream options can only be defined when `stream=True`.", "stream_options")
     if isinstance(given, dict) and given.get("type") == "json_schema" and given.get("json_schema") is None:
@@ -174,9 +257,19 @@ def check_options(data: dict[str, Any]) -> None:
             "When response_format type is 'json_schema', the 'json_schema' field must be provided.",
             "response_format",
         )
+    if isinstance(given, dict) and given.get("type") == "structural_tag":
+        _check_structural_tag(given)
     salt = data.get("cache_salt")
     if salt is not None:
         check_cache_salt(salt)
+
+
+def _check_structural_tag(form: dict[str, Any]) -> None:
+    if isinstance(form.get("format"), dict):
+        return
+    if isinstance(form.get("structures"), list) and isinstance(form.get("triggers"), list):
+        return
+    raise refused("Invalid response_format structural_tag specification.", "response_format")
 
 
 def check_cache_salt(salt: Any) -> None:
@@ -202,6 +295,11 @@ def check_sampling(request: Sampling) -> None:
     n = request.choices
     if n < 1:
         raise refused(f"n must be at least 1, got {n}.")
+    if n > MOST_CHOICES:
+        raise refused(
+            f"n must be at most {MOST_CHOICES}, got {n}. To increase this limit, set the "
+            "VLLM_MAX_N_SEQUENCES environment variable."
+        )
     for name in ("presence_penalty", "frequency_penalty"):
         value = getattr(request, name)
         if value is not None and not -2 <= value <= 2:
