@@ -381,6 +381,6 @@ async def test_xhigh_reasoning_effort_is_preserved_in_responses(canned):
 
 def test_thinking_is_switched_in_the_template():
     with pytest.raises(TypeError, match="pass chat_template_kwargs="):
-        read_params(
+        params.read_params(
             "chat.completions.create", {"enable_thinking": False}, frozenset({"chat_template_kwargs"})
         )
