@@ -192,3 +192,16 @@ def test_the_fixture_is_fresh_each_time(vllm_sim: SimServer, turn: int) -> None:
     assert vllm_sim.requests == []
     assert httpx.get(f"{vllm_sim.url}/v1/models").status_code == 200
     vllm_sim.fail_always("503")
+
+
+def test_tokenizer_info_is_there_on_request(ask: Caller, serve: Callable[..., Caller]) -> None:
+    assert ask.http.get("/tokenizer_info").status_code == 404
+    info = serve(tokenizer_info=True, max_model_len=99).http.get("/tokenizer_info").json()
+    assert (info["tokenizer_class"], info["model_max_length"]) == ("SimTokenizer", 99)
+    assert info["added_tokens_decoder"]["2"] == info["eos_token"] == "<|im_end|>"
+
+
+@pytest.mark.parametrize("name", ["template", "error_shape", "reasoning_field"])
+def test_option_of_no_known_value(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is .* or .*, not 'nope'"):
+        SimServer(**{name: "nope"})

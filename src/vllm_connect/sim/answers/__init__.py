@@ -1,4 +1,4 @@
-"""What the simulator answers: a module for each endpoint, and what they are made of.
+"""Answers: a module for each endpoint, and what they are made of.
 
 grammar, asks                 what a request makes the simulator say
 turns, generation, tokens     from a request to the tokens of its answer

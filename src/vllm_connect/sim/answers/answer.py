@@ -1,4 +1,4 @@
-"""What an answer consists of, before it becomes tokens."""
+"""An answer before it becomes tokens."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Call:
 
 @dataclass
 class Answer:
-    """What is said to a conversation.
+    """An answer to a conversation.
 
     Attributes:
-        content: The text, `None` if there is none beside the calls.
-        reasoning: What is thought before, if thinking is on.
-        calls: The tools that are called.
-        values: What the conversation says about fields that a schema may ask for.
+        content: the text, `None` if there is none beside the calls.
+        reasoning: what is thought before, if thinking is on.
+        calls: the tools that are called.
+        values: what the conversation says about fields that a schema may ask for.
     """
 
     content: str | None

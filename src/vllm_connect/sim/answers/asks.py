@@ -45,8 +45,8 @@ def calls_for(text: str, tools: Sequence[Json]) -> Answer | None:
     """The calls that a question asks for.
 
     Args:
-        text: What the user says.
-        tools: The functions that may be called.
+        text: what the user says.
+        tools: the functions that may be called.
 
     Returns:
         An answer made of calls, or `None` if no tool fits.
@@ -126,7 +126,7 @@ def _number(text: str) -> int | float:
 
 
 def _spelling(schema: Json, operator: str, words: Sequence[str]) -> str:
-    """How a tool wants an operation to be called."""
+    """Return the name by which a tool wants an operation to be called."""
     allowed: list[str] = schema.get("enum") or [words[0]]
     return next((name for name in allowed if name == operator or name in words), allowed[0])
 

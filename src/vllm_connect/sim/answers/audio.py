@@ -42,12 +42,12 @@ class Sound:
 
 
 async def transcriptions(request: Request) -> Response:
-    """Answers a transcription request."""
+    """Answer a transcription request."""
     return await _audio(request, "transcribe", "transcription.chunk")
 
 
 async def translations(request: Request) -> Response:
-    """Answers a translation request; a tone is a tone in every language."""
+    """Answer a translation request; a tone is a tone in every language."""
     return await _audio(request, "translate", "translation.chunk")
 
 
@@ -72,10 +72,10 @@ async def _audio(request: Request, prefix: str, object: str) -> Response:
 
 
 def listen(file: bytes) -> Sound:
-    """Tells what a recording sounds like.
+    """Tell what a recording sounds like.
 
     Raises:
-        SimError: A 400: it is no WAV file.
+        SimError: a 400: it is no WAV file.
     """
     try:
         with wave.open(io.BytesIO(file)) as reader:

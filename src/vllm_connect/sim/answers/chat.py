@@ -36,7 +36,7 @@ Delta = dict[str, Any]
 
 
 async def chat_completions(request: Request) -> Response:
-    """Answers a chat completions request."""
+    """Answer a chat completions request."""
     options: Options = request.app.state.options
     body = read_chat(await read_json(request))
     if body.model and body.model not in options.models:
@@ -230,7 +230,7 @@ class RunningUsage:
         self.thought = [0] * len(turn.generations)
 
     def count(self, index: int, token: Token) -> None:
-        """Counts one more token of a choice."""
+        """Count one more token of a choice."""
         self.told[index] += 1
         self.thought[index] += token.channel == "reasoning"
 

@@ -51,7 +51,7 @@ class Completion:
 
 
 async def completions(request: Request) -> Response:
-    """Answers a completions request."""
+    """Answer a completions request."""
     options: Options = request.app.state.options
     data = await read_json(request)
     if isinstance(data, dict):

@@ -30,7 +30,7 @@ class Constraint:
     """One constraint on the text of an answer, checked when it is made.
 
     Raises:
-        LateError: A 400; the constraint makes no sense to the engine.
+        LateError: a 400; the constraint makes no sense to the engine.
     """
 
     def __init__(self, kind: str, value: Any) -> None:
@@ -49,8 +49,8 @@ class Constraint:
         """The constrained text.
 
         Args:
-            answer: What would be said without the constraint.
-            text: What the user said, in which a choice may be named.
+            answer: what would be said without the constraint.
+            text: what the user said, in which a choice may be named.
         """
         said = (answer.content or "").strip()
         if self.kind == "choice":
@@ -82,7 +82,7 @@ def constraint_of(request: Sampling) -> Constraint | None:
     """The constraint of a request; its `response_format` goes before its `structured_outputs`.
 
     Raises:
-        SimError: A 400; there is none where one was announced, or there are several.
+        SimError: a 400; there is none where one was announced, or there are several.
     """
     given = _from_format(request) or request.structured_outputs
     if given is None:
@@ -141,7 +141,7 @@ def _pattern(kind: str, value: Any) -> str:
 
 
 def _no_grammar(what: str, line: int, why: str) -> SimError:
-    """What xgrammar has to say, with the time and its own line."""
+    """Return xgrammar's refusal, with the time and its own line."""
     now = time.strftime("%H:%M:%S")
     return refused(f"Failed to transform {what} into a grammar: [{now}] <path>:{line}: {why}", late=True)
 

@@ -26,10 +26,10 @@ class GrammarError(ValueError):
 
 
 def to_regex(grammar: str) -> str:
-    """Turns a grammar into a regular expression for (short) sentences of its language.
+    """Turn a grammar into a regular expression for (short) sentences of its language.
 
     Raises:
-        GrammarError: A rule is missing, or nothing is understood.
+        GrammarError: a rule is missing, or nothing is understood.
     """
     starts = list(_RULE.finditer(grammar))
     rules = {

@@ -18,7 +18,7 @@ from .vectors import Space, as_base64, as_bytes, as_json
 
 
 async def embeddings(request: Request) -> Response:
-    """Answers an embeddings request."""
+    """Answer an embeddings request."""
     options: Options = request.app.state.options
     body = read_pooling(await read_json(request), options, "embeddings")
     space = space_of(body, options)
@@ -31,7 +31,7 @@ def space_of(body: PoolingRequest, options: Options) -> Space:
     """The space of the vectors that a request wants.
 
     Raises:
-        SimError: A 400: the model cannot shorten its vectors, or not to this.
+        SimError: a 400: the model cannot shorten its vectors, or not to this.
     """
     wanted = body.dimensions
     if wanted is not None and not options.matryoshka:
@@ -56,16 +56,16 @@ def vectors_reply(
     object: str,
     field: str,
 ) -> Response:
-    """Tells vectors in the format that the request wants.
+    """Tell vectors in the format that the request wants.
 
     Args:
-        texts: The texts.
-        space: The space of the vectors.
-        body: The request.
-        options: The server's options.
-        id: The answer's id.
-        object: What each item of the answer is called.
-        field: The name of the field with its vector.
+        texts: the texts.
+        space: the space of the vectors.
+        body: the request.
+        options: the server's options.
+        id: the answer's id.
+        object: what each item of the answer is called.
+        field: the name of the field with its vector.
     """
     tokens = sum(text.tokens for text in texts)
     coding = (body.embed_dtype, body.endianness)

@@ -38,23 +38,23 @@ class Generation:
     called: list[str] = field(default_factory=list)
 
     def text(self, channel: Channel, call: int = 0) -> str:
-        """What was written to one channel."""
+        """Return what was written to one channel."""
         return "".join(token.text for token in self.tokens if token.channel == channel and token.call == call)
 
     @property
     def reasoning_tokens(self) -> int:
-        """How many tokens were thought."""
+        """The number of tokens that were thought."""
         return sum(token.channel == "reasoning" for token in self.tokens)
 
     @property
     def thought_only(self) -> bool:
-        """Whether it ended before the thinking did."""
+        """True if it ended before the thinking did."""
         ids = {token.id for token in self.tokens if token.channel == "mark"}
         return THINK in ids and END_THINK not in ids
 
     @property
     def calls_complete(self) -> bool:
-        """Whether there are tool calls, the last one with its end."""
+        """True if there are tool calls, the last one with its end."""
         closed = sum(token.channel == "mark" and token.id == END_TOOL_CALL for token in self.tokens)
         return bool(self.called) and closed == len(self.called)
 
@@ -66,14 +66,14 @@ class Generation:
 
 
 def generate(answer: Answer, sampling: Sampling, *, thinking: bool, room: int, forced: bool) -> Generation:
-    """Writes an answer down, token by token.
+    """Write an answer down, token by token.
 
     Args:
-        answer: What is to be said.
-        sampling: When to stop.
-        thinking: Whether the reasoning comes before.
-        room: How many tokens the context still has.
-        forced: Whether the call is the request's choice, which a client hears of as "stop".
+        answer: what is to be said.
+        sampling: when to stop.
+        thinking: whether the reasoning comes before.
+        room: how many tokens the context still has.
+        forced: whether the call is the request's choice, which a client hears of as "stop".
 
     Returns:
         The tokens, up to where a limit, a stop string or the end of the answer ended them.
@@ -139,7 +139,7 @@ def _marks(text: str) -> Iterator[Token]:
 
 
 def _prolonged(tokens: Sequence[Token], wanted: int, sampling: Sampling) -> list[Token]:
-    """Says it again and again, until there are enough tokens."""
+    """Say it again and again, until there are enough tokens."""
     body = list(tokens[:-1])
     again = [token for token in body if token.channel == "content"] or list(_tokens(" and", "content"))
     first = again[0]
@@ -151,7 +151,7 @@ def _prolonged(tokens: Sequence[Token], wanted: int, sampling: Sampling) -> list
 
 
 def _first_stop(text: str, new_from: int, stops: Sequence[str]) -> tuple[int, str] | None:
-    """Where the first stop string begins that the newest token completed."""
+    """Return where the first stop string begins that the newest token completed."""
     hits = [(at, stop) for stop in stops if (at := text.find(stop, max(0, new_from - len(stop) + 1))) != -1]
     return min(hits, key=lambda hit: hit[0]) if hits else None
 

@@ -1,4 +1,4 @@
-"""What the simulator says: a small grammar of requests that it obeys to the letter.
+"""A small grammar of requests that the simulator obeys to the letter.
 
     Say: TEXT                              TEXT
     Think: A / Say: B                      reasoning A, content B
@@ -79,11 +79,11 @@ _GREETING = re.compile(
 
 
 def answer(messages: Sequence[Json], tools: Sequence[Json] = ()) -> Answer:
-    """Says what the grammar wants to be said.
+    """Say what the grammar wants to be said.
 
     Args:
-        messages: The conversation, as in a chat completions request.
-        tools: The functions that may be called, each with `name` and perhaps `parameters`.
+        messages: the conversation, as in a chat completions request.
+        tools: the functions that may be called, each with `name` and perhaps `parameters`.
 
     Returns:
         The answer; its reasoning is only to be shown when thinking is on.
@@ -105,7 +105,7 @@ def text_of(message: Json) -> str:
 
 
 def media_count(messages: Sequence[Json]) -> int:
-    """How many images, videos and sounds a conversation carries."""
+    """Return the number of images, videos and sounds in a conversation."""
     parts = [part for message in messages for part in _parts(message)]
     return sum(part.get("type", "image_url") not in _TEXT_TYPES for part in parts)
 

@@ -52,11 +52,11 @@ def completion_logprobs(
     """The `logprobs` of a text completion.
 
     Args:
-        tokens: The tokens of the text.
-        count: How many alternatives to tell.
-        as_ids: Whether tokens are told by their ids.
-        offset: Where in the whole text the first token begins.
-        first_unknown: Whether the first token is a prompt's first, of which nothing is known.
+        tokens: the tokens of the text.
+        count: how many alternatives to tell.
+        as_ids: whether tokens are told by their ids.
+        offset: where in the whole text the first token begins.
+        first_unknown: whether the first token is a prompt's first, of which nothing is known.
     """
     offsets, values, texts, tops = [], [], [], []
     for i, token in enumerate(tokens):

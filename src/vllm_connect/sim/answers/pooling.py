@@ -24,7 +24,7 @@ _CLASSIFY = ("token_classify", "classify")
 
 
 async def pooling(request: Request) -> Response:
-    """Answers a pooling request."""
+    """Answer a pooling request."""
     options: Options = request.app.state.options
     body = read_pooling(await read_json(request), options, "pooling")
     if body.dimensions is not None:
@@ -43,7 +43,7 @@ async def pooling(request: Request) -> Response:
 
 
 async def classify(request: Request) -> Response:
-    """Answers a classification request."""
+    """Answer a classification request."""
     options: Options = request.app.state.options
     body = read_pooling(await read_json(request), options, "classify")
     texts = texts_of(body, options)
@@ -80,7 +80,7 @@ def _pooled(text: Text, task: str, space: Space, body: PoolingRequest, options: 
 
 
 def _probs(text: str, body: PoolingRequest, options: Options) -> list[float]:
-    """How likely each class is: the more, the more its name resembles the text."""
+    """Return the probability of each class: the higher, the more its name resembles the text."""
     space = Space(options.embedding_dim)
     told = set(words(text))
     logits = [4 * cosine(text, label, space) + 3 * (told >= set(words(label))) for label in options.labels]

@@ -31,13 +31,13 @@ _ATTEMPTS = 60
 
 @lru_cache(maxsize=1024)
 def matching(pattern: str, shortest: int = 0, longest: int | None = None, whole: bool = True) -> str:
-    """Makes a string that matches a pattern.
+    """Make a string that matches a pattern.
 
     Args:
-        pattern: The regular expression, in Python's syntax.
-        shortest: The fewest characters the string may have.
-        longest: The most characters it may have.
-        whole: Whether the pattern must match the whole string, or any part of it.
+        pattern: the regular expression, in Python's syntax.
+        shortest: the fewest characters the string may have.
+        longest: the most characters it may have.
+        whole: whether the pattern must match the whole string, or any part of it.
 
     Returns:
         Always the same string for the same arguments. If none is found that satisfies everything
@@ -60,7 +60,7 @@ def matching(pattern: str, shortest: int = 0, longest: int | None = None, whole:
 
 
 class _Writer:
-    """Writes one string; `generous` asks for longer repetitions, `loose` for random choices."""
+    """Write one string; `generous` asks for longer repetitions, `loose` for random choices."""
 
     def __init__(self, random: Random, generous: int, loose: bool) -> None:
         self.random, self.generous, self.loose = random, generous, loose

@@ -74,7 +74,7 @@ _FORMS: TypeAdapter[Any] = TypeAdapter(_QueriesDocuments | _QueriesItems | _Data
 
 
 async def rerank(request: Request) -> Response:
-    """Answers a rerank request: the documents, best first."""
+    """Answer a rerank request: the documents, best first."""
     options: Options = request.app.state.options
     data = await read_json(request)
     _check_salt(data)
@@ -98,7 +98,7 @@ async def rerank(request: Request) -> Response:
 
 
 async def score(request: Request) -> Response:
-    """Answers a score request: one number for each pair, in the order of the pairs."""
+    """Answer a score request: one number for each pair, in the order of the pairs."""
     options: Options = request.app.state.options
     data = await read_json(request)
     _check_salt(data)
@@ -179,7 +179,7 @@ def _score(query: str, document: str, body: _Scoring, options: Options) -> float
 
 
 def likeness(query: str, document: str) -> float:
-    """How many words two texts share, between 0 and 1; long words count more than short ones."""
+    """Return the share of words that two texts have in common, 0 to 1; long words count more."""
     asked, told = set(words(query)), set(words(document))
     weight = sum(map(len, asked)) * sum(map(len, told))
     return sum(map(len, asked & told)) / math.sqrt(weight) if weight else 0.0

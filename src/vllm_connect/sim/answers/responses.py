@@ -28,7 +28,7 @@ Item = dict[str, Any]
 
 
 async def responses(request: Request) -> Response:
-    """Answers a Responses request."""
+    """Answer a Responses request."""
     options: Options = request.app.state.options
     body = read_responses(await read_json(request))
     if body.model and body.model not in options.models:
@@ -50,7 +50,7 @@ async def responses(request: Request) -> Response:
 
 
 async def stored_response(request: Request) -> Response:
-    """Refuses to find or cancel a response: none is stored."""
+    """Refuse to find or cancel a response: none is stored."""
     raise no_response(request.path_params["id"])
 
 
@@ -225,7 +225,7 @@ class OutputItem:
 
 
 class Reasoning(OutputItem):
-    """What was thought."""
+    """Reasoning."""
 
     def __init__(self, tokens: list[Token]) -> None:
         super().__init__("rs", tokens)
@@ -255,7 +255,7 @@ class Reasoning(OutputItem):
 
 
 class Message(OutputItem):
-    """What was said."""
+    """A message."""
 
     def __init__(self, tokens: list[Token], logprobs: int | None) -> None:
         super().__init__("msg", tokens)

@@ -37,10 +37,10 @@ class SchemaError(ValueError):
 
 
 def check(schema: Any) -> None:
-    """Refuses a schema that names an unknown type, wherever it does.
+    """Refuse a schema that names an unknown type, wherever it does.
 
     Raises:
-        SchemaError: With the words that xgrammar has for it.
+        SchemaError: with the words that xgrammar has for it.
     """
     if isinstance(schema, list):
         for part in schema:
@@ -61,14 +61,14 @@ def check(schema: Any) -> None:
 def fill(
     schema: Any, *, root: Any = None, name: str = "text", known: dict[str, Any] | None = None, depth: int = 0
 ) -> Any:
-    """Makes a value that satisfies a schema.
+    """Make a value that satisfies a schema.
 
     Args:
-        schema: The schema.
-        root: The schema that its references point into, if that is another one.
-        name: What the value is called; a string without any other demand says just that.
-        known: Values for properties of these names, used where the schema allows them.
-        depth: How deep in the schema this is; deep down, only what is required is made.
+        schema: the schema.
+        root: the schema that its references point into, if that is another one.
+        name: what the value is called; a string without any other demand says just that.
+        known: values for properties of these names, used where the schema allows them.
+        depth: how deep in the schema this is; deep down, only what is required is made.
 
     Returns:
         Always the same value for the same arguments.
@@ -103,7 +103,7 @@ def fill(
 
 
 def resolve(schema: Any, root: Any) -> Any:
-    """Follows `$ref` and merges `allOf`."""
+    """Follow `$ref` and merge `allOf`."""
     for _ in range(_TOO_DEEP):
         if isinstance(schema, dict) and isinstance(schema.get("$ref"), str):
             target = root
@@ -228,7 +228,7 @@ def _string(schema: dict[str, Any], name: str) -> str:
 
 
 def valid(value: Any, schema: Any, root: Any = None) -> bool:
-    """Whether a value satisfies a schema (formats are not looked at)."""
+    """Return whether a value satisfies a schema (formats are not looked at)."""
     root = schema if root is None else root
     schema = resolve(schema, root)
     if not isinstance(schema, dict):

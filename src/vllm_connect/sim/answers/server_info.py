@@ -1,4 +1,4 @@
-"""What a server tells of itself: health, version, load, metrics, models."""
+"""The server about itself: health, version, load, metrics, models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/tokenize` and `/detokenize`."""
+"""`/tokenize`, `/detokenize` and `/tokenizer_info`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from ..requests.chat import Tool, check_conversation, read_chat
 from ..requests.messages import AnyMessage, check_calls
 from ..requests.pooling import check_form
 from ..requests.prompts import render
-from .tokens import decode, encode, shown
+from .tokens import END_OF_TURN, SPECIALS, decode, encode, shown
+
+# ChatML, in as far as `render` is simple.
+_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
 
 
 class _Prompt(BaseModel):
@@ -54,7 +61,7 @@ class _Detokenize(BaseModel):
 
 
 async def tokenize(http: Request) -> Response:
-    """Answers a tokenize request."""
+    """Answer a tokenize request."""
     options: Options = http.app.state.options
     data = await read_json(http)
     check_form(_FORMS, data)
@@ -88,11 +95,25 @@ async def tokenize(http: Request) -> Response:
 
 
 async def detokenize(request: Request) -> Response:
-    """Answers a detokenize request."""
+    """Answer a detokenize request."""
     options: Options = request.app.state.options
     body = validated(_Detokenize, await read_json(request))
     _check_model(body.model, options)
     return Json({"prompt": decode(body.tokens)})
+
+
+async def tokenizer_info(request: Request) -> Response:
+    """Answer with the configuration of the tokenizer, on a server that was started to tell it."""
+    options: Options = request.app.state.options
+    return Json(
+        {
+            "added_tokens_decoder": {str(number): text for number, text in enumerate(SPECIALS)},
+            "eos_token": SPECIALS[END_OF_TURN],
+            "model_max_length": options.max_model_len,
+            "tokenizer_class": "SimTokenizer",
+            "chat_template": _TEMPLATE,
+        }
+    )
 
 
 def _check_model(name: str | None, options: Options) -> None:

@@ -54,7 +54,7 @@ _SPECIAL_ID = {text: index for index, text in enumerate(SPECIALS)}
 
 
 def pieces(text: str) -> list[str]:
-    """Cuts a text into the texts of its tokens."""
+    """Cut a text into the texts of its tokens."""
     return _SPLIT.findall(text)
 
 
@@ -73,7 +73,7 @@ def piece_id(piece: str) -> int:
 
 
 def encode(text: str) -> list[int]:
-    """Turns a text into token ids."""
+    """Turn a text into token ids."""
     return [piece_id(piece) for piece in _SPLIT.findall(text)]
 
 
@@ -96,7 +96,7 @@ def token_text(token: int) -> str:
 
 
 def decode(tokens: Iterable[int]) -> str:
-    """Turns token ids into their text."""
+    """Turn token ids into their text."""
     return "".join(map(token_text, tokens))
 
 

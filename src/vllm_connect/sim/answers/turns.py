@@ -28,23 +28,23 @@ class Turn:
 
     @property
     def completion_tokens(self) -> int:
-        """How many tokens all the choices have together."""
+        """The number of tokens of all choices together."""
         return sum(len(generation.tokens) for generation in self.generations)
 
     @property
     def reasoning_tokens(self) -> int:
-        """How many of them were thought."""
+        """The number of them that were thought."""
         return sum(generation.reasoning_tokens for generation in self.generations)
 
 
 def prepare(request: ChatRequest, options: Options) -> tuple[str, list[int]]:
-    """Renders the prompt of a request.
+    """Render the prompt of a request.
 
     Returns:
         The prompt and its tokens.
 
     Raises:
-        SimError: A 400: the conversation cannot be rendered, or is too long.
+        SimError: a 400: the conversation cannot be rendered, or is too long.
     """
     check_conversation(request, options)
     prompt = render(
@@ -64,10 +64,10 @@ def prepare(request: ChatRequest, options: Options) -> tuple[str, list[int]]:
 
 
 def take(request: ChatRequest, options: Options, prompt: str, prompt_tokens: list[int]) -> Turn:
-    """Answers a request that was prepared.
+    """Answer a request that was prepared.
 
     Raises:
-        LateError: A 400 that the engine finds, when a stream has already begun.
+        LateError: a 400 that the engine finds, when a stream has already begun.
     """
     check_engine(request, request.wanted_logprobs)
     constraint = constraint_of(request)
@@ -118,7 +118,7 @@ def _assistant(message: Json) -> bool:
 
 
 def _choose_calls(said: Answer, request: ChatRequest, functions: list[Json], text: str) -> None:
-    """Makes the answer call what the request wants to be called."""
+    """Make the answer call what the request wants to be called."""
     choice = request.tool_choice
     if isinstance(choice, NamedTool):
         name = choice.function.name

@@ -27,12 +27,12 @@ _REMEMBERED = 16384
 
 
 class Space(NamedTuple):
-    """Where vectors live: what a request and the model say about them.
+    """The space of vectors: what a request and the model say about them.
 
     Attributes:
-        dimensions: The model's.
-        normalized: Whether vectors have the length 1.
-        shortened: The request's `dimensions`, for a Matryoshka model.
+        dimensions: the model's.
+        normalized: whether vectors have the length 1.
+        shortened: the request's `dimensions`, for a Matryoshka model.
     """
 
     dimensions: int
@@ -67,7 +67,7 @@ def _direction(word: str, dimensions: int) -> int:
 
 
 def cosine(left: str, right: str, space: Space) -> float:
-    """How near two texts are: 1 for the same words."""
+    """Return the similarity of two texts: 1 for the same words."""
     return math.fsum(map(mul, vector(left, space), vector(right, space)))
 
 
@@ -90,10 +90,10 @@ def as_base64(text: str, space: Space, dtype: str, endianness: str) -> str:
 
 
 def pack(values: array[float], dtype: str, endianness: str) -> bytes:
-    """Encodes single precision numbers as one of vLLM's `embed_dtype`s.
+    """Encode single precision numbers as one of vLLM's `embed_dtype`s.
 
     Args:
-        values: The numbers.
+        values: the numbers.
         dtype: "float32", "float16", "bfloat16", "fp8_e4m3" or "fp8_e5m2".
         endianness: "native", "big" or "little".
     """

@@ -1,4 +1,4 @@
-"""What can go wrong on request.
+"""Faults on request.
 
 A request gets the faults of its `X-Sim-Fault` header (`name; key=value; …`, several separated by
 commas) and those that `SimServer.fail_next`, `SimServer.fail_always` or the option `faults` set up.

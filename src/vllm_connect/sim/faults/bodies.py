@@ -77,7 +77,7 @@ def _aborted(payload: dict[str, Any]) -> Any:
 
 
 def reasoning_content(payload: dict[str, Any]) -> Any:
-    """Calls the reasoning `reasoning_content`, as vLLM before 0.12 does."""
+    """Call the reasoning `reasoning_content`, as vLLM before 0.12 does."""
     for choice in payload.get("choices") or ():
         for said in (choice.get("message"), choice.get("delta")):
             if isinstance(said, dict) and "reasoning" in said:

@@ -40,16 +40,16 @@ class Misbehaving:
     """An application that answers a request with faults.
 
     Args:
-        app: What would answer it rightly.
-        faults: What goes wrong.
-        connection: The connection it came on; without one, nothing can be cut.
+        app: what would answer it rightly.
+        faults: what goes wrong.
+        connection: the connection it came on; without one, nothing can be cut.
     """
 
     def __init__(self, app: ASGIApp, faults: Sequence[Fault], connection: Connection | None) -> None:
         self.app, self.faults, self.connection = app, faults, connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
+        """Answer a request."""
         app = self.app
         for fault in self.faults:
             if fault.name in ("drop", "drop_reused"):
@@ -75,7 +75,7 @@ def _hang_up(connection: Connection | None, fault: Fault) -> None:
 
 
 class Delivery:
-    """Takes the right answer and sends it wrongly."""
+    """Take the right answer and sends it wrongly."""
 
     def __init__(self, faults: Sequence[Fault], connection: Connection | None, send: Send) -> None:
         self.faults, self.connection, self.send = faults, connection, send
@@ -89,10 +89,10 @@ class Delivery:
         self.compressor = zlib.compressobj(wbits=31) if "gzip" in self.by_name else None
 
     async def take(self, message: Message) -> None:
-        """Takes one message of the right answer.
+        """Take one message of the right answer.
 
         Raises:
-            AnswerOver: The rest is not wanted.
+            AnswerOver: the rest is not wanted.
         """
         if message["type"] == "http.response.start":
             self.start = message
@@ -120,7 +120,7 @@ class Delivery:
         return events
 
     async def _send_whole(self) -> None:
-        """Sends an answer that is no stream."""
+        """Send an answer that is no stream."""
         body = self.whole
         if b"application/json" in dict(self.start["headers"]).get(b"content-type", b""):
             payload: Any = orjson.loads(body)
@@ -168,7 +168,7 @@ class Delivery:
             self.sent += 1
 
     async def _until_cut(self, cut: Fault, event: bytes) -> None:
-        """Sends an event, or the part of it that comes before the cut."""
+        """Send an event, or the part of it that comes before the cut."""
         where, due = cut["where"], self.sent >= cut["after"]
         if where == "between" and due:
             self._cut(cut)
@@ -189,7 +189,7 @@ class Delivery:
         raise AnswerOver
 
     async def _begin(self) -> None:
-        """Sends the headers."""
+        """Send the headers."""
         start, self.start = self.start, {}
         if self.compressor:
             start["headers"] = [*start["headers"], (b"content-encoding", b"gzip")]
@@ -199,7 +199,7 @@ class Delivery:
             await asyncio.sleep(stall["seconds"])
 
     async def _end(self) -> None:
-        """Ends a stream properly."""
+        """End a stream properly."""
         if self.start:
             await self._begin()
         rest = self._compressed(self.whole) if self.whole else b""

@@ -27,11 +27,11 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class Editor:
-    """Changes events one by one; this one leaves them as they are.
+    """Change events one by one; this one leaves them as they are.
 
     Attributes:
-        rank: Editors of a higher rank come after the others.
-        over: Whether the stream ends here, whatever else would come.
+        rank: editors of a higher rank come after the others.
+        over: whether the stream ends here, whatever else would come.
     """
 
     rank = 0
@@ -64,7 +64,7 @@ def payload_in(event: bytes) -> dict[str, Any] | None:
 
 
 def finishes(event: bytes) -> bool:
-    """Whether an event says why a choice, or a response, ended."""
+    """Return whether an event says why a choice, or a response, ended."""
     payload = payload_in(event) or {}
     ended = any(choice.get("finish_reason") for choice in payload.get("choices") or ())
     return ended or payload.get("type") == "response.completed"
@@ -80,7 +80,7 @@ def with_payload(event: bytes, payload: Any) -> bytes:
 
 
 class _Payloads(Editor):
-    """Changes the payload of every event as a plain answer would be changed."""
+    """Change the payload of every event as a plain answer would be changed."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -129,7 +129,7 @@ class _NoDone(Editor):
 
 
 class _Unfinished(Editor):
-    """Takes the finish away, and what comes after it, or everything after some events."""
+    """Take the finish away, and what comes after it, or everything after some events."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault, self.count = fault, 0
@@ -143,7 +143,7 @@ class _Unfinished(Editor):
 
 
 class _NullDelta(Editor):
-    """Adds a chunk with `"delta": null`, and makes every empty delta null."""
+    """Add a chunk with `"delta": null`, and makes every empty delta null."""
 
     def __init__(self, fault: Fault) -> None:
         self.after, self.count = fault["after"], 0
@@ -163,7 +163,7 @@ class _NullDelta(Editor):
 
 
 class _WholeCalls(Editor):
-    """Collects the pieces of tool calls and sends each call whole, or all of them together."""
+    """Collect the pieces of tool calls and send each call whole, or all of them together."""
 
     def __init__(self, fault: Fault) -> None:
         self.together = fault.name == "calls_together"

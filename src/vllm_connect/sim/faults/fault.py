@@ -15,11 +15,11 @@ _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {}
 
 
 def declare(name: str, **defaults: Any) -> None:
-    """Makes a fault known.
+    """Make a fault known.
 
     Args:
-        name: Its name.
-        **defaults: Its values. Those given are read as the types of their defaults; where the default is
+        name: its name.
+        **defaults: its values. Those given are read as the types of their defaults; where the default is
             a tuple, they must be in it, and the first is the default.
     """
     NAMES[name] = {}
@@ -34,14 +34,14 @@ class Fault:
     """Something that goes wrong with a request.
 
     Args:
-        name: Which fault; see `vllm_connect.sim.faults` for the table.
-        path: Only requests whose path matches (`*` stands for anything). By default every path but
+        name: which fault; see `vllm_connect.sim.faults` for the table.
+        path: only requests whose path matches (`*` stands for anything). By default every path but
             `/health`, `/ping`, `/version`, `/load` and `/metrics`.
-        times: How many matching requests it happens to; `None` for all of them.
-        **values: The fault's own values.
+        times: how many matching requests it happens to; `None` for all of them.
+        **values: the fault's own values.
 
     Raises:
-        ValueError: There is no such fault, it has no such value, or the value cannot be that.
+        ValueError: there is no such fault, it has no such value, or the value cannot be that.
     """
 
     def __init__(self, name: str, *, path: str | None = None, times: int | None = 1, **values: Any) -> None:
@@ -78,11 +78,11 @@ class Fault:
         return [cls.of(part) for part in text.split(",") if part.strip()]
 
     def possible(self, reused: bool) -> bool:
-        """Whether it can happen on a connection that is reused, or on one that is not."""
+        """Return whether it can happen on a connection that is reused, or on one that is not."""
         return reused or self.name != "drop_reused"
 
     def matches(self, path: str) -> bool:
-        """Whether it happens to requests for this path."""
+        """Return whether it happens to requests for this path."""
         return fnmatchcase(path, self.path) if self.path else path not in _UNASKED
 
     def __getitem__(self, key: str) -> Any:

@@ -22,18 +22,18 @@ class FaultPlan:
         self.reset()
 
     def add(self, fault: Fault) -> None:
-        """Lets a fault wait behind the others."""
+        """Let a fault wait behind the others."""
         with self._lock:
             self._add(fault)
 
     def clear(self) -> None:
-        """Forgets every fault."""
+        """Forget every fault."""
         with self._lock:
             self._waiting.clear()
             self._always.clear()
 
     def reset(self) -> None:
-        """Goes back to the faults of the beginning."""
+        """Go back to the faults of the beginning."""
         with self._lock:
             self._waiting.clear()
             self._always.clear()
@@ -53,7 +53,7 @@ class FaultPlan:
 
     @property
     def waiting(self) -> int:
-        """How many requests the waiting faults will still happen to."""
+        """The number of requests that the waiting faults will still happen to."""
         with self._lock:
             return sum(left for _, left in self._waiting)
 

@@ -71,9 +71,9 @@ def payload_of(shape: str, code: int, message: str = "") -> Any:
     """An error payload.
 
     Args:
-        shape: One of `SHAPES`.
-        code: The code inside.
-        message: The message inside, by default a usual one for the code.
+        shape: one of `SHAPES`.
+        code: the code inside.
+        message: the message inside, by default a usual one for the code.
     """
     message = message or _MESSAGES.get(code, "Something went wrong.")
     if shape in ("nested", "flat"):
@@ -116,7 +116,7 @@ def _html(status: int) -> Response:
 
 
 def _router(request: Request) -> Response | None:
-    """What vllm-router 0.1.17 answers where it does not simply pass a request on."""
+    """The answers of vllm-router 0.1.17 where it does not simply pass a request on."""
     path = request.url.path
     if path == "/v1/rerank":
         return _json(error_body("nested", 404, "The model `default` does not exist."), 404)

@@ -1,4 +1,4 @@
-"""How a request reaches the simulator, and how an answer leaves it.
+"""The way of a request into the simulator, and of its answer out of it.
 
 app          the routes        server     the application on a port of its own
 front        what sees a request first: the recorder and the faults

@@ -21,7 +21,7 @@ from ..answers.embeddings import embeddings
 from ..answers.pooling import classify, pooling
 from ..answers.rerank import rerank, score
 from ..answers.responses import responses, stored_response
-from ..answers.tokenizing import detokenize, tokenize
+from ..answers.tokenizing import detokenize, tokenize, tokenizer_info
 from ..faults import FaultPlan
 from .errors import DetailError, SimError
 from .front import Front
@@ -35,10 +35,10 @@ _GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 
 
 def create_app(**options: Unpack[OptionValues]) -> Starlette:
-    """Makes the simulated server as an ASGI application.
+    """Make the simulated server as an ASGI application.
 
     Args:
-        **options: What the server is like; see `Options`.
+        **options: what the server is like; see `Options`.
 
     Returns:
         The application. `SimServer` serves it; under another server, faults that need the socket
@@ -76,6 +76,8 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
         ("/v1/models", server_info.models, get),
     ]
     routes += [("/tokenize", tokenize, post), ("/detokenize", detokenize, post)]
+    if options.tokenizer_info:
+        routes.append(("/tokenizer_info", tokenizer_info, get))
     tasks = set(options.tasks)
     if "generate" in tasks:
         routes += [
@@ -109,7 +111,7 @@ class Guard:
         self.app, self.options = app, options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
+        """Answer a request."""
         app: ASGIApp = self.app
         if scope["type"] == "http" and self.options.api_key and scope["path"].startswith(_GUARDED):
             kind, _, key = _header(scope, b"authorization").partition(" ")

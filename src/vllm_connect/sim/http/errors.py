@@ -87,7 +87,7 @@ def malformed(errors: Sequence[Mapping[str, Any]]) -> SimError:
     """A 400 for a body of the wrong form: pydantic's errors, told as vLLM tells them.
 
     Args:
-        errors: As `ValidationError.errors()` lists them, the place beginning with "body".
+        errors: as `ValidationError.errors()` lists them, the place beginning with "body".
     """
     word = "error" if len(errors) == 1 else "errors"
     lines = [f"{len(errors)} validation {word}:"]
@@ -98,10 +98,10 @@ def malformed(errors: Sequence[Mapping[str, Any]]) -> SimError:
 
 
 def validated(model: type[Model], data: Any) -> Model:
-    """Makes a request of a body.
+    """Make a request of a body.
 
     Raises:
-        SimError: A 400 with everything that is wrong.
+        SimError: a 400 with everything that is wrong.
     """
     try:
         return model.model_validate(data, from_attributes=True)
@@ -116,7 +116,7 @@ def _position(order: Sequence[str]) -> Callable[[Mapping[str, Any]], int]:
 
 
 def errors_in(error: ValidationError) -> list[dict[str, Any]]:
-    """What pydantic found wrong with a body."""
+    """Return pydantic's errors, their places beginning with "body"."""
     return [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
 
 
@@ -153,10 +153,10 @@ def error_body(
 
     Args:
         shape: "nested" or "flat".
-        status: Also the `code` inside.
-        message: What went wrong.
+        status: also the `code` inside.
+        message: what went wrong.
         type: vLLM's word for the kind of error; by default the usual one for the status.
-        param: The name of the parameter that is to blame.
+        param: the name of the parameter that is to blame.
     """
     type = type or error_type(status)
     if shape == "flat":

@@ -20,7 +20,7 @@ class Front:
         self.app, self.recorder, self.plan = app, recorder, plan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
+        """Answer a request."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         body = await _whole_body(receive)

@@ -1,4 +1,4 @@
-"""What a simulated server is like: the options of `SimServer` and `create_app`."""
+"""The options of `SimServer` and `create_app`."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ class Options:
     """The options, checked and with their defaults.
 
     Attributes:
-        models: The names under which the one model is served; the first is the one that answers bear.
-        tasks: What the model does. A real server does one of these, and answers 404 to the rest.
-        api_key: Accepted keys; none means that no key is asked for.
-        max_model_len: Tokens that a prompt and its answer may have together.
-        delay: Seconds that each generated token takes.
-        embedding_dim: Numbers in an embedding.
-        matryoshka: Whether `dimensions` may shorten an embedding.
-        labels: The classes of `/classify`.
-        version: What `/version` says.
-        reasoning: Whether there is a reasoning parser, so that the model thinks unless told not to.
-        reasoning_field: Where reasoning goes; vLLM before 0.12 has `reasoning_content`, some both.
+        models: the names under which the one model is served; the first is the one that answers bear.
+        tasks: what the model does. A real server does one of these, and answers 404 to the rest.
+        api_key: accepted keys; none means that no key is asked for.
+        max_model_len: tokens that a prompt and its answer may have together.
+        delay: seconds that each generated token takes.
+        embedding_dim: numbers in an embedding.
+        matryoshka: whether `dimensions` may shorten an embedding.
+        labels: the classes of `/classify`.
+        version: what `/version` says.
+        reasoning: whether there is a reasoning parser, so that the model thinks unless told not to.
+        reasoning_field: where reasoning goes; vLLM before 0.12 has `reasoning_content`, some both.
         error_shape: `nested` is vLLM's since 0.10.1, `flat` is how it was before.
         template: `strict` refuses conversations as the chat templates of Mistral and Qwen 3.5 do: a system
             message comes first, users and assistants take turns; `lenient` renders whatever comes.
-        multimodal: Whether messages may carry images, videos and sounds.
-        prompt_tokens_details: Whether usage tells the cached tokens (`--enable-prompt-tokens-details`).
-        request_id_headers: Whether X-Request-Id comes back as a header (`--enable-request-id-headers`).
-        keep_alive: Seconds after which the server closes an idle connection.
-        faults: What goes wrong from the start; `SimServer.reset` brings it back.
+        multimodal: whether messages may carry images, videos and sounds.
+        prompt_tokens_details: whether usage tells the cached tokens (`--enable-prompt-tokens-details`).
+        request_id_headers: whether X-Request-Id comes back as a header (`--enable-request-id-headers`).
+        tokenizer_info: whether there is `/tokenizer_info` (`--enable-tokenizer-info-endpoint`).
+        keep_alive: seconds after which the server closes an idle connection.
+        faults: what goes wrong from the start; `SimServer.reset` brings it back.
     """
 
     models: Sequence[str] = ("sim-chat",)
@@ -64,6 +65,7 @@ class Options:
     multimodal: bool = True
     prompt_tokens_details: bool = True
     request_id_headers: bool = False
+    tokenizer_info: bool = False
     keep_alive: float = 5.0
     faults: Sequence[Fault] = ()
 
@@ -92,16 +94,17 @@ class OptionValues(TypedDict, total=False):
     multimodal: bool
     prompt_tokens_details: bool
     request_id_headers: bool
+    tokenizer_info: bool
     keep_alive: float
     faults: Sequence[Fault | str]
 
 
 def options_from(values: OptionValues) -> Options:
-    """Checks keyword arguments and turns them into options.
+    """Check keyword arguments and turns them into options.
 
     Raises:
-        TypeError: An option does not exist.
-        ValueError: A task, a fault or the value of an option does not exist, or there is no model.
+        TypeError: an option does not exist.
+        ValueError: a task, a fault or the value of an option does not exist, or there is no model.
     """
     given: dict[str, Any] = dict(values)
     unknown = given.keys() - {field.name for field in fields(Options)}

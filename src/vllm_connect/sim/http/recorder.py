@@ -1,4 +1,4 @@
-"""What reached the server: every request, so that tests can count and read them."""
+"""The requests that reached the server, so that tests can count and read them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Request:
 
     Attributes:
         method: "GET", "POST" …
-        path: Without the query.
-        query: What follows the question mark.
-        headers: By their names in lower case.
-        body: The bytes.
-        form: The body as a form: every field with all its values.
-        client: The address and port of the client: the same for requests on one connection.
-        faults: The names of the faults that happened to it.
-        aborted: Whether the client went away before the answer was complete.
+        path: without the query.
+        query: what follows the question mark.
+        headers: by their names in lower case.
+        body: the bytes.
+        form: the body as a form: every field with all its values.
+        client: the address and port of the client: the same for requests on one connection.
+        faults: the names of the faults that happened to it.
+        aborted: whether the client went away before the answer was complete.
     """
 
     method: str
@@ -72,21 +72,21 @@ class Recorder:
         self.running = 0
 
     def add(self, request: Request) -> None:
-        """Remembers a request that begins."""
+        """Remember a request that begins."""
         with self._changed:
             self._requests.append(request)
             self.running += 1
             self._changed.notify_all()
 
     def end(self, request: Request, aborted: bool) -> None:
-        """Notes how a request ended."""
+        """Note how a request ended."""
         with self._changed:
             request.aborted = aborted
             self.running -= 1
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Forgets the requests."""
+        """Forget the requests."""
         with self._changed:
             self._requests.clear()
 
@@ -98,21 +98,21 @@ class Recorder:
 
     @property
     def aborted(self) -> int:
-        """How many clients went away before their answer was complete."""
+        """The number of clients that went away before their answer was complete."""
         return sum(request.aborted for request in self.requests)
 
     def wait(self, until: Callable[[], bool], timeout: float) -> bool:
-        """Waits until something is true of the requests; tells whether it became so in time."""
+        """Wait until something is true of the requests; tells whether it became so in time."""
         with self._changed:
             return self._changed.wait_for(until, timeout)
 
 
 async def read_form(content_type: str, body: bytes) -> Form:
-    """Reads a multipart or urlencoded form.
+    """Read a multipart or urlencoded form.
 
     Args:
-        content_type: The header, with the boundary.
-        body: The bytes.
+        content_type: the header, with the boundary.
+        body: the bytes.
 
     Returns:
         Every field with all its values; nothing if it is no form.
@@ -133,7 +133,7 @@ async def read_form(content_type: str, body: bytes) -> Form:
 
 
 def replay(body: bytes) -> Receive:
-    """Gives an application a body that was read before."""
+    """Give an application a body that was read before."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""How answers leave: JSON, server-sent events, errors; and how JSON bodies come in."""
+"""Responses (JSON, server-sent events, errors), and JSON bodies of requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Json(JSONResponse):
     """A JSON answer, written by orjson."""
 
     def render(self, content: Any) -> bytes:
-        """Writes the content."""
+        """Write the content."""
         return orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
 
 
@@ -43,7 +43,7 @@ class Parts(Response):
         self.parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the parts."""
+        """Send the parts."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async for part in self.parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
@@ -69,7 +69,7 @@ def error_event(error: SimError, shape: str) -> bytes:
 
 
 async def paced(parts: Iterable[bytes], delay: float = 0) -> AsyncIterator[bytes]:
-    """Hands parts over one by one, waiting before each."""
+    """Hand parts over one by one, waiting before each."""
     for count, each in enumerate(parts):
         if delay:
             await asyncio.sleep(delay)
@@ -88,8 +88,8 @@ async def read_json(request: Request) -> Any:
     """The JSON body of a request.
 
     Raises:
-        SimError: A 400, in vLLM's words.
-        DetailError: A 400 in FastAPI's words.
+        SimError: a 400, in vLLM's words.
+        DetailError: a 400 in FastAPI's words.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json":

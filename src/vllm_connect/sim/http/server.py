@@ -29,9 +29,9 @@ class SimServer:
             client = VLLM(sim.url)
 
     Args:
-        host: The address to listen on.
-        port: The port to listen on; 0 for a free one.
-        **options: What the server is like; see `Options`.
+        host: the address to listen on.
+        port: the port to listen on; 0 for a free one.
+        **options: what the server is like; see `Options`.
     """
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **options: Unpack[OptionValues]) -> None:
@@ -47,7 +47,7 @@ class SimServer:
 
     @property
     def url(self) -> str:
-        """Where the server listens, without `/v1`."""
+        """The server's address, without `/v1`."""
         host, port = self._address
         return f"http://{host}:{port}"
 
@@ -58,45 +58,45 @@ class SimServer:
 
     @property
     def aborted(self) -> int:
-        """How many requests there were whose client went away before the end."""
+        """The number of requests whose client went away before the end."""
         return self._recorder.aborted
 
     def wait_for_abort(self, count: int = 1, timeout: float = 5.0) -> bool:
-        """Waits until this many clients have gone away; tells whether they did in time."""
+        """Wait until this many clients have gone away; tells whether they did in time."""
         return self._recorder.wait(lambda: self._recorder.aborted >= count, timeout)
 
     def wait_for_requests(self, count: int = 1, timeout: float = 5.0) -> bool:
-        """Waits until this many requests have arrived; tells whether they did in time."""
+        """Wait until this many requests have arrived; tells whether they did in time."""
         return self._recorder.wait(lambda: len(self._recorder.requests) >= count, timeout)
 
     def fail_next(
         self, fault: Fault | str, *, times: int = 1, path: str | None = None, **values: Any
     ) -> None:
-        """Lets a fault happen to the next requests, after the faults that already wait.
+        """Let a fault happen to the next requests, after the faults that already wait.
 
         Args:
-            fault: The fault, or its name.
-            times: To how many requests.
-            path: Only to requests for paths that match.
-            **values: The fault's values, when it is given by name.
+            fault: the fault, or its name.
+            times: to how many requests.
+            path: only to requests for paths that match.
+            **values: the fault's values, when it is given by name.
         """
         self._plan.add(_fault(fault, times, path, values))
 
     def fail_always(self, fault: Fault | str, *, path: str | None = None, **values: Any) -> None:
-        """Lets a fault happen to every request, until `clear_faults` or `reset`."""
+        """Let a fault happen to every request, until `clear_faults` or `reset`."""
         self._plan.add(_fault(fault, None, path, values))
 
     def clear_faults(self) -> None:
-        """Lets nothing go wrong any more."""
+        """Let nothing go wrong any more."""
         self._plan.clear()
 
     def reset(self) -> None:
-        """Forgets the requests and goes back to the faults that the server was made with."""
+        """Forget the requests and goes back to the faults that the server was made with."""
         self._recorder.clear()
         self._plan.reset()
 
     def start(self) -> Self:
-        """Starts to listen; returns as soon as requests are accepted."""
+        """Start to listen; returns as soon as requests are accepted."""
         if self._thread is not None:
             raise RuntimeError("the server is running")
         self._socket = socket.create_server(self._address)
@@ -110,7 +110,7 @@ class SimServer:
         return self
 
     def stop(self) -> None:
-        """Stops at once: open connections are closed, whatever they carry."""
+        """Stop at once: open connections are closed, whatever they carry."""
         if self._thread is None:
             return
         if self._loop and self._stop:

@@ -19,7 +19,7 @@ class Connection:
     """One TCP connection from a client.
 
     Attributes:
-        ended: Whether this side ended it.
+        ended: whether this side ended it.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -28,22 +28,22 @@ class Connection:
         self._used = False
 
     def carries(self) -> bool:
-        """Notes that it carries one more request; tells whether it has carried any before."""
+        """Note that it carries one more request; tell whether it has carried any before."""
         used, self._used = self._used, True
         return used
 
     def close(self) -> None:
-        """Sends what is waiting and then FIN; an answer in progress stays without its end."""
+        """Send what is waiting and then FIN; an answer in progress stays without its end."""
         self.ended = True
         self._transport.close()
 
     def abort(self) -> None:
-        """Ends it at once; what is waiting to be sent is lost."""
+        """End it at once; what is waiting to be sent is lost."""
         self.ended = True
         self._transport.abort()
 
     def reset(self) -> None:
-        """Sends RST: whatever the client has not read yet is lost."""
+        """Send RST: whatever the client has not read yet is lost."""
         raw = self._transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -57,7 +57,7 @@ def connection_of(scope: Scope) -> Connection | None:
 
 
 def with_connection(protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
-    """Makes one of uvicorn's HTTP protocols tell the application its connection."""
+    """Make one of uvicorn's HTTP protocols tell the application its connection."""
 
     class WithConnection(protocol):  # type: ignore[valid-type, misc]
         def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -39,10 +39,10 @@ class AudioRequest(BaseModel):
 
 
 def read_audio(form: Form, options: Options) -> AudioRequest:
-    """Checks a form and makes a request of it.
+    """Check a form and makes a request of it.
 
     Raises:
-        SimError: A 400, a 404 for a model that is not served, or vLLM's only 422.
+        SimError: a 400, a 404 for a model that is not served, or vLLM's only 422.
     """
     fields: dict[str, Any] = {
         name: values if name.endswith("[]") else values[-1] for name, values in form.items()

@@ -95,15 +95,15 @@ class ChatRequest(Sampling):
 
     @property
     def wanted_logprobs(self) -> int | None:
-        """How many alternatives to tell for each token; `None` for no logprobs at all."""
+        """The number of alternatives to tell for each token; `None` for no logprobs at all."""
         return self.top_logprobs if self.logprobs else None
 
 
 def read_chat(data: Any) -> ChatRequest:
-    """Checks a body and makes a request of it.
+    """Check a body and makes a request of it.
 
     Raises:
-        SimError: A 400.
+        SimError: a 400.
     """
     if isinstance(data, dict):
         data = dict(data)
@@ -178,10 +178,10 @@ def _check_tools(data: Json) -> None:
 
 
 def check_conversation(request: ChatRequest, options: Options) -> None:
-    """Refuses what cannot be rendered; vLLM finds it after it found the model.
+    """Refuse what cannot be rendered; vLLM finds it after it found the model.
 
     Raises:
-        SimError: A 400.
+        SimError: a 400.
     """
     if request.chat_template is not None or "chat_template" in (request.chat_template_kwargs or {}):
         raise refused(

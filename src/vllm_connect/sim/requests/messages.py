@@ -21,7 +21,7 @@ Embeddings = str | dict[str, str | list[int | float]]
 
 
 class Url(TypedDict, total=False):
-    """Where a medium is, or the medium itself as a data: URL."""
+    """The address of a medium, or the medium itself as a data: URL."""
 
     url: Required[str]
 
@@ -92,7 +92,7 @@ class PlainVideoPart(TypedDict, total=False):
 
 
 class ThinkingPart(TypedDict, total=False):
-    """What was thought."""
+    """Reasoning."""
 
     thinking: Required[str]
     closed: bool
@@ -139,7 +139,7 @@ class CustomChatCompletionMessageParam(TypedDict, total=False):
 
 
 class Author(BaseModel):
-    """Who wrote a message of the Harmony format."""
+    """The author of a message of the Harmony format."""
 
     role: Literal["user", "assistant", "system", "developer", "tool"]
     name: str | None = None

@@ -137,8 +137,8 @@ class Text:
     """One text to be pooled.
 
     Attributes:
-        text: What is pooled, cut if that was asked for.
-        tokens: How many tokens it has.
+        text: what is pooled, cut if that was asked for.
+        tokens: how many tokens it has.
     """
 
     __slots__ = ("text", "tokens")
@@ -148,15 +148,15 @@ class Text:
 
 
 def read_pooling(data: Any, options: Options, forms: str) -> PoolingRequest:
-    """Checks a body and makes a request of it.
+    """Check a body and makes a request of it.
 
     Args:
-        data: The body.
-        options: The server's options.
-        forms: Which forms it may have: those of "embeddings", "pooling" or "classify".
+        data: the body.
+        options: the server's options.
+        forms: which forms it may have: those of "embeddings", "pooling" or "classify".
 
     Raises:
-        SimError: A 400, or a 404 for a model that is not served.
+        SimError: a 400, or a 404 for a model that is not served.
     """
     if isinstance(data, dict):
         if "normalize" in data:
@@ -172,10 +172,10 @@ def read_pooling(data: Any, options: Options, forms: str) -> PoolingRequest:
 
 
 def check_form(forms: TypeAdapter[Any], data: Any) -> None:
-    """Refuses a body that has none of several forms; tells what is wrong with it in each of them.
+    """Refuse a body that has none of several forms; tells what is wrong with it in each of them.
 
     Raises:
-        SimError: A 400.
+        SimError: a 400.
     """
     try:
         forms.validate_python(data, from_attributes=True)
@@ -185,10 +185,10 @@ def check_form(forms: TypeAdapter[Any], data: Any) -> None:
 
 
 def check_model(name: str | None, options: Options) -> None:
-    """Refuses a model that is not served.
+    """Refuse a model that is not served.
 
     Raises:
-        SimError: A 404.
+        SimError: a 404.
     """
     if name and name not in options.models:
         raise unknown_model(name, options.models, pooling=True)
@@ -198,7 +198,7 @@ def texts_of(request: PoolingRequest, options: Options) -> list[Text]:
     """The texts of a request: of strings, of token ids, or of conversations.
 
     Raises:
-        SimError: A 400: there are none, or one is too long.
+        SimError: a 400: there are none, or one is too long.
     """
     given = request.input
     if request.messages is not None or _is_chat(given):
@@ -236,7 +236,7 @@ def truncated(ids: list[int], request: PoolingBase, options: Options, most: int 
     """The tokens of a text, cut if that was asked for.
 
     Raises:
-        SimError: A 400: it is too long.
+        SimError: a 400: it is too long.
     """
     limit = options.max_model_len
     wanted = request.truncate_prompt_tokens

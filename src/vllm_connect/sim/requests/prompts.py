@@ -21,14 +21,14 @@ def render(
     generate: bool = True,
     open_ended: bool = False,
 ) -> str:
-    """Applies the simulator's chat template (ChatML, as Qwen has it).
+    """Apply the simulator's chat template (ChatML, as Qwen has it).
 
     Args:
-        messages: The conversation.
-        tools: The functions that may be called.
-        quiet: Whether thinking is turned off.
-        generate: Whether the assistant's turn is begun.
-        open_ended: Whether the last message is left open, to be continued.
+        messages: the conversation.
+        tools: the functions that may be called.
+        quiet: whether thinking is turned off.
+        generate: whether the assistant's turn is begun.
+        open_ended: whether the last message is left open, to be continued.
     """
     out, rest = [], list(messages)
     system = ""
@@ -60,13 +60,13 @@ def fit(
     """The tokens of a prompt, cut if that was asked for.
 
     Args:
-        text_or_tokens: The prompt.
-        max_model_len: The most tokens that the model can hold.
-        truncate: The request's `truncate_prompt_tokens`; -1 for as many as fit.
-        side: Which end is cut off: "left" (the default) keeps the last tokens.
+        text_or_tokens: the prompt.
+        max_model_len: the most tokens that the model can hold.
+        truncate: the request's `truncate_prompt_tokens`; -1 for as many as fit.
+        side: which end is cut off: "left" (the default) keeps the last tokens.
 
     Raises:
-        SimError: A 400; the prompt is too long.
+        SimError: a 400; the prompt is too long.
     """
     tokens = encode(text_or_tokens) if isinstance(text_or_tokens, str) else list(text_or_tokens)
     if truncate is not None:
@@ -88,10 +88,10 @@ def fit(
 
 
 def check_room(wanted: int | None, max_model_len: int, name: str = "max_tokens") -> None:
-    """Refuses to write more than the model can hold.
+    """Refuse to write more than the model can hold.
 
     Raises:
-        SimError: A 400.
+        SimError: a 400.
     """
     if wanted is not None and wanted > max_model_len:
         raise refused(
@@ -103,5 +103,5 @@ def check_room(wanted: int | None, max_model_len: int, name: str = "max_tokens")
 
 
 def multimodal_tokens(tokens: Sequence[int]) -> int | None:
-    """How many tokens stand for pictures and sounds; `None` where there are none."""
+    """Return the number of tokens that stand for pictures and sounds; `None` where there are none."""
     return tokens.count(IMAGE) or None

@@ -35,7 +35,7 @@ _FIELDS = (
 
 
 class Reasoning(BaseModel):
-    """How much is to be thought, in OpenAI's words."""
+    """The effort of thinking, in OpenAI's words."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -75,10 +75,10 @@ class ResponsesRequest(Sampling):
 
 
 def read_responses(data: Any) -> ResponsesRequest:
-    """Checks a body and makes a request of it.
+    """Check a body and makes a request of it.
 
     Raises:
-        SimError: A 400.
+        SimError: a 400.
     """
     if isinstance(data, dict):
         data = dict(data)
@@ -108,10 +108,10 @@ def _check_tool_choice(data: Json) -> None:
 
 
 def check_store(body: ResponsesRequest) -> None:
-    """Refuses what needs stored responses, as a server without a store does.
+    """Refuse what needs stored responses, as a server without a store does.
 
     Raises:
-        SimError: A 400 or a 404.
+        SimError: a 400 or a 404.
     """
     if body.background:
         raise SimError(
@@ -166,7 +166,7 @@ def as_chat(body: ResponsesRequest) -> ChatRequest:
 
 
 def _add(item: Json, messages: list[Json]) -> None:
-    """Adds an input item to the messages; calls join the assistant's message before them."""
+    """Add an input item to the messages; calls join the assistant's message before them."""
     kind = item.get("type", "message")
     if kind == "function_call":
         function = {"name": item.get("name"), "arguments": item.get("arguments")}

@@ -64,7 +64,7 @@ def _budget(value: Any) -> int | None:
 
 @dataclass
 class RepetitionDetectionParams:
-    """When to give up an answer that repeats itself. Errors tell the name of the class, which is vLLM's."""
+    """The limits of repetition in an answer. Errors tell the name of the class, which is vLLM's."""
 
     max_pattern_size: int = 0
     min_pattern_size: int = 0
@@ -85,7 +85,7 @@ class RepetitionDetectionParams:
 
 
 class StreamOptions(BaseModel):
-    """What a stream tells beside its text."""
+    """Options of a stream: what it tells beside its text."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -105,7 +105,7 @@ class JsonSchema(BaseModel):
 
 
 class ResponseFormat(BaseModel):
-    """What form an answer is to have, in OpenAI's words."""
+    """The form of an answer, in OpenAI's words."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -133,7 +133,7 @@ class LegacyStructuralTagFormat(BaseModel):
 
 
 class StructuredOutputs(BaseModel):
-    """What form an answer is to have, in vLLM's words."""
+    """The form of an answer, in vLLM's words."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -214,15 +214,15 @@ class Sampling(BaseModel):
 
     @property
     def choices(self) -> int:
-        """How many answers are wanted."""
+        """The number of answers that are wanted."""
         return 1 if self.n is None else self.n
 
 
 def check_options(data: dict[str, Any]) -> None:
-    """Refuses what contradicts itself, before the fields are looked at one by one.
+    """Refuse what contradicts itself, before the fields are looked at one by one.
 
     Raises:
-        SimError: A 400.
+        SimError: a 400.
     """
     given = data.get("response_format")
     constraints = data.get("structured_outputs")
@@ -273,7 +273,7 @@ def _check_structural_tag(form: dict[str, Any]) -> None:
 
 
 def check_cache_salt(salt: Any) -> None:
-    """Refuses a salt that a cache could not be named after."""
+    """Refuse a salt that a cache could not be named after."""
     if not isinstance(salt, str) or not salt:
         raise refused("Parameter 'cache_salt' must be a non-empty string if provided.", "cache_salt")
     if len(salt) > 128 or set(salt) & set("@/\\\x00"):
@@ -285,10 +285,10 @@ def check_cache_salt(salt: Any) -> None:
 
 
 def check_sampling(request: Sampling) -> None:
-    """Refuses values out of their range.
+    """Refuse values out of their range.
 
     Raises:
-        SimError: A 400.
+        SimError: a 400.
     """
     temperature = 1.0 if request.temperature is None else float(request.temperature)
     top_p = 1.0 if request.top_p is None else float(request.top_p)
@@ -341,10 +341,10 @@ def check_sampling(request: Sampling) -> None:
 
 
 def check_engine(request: Sampling, logprobs: int | None) -> None:
-    """Refuses what only the engine finds: too many logprobs, and token ids that do not exist.
+    """Refuse what only the engine finds: too many logprobs, and token ids that do not exist.
 
     Raises:
-        LateError: A 400; a stream has already begun.
+        LateError: a 400; a stream has already begun.
     """
     logprobs = VOCABULARY_SIZE if logprobs == -1 else logprobs
     if logprobs is not None and logprobs > MOST_LOGPROBS:
