@@ -162,12 +162,22 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             **call.options,
         }
         if call.read is not None:
-            fields["post_parser"] = attempt.read
+            fields["post_parser"] = (
+                attempt.read if call.begins is None else partial(self._read_first, attempt)
+            )
         elif call.conversion is not None and converted is not None:
             fields["post_parser"] = partial(_convert, converted, call.conversion)
         # `with_raw_response` cannot cast to bytes, everything else cannot cast to a response.
         is_raw = call.options.get("headers", {}).get(RAW_RESPONSE_HEADER) == "true"
         return httpx.Response if is_raw else bytes, CallOptions.construct(**fields)
+
+    def _read_first(self, attempt: Attempt[object], reply: object) -> object:
+        """Read what begins a conversation, and remember where that is at home."""
+        result, begins = attempt.read(reply), attempt.call.begins
+        session = begins and begins(result)
+        if session and attempt.server is not None:
+            self._fleet.sessions.settle(session, attempt.server.key.name)
+        return result
 
     def _adopt(self, options: Any) -> CallOptions:
         """Give a request that was not made by one of our resources a call, too."""

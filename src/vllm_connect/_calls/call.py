@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
+from .._wire.arguments import check_model
 from .._wire.body import encode
 from .._wire.payloads import ErrorPayload
 from .affinity import affinity
@@ -79,6 +80,7 @@ class Call(Generic[T_co]):
             still be working.
         key_name: the only key that may serve it, None for any.
         session: the conversation that it belongs to, None if nobody said.
+        begins: names the conversation that a result begins: what follows goes to the server that made it.
         opening: how the conversation begins, for want of that; read where a conversation stays on its server.
     """
 
@@ -98,6 +100,7 @@ class Call(Generic[T_co]):
     key_name: str | None = None
     session: str | None = None
     opening: Callable[[], bytes] | None = None
+    begins: Callable[[Any], str | None] | None = None
 
 
 def body_of(read: Callable[[bytes], T]) -> Callable[[httpx.Response], T]:
@@ -126,9 +129,9 @@ def json_call(
         falls_back: see `Call`.
         generates: see `Call`.
     """
-    model = body.pop("model", None)
+    model = check_model(operation, body.pop("model", None))
     home = affinity(operation, body, options)
-    content = encode(body)
+    content = encode(body, operation=operation)
     return Call(
         operation,
         tuple(Variant(path, content) for path in paths),
@@ -158,9 +161,9 @@ def stream_call(
         options: request request options.
         read_event: makes an item of the data of one event.
     """
-    model = body.pop("model", None)
+    model = check_model(operation, body.pop("model", None))
     home = affinity(operation, body, options)
-    variants = (Variant(path, encode({**body, "stream": True})),)
+    variants = (Variant(path, encode({**body, "stream": True}, operation=operation)),)
     return Call(
         operation,
         variants,

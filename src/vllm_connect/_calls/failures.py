@@ -39,10 +39,31 @@ _STATUS_CLASSES: dict[int, type[APIStatusError]] = {
     429: RateLimitError,
 }
 
+# What vLLM 0.6 to 0.33, SGLang and routers say of a prompt that is too long.
 _CONTEXT_LENGTH = re.compile(
-    r"maximum context length|exceeds model's maximum|longer than the maximum model length|"
-    r"cannot be greater than max_model_len|greater than the context length|too long to fit into the model"
+    r"maximum context length|context length is only|exceeds model's maximum|"
+    r"longer than the (?:maximum model|model's context) length|greater than the context length|"
+    r"cannot be greater than max_model_len|exceeds the max_model_len|too long to fit into the model|"
+    r"max_tokens must be at least 1, got -\d",
+    re.IGNORECASE,
 )
+_WINDOW = re.compile(r"context length (?:is |of )?(?:only )?(\d+)", re.IGNORECASE)
+_OUTPUT = re.compile(
+    r"(\d+) (?:in|tokens for) the completion|requested (\d+) output tokens|is too large: (\d+)"
+)
+
+
+def is_too_long(error: ErrorPayload) -> bool:
+    """Whether a refusal means too long a prompt, and not that `max_tokens` leaves no room for any."""
+    body = error.body
+    if isinstance(body, dict) and "context_length_exceeded" in (body.get("code"), body.get("type")):
+        return True
+    if not _CONTEXT_LENGTH.search(error.message):
+        return False
+    window, output = _WINDOW.search(error.message), _OUTPUT.search(error.message)
+    if window is None or output is None:
+        return True
+    return int(next(filter(None, output.groups()))) < int(window[1])
 
 
 class Where(NamedTuple):
@@ -77,7 +98,7 @@ def status_error(
     status = status or error.status or 500
     http_status = http_status or response.status_code
     cls = _STATUS_CLASSES.get(status, InternalServerError if status >= 500 else APIStatusError)
-    if status == 400 and _CONTEXT_LENGTH.search(error.message):
+    if status in (400, 413, 422) and is_too_long(error):
         cls = ContextLengthError
     text = f"Error code: {status} - {error.message}"
     if http_status < 400:

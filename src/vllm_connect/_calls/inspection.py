@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from .._wire.decoding import loads
 from .._wire.payloads import ErrorPayload, find_error, read_error
-from .._wire.sse import Event, SSESplitter
+from .._wire.sse import Event, SSESplitter, is_heartbeat, looks_like_events
 from .attempt import Attempt
 from .call import Call
 from .failures import invalid_response
@@ -47,15 +48,15 @@ def error_in_success(attempt: Attempt[object], response: httpx.Response) -> Erro
 
 def _error_in(attempt: Attempt[object], response: httpx.Response) -> ErrorPayload | None:
     content = response.content
-    is_binary = response.headers.get("content-type", "").startswith("application/octet-stream")
+    is_binary = response.headers.get("content-type", "").lower().startswith("application/octet-stream")
     if is_binary or not attempt.call.json_reply:
         # Any body is an answer here, but a small JSON object may still be an error.
         return _find(content) if content[:1] == b"{" and len(content) < _SMALL else None
     if len(content) >= _SMALL:
         return read_error(content) if _ERROR_HEAD.match(content) else None
     try:
-        payload = orjson.loads(content)
-    except orjson.JSONDecodeError:
+        payload = loads(content)
+    except ValueError:
         raise invalid_response(response, attempt.where, read_error(content).message) from None
     if payload is None:
         raise invalid_response(response, attempt.where, "null")
@@ -67,42 +68,70 @@ class Beginning:
 
     Args:
         rest: gives what comes after it, in the world of the http client.
+        claimed: whether the reply calls itself a stream of events.
 
     Attributes:
         data: the body so far.
         events: the events that were complete with it.
         splitter: holds what comes after those.
         error: what the first event says, if it is an error.
+        is_stream: whether this is a stream of events at all; None for a body without a byte.
     """
 
-    def __init__(self, rest: Iterator[bytes] | AsyncIterator[bytes]) -> None:
+    def __init__(self, rest: Iterator[bytes] | AsyncIterator[bytes], *, claimed: bool) -> None:
         self.rest = rest
+        self._claimed = claimed
         self.data: list[bytes] = []
         self.events: list[Event] = []
         self.splitter = SSESplitter()
         self.error: ErrorPayload | None = None
+        self.is_stream: bool | None = None
 
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes; tell whether the first event is complete."""
+        """Take the next bytes; tell whether the first event is complete, or cannot come."""
         self.data.append(data)
-        self.events = self.splitter.feed(data)
-        if self.events:
-            self.error = _find(self.events[0].data)
-        return bool(self.events)
+        if self.is_stream is None:
+            self.is_stream = looks_like_events(b"".join(self.data), claimed=self._claimed)
+        if self.is_stream is False:
+            return True
+        self.events += self.splitter.feed(data)
+        first = next((event for event in self.events if not is_heartbeat(event)), None)
+        if first is not None:
+            self.error = _find(first.data)
+        return first is not None
+
+    def finish(self) -> bool:
+        """Take the end of what is looked at; tell whether this is a stream of events."""
+        return self._claimed if self.is_stream is None else self.is_stream
+
+
+def can_be_looked_at(response: httpx.Response) -> bool:
+    """Whether the bytes of the body can be looked at as they come: they are neither compressed nor read."""
+    return "content-encoding" not in response.headers and not response.is_stream_consumed
+
+
+def holds_events(response: httpx.Response) -> bool:
+    """Whether a body that was read already, by a mock or an event hook, is a stream of events."""
+    return looks_like_events(response.content, claimed=is_event_stream(response)) is True
+
+
+def error_in_first_event(content: bytes) -> ErrorPayload | None:
+    """What the first event of a whole stream says, if it is an error."""
+    first = next((event for event in SSESplitter().feed(content) if not is_heartbeat(event)), None)
+    return None if first is None else _find(first.data)
 
 
 def is_event_stream(response: httpx.Response) -> bool:
-    """Whether the body is a stream of events whose bytes can be looked at as they are."""
-    headers = response.headers
-    is_raw = "content-encoding" not in headers and not response.is_stream_consumed
-    return is_raw and "text/event-stream" in headers.get("content-type", "")
+    """Whether the reply calls itself a stream of events."""
+    return "event-stream" in response.headers.get("content-type", "").lower()
 
 
 def is_opaque_stream(call: Call[object], response: httpx.Response) -> bool:
     """Whether a streamed reply is to be handed over unread: a compressed stream of events, or whatever
     the caller streams that is not JSON."""
-    content_type = response.headers.get("content-type", "")
-    return "event-stream" in content_type or not (call.read_event is not None or "json" in content_type)
+    if is_event_stream(response):
+        return True
+    return call.read_event is None and "json" not in response.headers.get("content-type", "").lower()
 
 
 def _find(data: bytes) -> ErrorPayload | None:

@@ -13,7 +13,15 @@ from openai._constants import RAW_RESPONSE_HEADER
 from .._transport._httpx import request_exceptions
 from .._wire.payloads import ErrorPayload
 from .attempt import ATTEMPT, Attempt
-from .inspection import Beginning, error_in_success, is_event_stream, is_opaque_stream
+from .inspection import (
+    Beginning,
+    can_be_looked_at,
+    error_in_first_event,
+    error_in_success,
+    holds_events,
+    is_event_stream,
+    is_opaque_stream,
+)
 from .outcomes import Outcome
 from .redirects import redirected, refused_redirect
 from .replay import async_replayed, replayed
@@ -64,11 +72,11 @@ class BlockingHttp:
 
     async def begin(self, response: httpx.Response, *, replay: bool) -> Beginning:
         """See `Http`."""
-        beginning = Beginning(rest := iter(response.stream))  # type: ignore[arg-type]  # of a sync client
+        beginning = Beginning(rest := iter(response.stream), claimed=is_event_stream(response))  # type: ignore[arg-type]  # of a sync client
         for data in rest:
             if beginning.feed(data):
                 break
-        if replay:
+        if replay or not beginning.finish():
             response.stream = replayed(response.stream, beginning)
         return beginning
 
@@ -93,11 +101,11 @@ class LoopHttp:
 
     async def begin(self, response: httpx.Response, *, replay: bool) -> Beginning:
         """See `Http`."""
-        beginning = Beginning(rest := aiter(response.stream))  # type: ignore[arg-type]  # of an async client
+        beginning = Beginning(rest := aiter(response.stream), claimed=is_event_stream(response))  # type: ignore[arg-type]  # of an async client
         async for data in rest:
             if beginning.feed(data):
                 break
-        if replay:
+        if replay or not beginning.finish():
             response.stream = async_replayed(response.stream, beginning)
         return beginning
 
@@ -158,13 +166,20 @@ async def _look(
     if not response.is_success:
         return refused_redirect(response)
     try:
-        if stream and is_event_stream(response):
+        is_typed = attempt.call.read_event is not None
+        if stream and is_typed and response.is_stream_consumed:  # by a mock, or by the caller's event hook
+            if holds_events(response):
+                return error_in_first_event(response.content)
+            return error_in_success(attempt, response)
+        # Some proxies stream under another type: who asked for events looks at the bytes.
+        if stream and can_be_looked_at(response) and (is_typed or is_event_stream(response)):
             # What reads a raw stream knows nothing of its beginning.
-            is_raw = attempt.call.read_event is None or RAW_RESPONSE_HEADER in response.request.headers
+            is_raw = not is_typed or RAW_RESPONSE_HEADER in response.request.headers
             beginning = await http.begin(response, replay=is_raw)
-            if not is_raw:
-                response.extensions[BEGINNING] = beginning
-            return beginning.error
+            if beginning.finish() or is_raw:
+                if not is_raw:
+                    response.extensions[BEGINNING] = beginning
+                return beginning.error
         if stream and is_opaque_stream(attempt.call, response):
             return None
         await http.read(response)

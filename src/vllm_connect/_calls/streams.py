@@ -17,7 +17,7 @@ from openai import AsyncStream, Stream
 from .._transport._httpx import httpx, request_exceptions, timeout_exceptions
 from .._wire.objects import ErrorInReply, NotAReply
 from .._wire.payloads import ErrorPayload
-from .._wire.sse import Event, SSESplitter
+from .._wire.sse import Event, SSESplitter, is_heartbeat
 from .attempt import attempt_of
 from .call import Conversion
 from .failures import incomplete_stream, invalid_response, status_error, timeout_error
@@ -26,6 +26,8 @@ from .outcomes import outcome_of_exception
 from .sending import BEGINNING
 
 T = TypeVar("T")
+
+_CHUNK_NAMES = frozenset({"message", "data", "chunk", "error", "completion", "chat.completion.chunk"})
 
 TERMINAL_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
@@ -94,7 +96,10 @@ class ChunkReader(Generic[T]):
             attempt_of(self._response.request).note(outcome_of_exception(cause))
 
     def _chunks(self, events: list[Event]) -> Iterator[T]:
-        for data, _ in events:
+        for event in events:
+            data = event.data
+            if len(data) < 200 and is_heartbeat(event):
+                continue
             if data.startswith(b"[DONE]"):
                 self.over = True
                 break
@@ -104,6 +109,8 @@ class ChunkReader(Generic[T]):
                 self.error = self._status_error(error.error)
                 break
             except NotAReply as error:
+                if event.event is not None and event.event not in _CHUNK_NAMES:
+                    continue  # a gateway's own, beside the answer
                 self.error = self._invalid(str(error))
                 break
             self._note(chunk)

@@ -116,6 +116,16 @@ class Sessions:
             self._homes.move_to_end(session)
             return key
 
+    def settle(self, session: str, name: str) -> None:
+        """Make a server the home of a conversation that began there."""
+        with self._lock:
+            home, _ = self._homes.get(session, ("", 0.0))
+            if home:
+                self._counts[home] -= 1
+            self._counts[name] += 1
+            self._homes[session] = name, self._clock()
+            self._homes.move_to_end(session)
+
     def counts(self) -> Mapping[str, int]:
         """How many conversations are at home on each server."""
         with self._lock:

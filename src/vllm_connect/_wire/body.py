@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from .._transport._httpx import httpx
+from .arguments import check_options, mended, refuse_non_finite
 
 
 class RequestOptions(TypedDict, total=False):
@@ -93,6 +94,8 @@ def read_params(
         if not isinstance(extra, Mapping):
             raise TypeError(f"{operation}: extra_body must be a mapping, not {type(extra).__name__}")
         body.update(extra)
+    if options:
+        check_options(operation, options)
     if not _GUIDED.keys().isdisjoint(body):
         _translate_guided(body)
     return body, options
@@ -112,15 +115,35 @@ def names(*tables: Any) -> frozenset[str]:
     return frozenset().union(*(table.__annotations__ for table in tables))
 
 
-def encode(body: Mapping[str, Any]) -> bytes:
+def encode(body: Mapping[str, Any], *, operation: str = "request") -> bytes:
     """Serialise a request body.
 
     Pydantic models (an assistant message that is sent back, say) become their set, non-null fields;
-    other iterables become lists.
+    other iterables with an order become lists.
+
+    Args:
+        body: the parameters.
+        operation: for error messages.
 
     Raises:
         TypeError: a value that JSON cannot carry.
+        ValueError: NaN, infinity, or a text with half a character.
     """
+    try:
+        data = _dump(body)
+    except (TypeError, RecursionError) as error:
+        if "surrogates" in str(error):
+            data = _dump(mended(operation, body))
+        elif "ecursion" in str(error) or "Circular" in str(error):
+            raise TypeError(f"{operation}: an argument contains itself, or is nested too deeply") from None
+        else:
+            raise TypeError(f"{operation}: {error.__cause__ or error}") from None
+    if b"null" in data:  # unset arguments are left out, so this is rare
+        refuse_non_finite(operation, body)
+    return data
+
+
+def _dump(body: Mapping[str, Any]) -> bytes:
     listed: dict[int, list[object]] = {}
 
     def plain(value: object) -> object:
@@ -152,13 +175,15 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
+        raise TypeError(f"JSON cannot carry {type(value).__name__}")
+    if isinstance(value, (set, frozenset)):
+        raise TypeError("JSON cannot carry a set, which has no order: pass a list")
     if hasattr(value, "tolist"):  # numpy arrays and numbers, without importing numpy
         tolist: Callable[[], object] = value.tolist
         return tolist()
     if isinstance(value, Iterable):
         return list(value)
-    raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
+    raise TypeError(f"JSON cannot carry {type(value).__name__}")
 
 
 def _translate_guided(body: dict[str, Any]) -> None:

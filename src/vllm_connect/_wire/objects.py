@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import orjson
 from openai import BaseModel
 from pydantic import ValidationError
 
+from .decoding import loads
 from .payloads import ErrorPayload, find_error
+from .repairs import repair
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -38,8 +39,8 @@ def read_object(data: bytes) -> dict[str, Any]:
         NotAReply: it is something else.
     """
     try:
-        payload = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        payload = loads(data)
+    except ValueError as error:
         raise NotAReply(f"not JSON: {data[:200]!r}") from error
     if (error_payload := find_error(payload)) is not None:
         raise ErrorInReply(error_payload)
@@ -53,6 +54,10 @@ Item = TypeVar("Item")
 
 def in_order(items: list[Item], index_of: Callable[[Item], Any]) -> list[Item]:
     """The items of a reply in the order of the input, which their indices tell.
+
+    Args:
+        items: the items.
+        index_of: tells an item's index.
 
     Raises:
         NotAReply: the indices are not 0 and up, each once.
@@ -109,22 +114,13 @@ class Reader(Generic[T]):
         payload = read_object(data)
         if not isinstance(payload.get(self.required), str if self.required in _TEXTS else list):
             raise NotAReply(f"no {self.required!r} in the reply: {data[:200]!r}")
+        repair(payload)
         for choice in payload["choices"] if self.required == "choices" else ():
-            if isinstance(choice, dict):
-                _rename_reasoning(choice.get("message"))
-                _rename_reasoning(choice.get("delta"))
-                if "delta" in choice and choice["delta"] is None:  # some gateways' last chunk
-                    choice["delta"] = {}
+            parts = choice if isinstance(choice, dict) else {}
+            if all(parts.get(name) is None for name in ("message", "delta", "text")):
+                raise NotAReply(f"a choice has neither message, delta nor text: {data[:200]!r}")
         try:
             read: T = self._validator.validate_python(payload)
         except ValidationError:
             read = self.cls.construct(**payload)
         return read
-
-
-def _rename_reasoning(message: Any) -> None:
-    """`reasoning_content` (vLLM before 0.16) is `reasoning`."""
-    if isinstance(message, dict) and "reasoning_content" in message:
-        older = message.pop("reasoning_content")
-        if not message.get("reasoning"):
-            message["reasoning"] = older

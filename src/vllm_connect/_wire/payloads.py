@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import orjson
+
+from .decoding import loads
 
 # Every `type` word seen in payloads that carry no usable code, and the HTTP phrases themselves.
 _STATUS_OF_TYPE = {status.phrase.lower(): status.value for status in HTTPStatus if status >= 400} | {
@@ -39,6 +41,30 @@ _STATUS_OF_TYPE = {status.phrase.lower(): status.value for status in HTTPStatus 
     "badgateway": 502,
     "serviceunavailableerror": 503,
     "overloaded_error": 503,
+}
+# Codes that are words: OpenAI's, which routers and gateways use.
+_STATUS_OF_CODE = {
+    "context_length_exceeded": 400,
+    "invalid_request": 400,
+    "invalid_value": 400,
+    "invalid_api_key": 401,
+    "unauthorized": 401,
+    "permission_denied": 403,
+    "forbidden": 403,
+    "model_not_found": 404,
+    "not_found": 404,
+    "insufficient_quota": 429,
+    "rate_limit_exceeded": 429,
+    "too_many_requests": 429,
+    "internal_error": 500,
+    "internal_server_error": 500,
+    "server_error": 500,
+    "bad_gateway": 502,
+    "overloaded": 503,
+    "server_overloaded": 503,
+    "service_unavailable": 503,
+    "gateway_timeout": 504,
+    "timeout": 504,
 }
 
 
@@ -80,12 +106,18 @@ def find_error(payload: object) -> ErrorPayload | None:
     error = payload.get("error")
     if error and not isinstance(error, bool) and payload.get("object") != "response":
         if isinstance(error, dict):
+            inner = _inner(error)
+            if inner is not None:
+                return inner
             shape = "typed" if payload.get("type") == "error" else "nested"
             return _payload(_message(error) or _message(payload), error, shape, error, payload)
         return _payload(str(error), error, "string", payload)
     if payload.get("object") == "error" or payload.get("type") == "error":
         return _payload(_message(payload), payload, "flat", payload)
     if "detail" in payload and len(payload) == 1:
+        inner = find_error(payload["detail"])
+        if inner is not None:
+            return inner
         return _payload(_detail(payload["detail"]), payload, "detail", payload)
     if isinstance(payload.get("message"), str) and payload.keys() <= {
         "message",
@@ -99,6 +131,25 @@ def find_error(payload: object) -> ErrorPayload | None:
     return None
 
 
+def _inner(error: Mapping[str, object]) -> ErrorPayload | None:
+    """The error of a server behind a gateway that put it into one of its own, as it is or as JSON text."""
+    inner: object = error
+    message = error.get("message")
+    if isinstance(message, dict):
+        inner = message if "error" in message else {"error": message}
+    elif isinstance(message, str) and message.lstrip().startswith("{"):
+        try:
+            inner = orjson.loads(message)
+        except orjson.JSONDecodeError:
+            return None
+    elif not isinstance(error.get("error"), dict):
+        return None
+    found = find_error(inner)
+    if found is not None and found.status is None and (status := _status(error)) is not None:
+        return replace(found, status=status)
+    return found
+
+
 def read_error(content: bytes) -> ErrorPayload:
     """Read the body of a reply that is known to be an error; never fails.
 
@@ -107,8 +158,8 @@ def read_error(content: bytes) -> ErrorPayload:
     """
     text = content.decode("utf-8", "replace").strip()
     try:
-        payload = orjson.loads(content)
-    except orjson.JSONDecodeError:
+        payload = loads(content)
+    except ValueError:
         return ErrorPayload(_summary(text), None, text or None, "text")
     if (found := find_error(payload)) is not None:
         return found
@@ -131,11 +182,13 @@ def _payload(message: str, body: object, shape: str, *sources: Mapping[str, obje
 def _status(source: Mapping[str, object]) -> int | None:
     for name in ("code", "status", "status_code"):
         code = source.get(name)
-        if isinstance(code, str) and len(code) == 3 and code.isdecimal():
-            code = int(code)
+        if isinstance(code, str):
+            word = code.lower().replace("-", "_")
+            code = int(code) if len(code) == 3 and code.isdecimal() else _STATUS_OF_CODE.get(word)
         if isinstance(code, int) and 400 <= code <= 599:
             return code
-    return _STATUS_OF_TYPE.get(str(source.get("type")).lower())
+    kind = str(source.get("type")).lower()
+    return _STATUS_OF_TYPE.get(kind) or _STATUS_OF_CODE.get(kind)
 
 
 def _message(source: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ megabytes, which arrives in many pieces, is joined once: its time is linear in i
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -18,6 +19,39 @@ class Event(NamedTuple):
 
     data: bytes
     event: str | None = None
+
+
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_SHORT = 200  # bytes; chunks of vLLM are longer, heartbeats are not
+_HEARTBEAT = re.compile(
+    rb'\{\s*(?:"(?:type|event|object|status)"\s*:\s*"(?:ping|heartbeat|keep[-_ ]?alive)"[^{}]*)?\}',
+    re.IGNORECASE,
+)
+_HEARTBEAT_NAMES = frozenset({"ping", "heartbeat", "keep-alive", "keep_alive", "keepalive"})
+
+
+def looks_like_events(beginning: bytes, *, claimed: bool) -> bool | None:
+    """Whether a body is a stream of events, by its first bytes; None while they do not show it.
+
+    Args:
+        beginning: the first bytes.
+        claimed: whether its content type says so: then it may begin with a field that nobody knows.
+    """
+    beginning = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if beginning.startswith(_FIELDS):
+        return True
+    if claimed and beginning:
+        return beginning[:1] not in b"{[<"
+    could_be = not beginning or any(field.startswith(beginning) for field in _FIELDS)
+    return None if could_be else False
+
+
+def is_heartbeat(event: Event) -> bool:
+    """Whether an event only keeps the connection alive: it is empty, or calls itself so."""
+    data, name = event
+    if len(data) > _SHORT:
+        return False
+    return not data.strip() or name in _HEARTBEAT_NAMES or _HEARTBEAT.fullmatch(data.strip()) is not None
 
 
 class SSESplitter:

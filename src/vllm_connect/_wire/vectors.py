@@ -20,6 +20,7 @@ from typing import Any
 
 from ..types import EmbeddingResponse
 from .objects import NotAReply, in_order, read_object
+from .repairs import repair
 
 _NAN = float("nan")
 _ITEM_SIZE = {"float32": 4, "float16": 2, "bfloat16": 2, "fp8_e4m3": 1, "fp8_e5m2": 1}
@@ -75,15 +76,18 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
         raise NotAReply(f"{len(vectors)} embeddings for {layout.count} inputs")
     matrix = _matrix(vectors, layout) if layout.as_numpy else None
     rows = list(matrix) if matrix is not None else [_floats(vector, layout) for vector in vectors]
+    if len({len(row) for row in rows}) > 1:
+        raise NotAReply(f"the embeddings are of different lengths: {sorted({len(row) for row in rows})}")
+    repair(about)
     usage = about.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
     response: EmbeddingResponse = _validator().validate_python(
         {
-            "id": about.get("id"),
+            "id": about.get("id") if isinstance(about.get("id"), str) else None,
             "object": "list",
-            "created": about.get("created"),
-            "model": about.get("model", ""),
+            "created": about.get("created") if isinstance(about.get("created"), int) else None,
+            "model": about.get("model") if isinstance(about.get("model"), str) else "",
             "data": data,
             "usage": {"prompt_tokens": 0, "total_tokens": 0, **counts},
         }
@@ -136,8 +140,13 @@ def _raw(vector: Any) -> Any:
 
 
 def _floats(vector: Any, layout: Layout) -> list[float]:
-    if isinstance(vector, list):  # JSON has no NaN: vLLM sends null
-        return [_NAN if number is None else number for number in vector] if None in vector else vector
+    if isinstance(vector, list):
+        if None in vector:  # JSON has no NaN: vLLM sends null
+            vector = [_NAN if number is None else number for number in vector]
+        try:
+            return array("d", vector).tolist()
+        except TypeError as error:
+            raise NotAReply(f"an embedding holds something else than numbers: {error}") from None
     raw = _raw(vector)
     if len(raw) % _ITEM_SIZE[layout.dtype]:
         raise NotAReply(f"{len(raw)} bytes are no vector of {layout.dtype}")

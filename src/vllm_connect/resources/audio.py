@@ -36,6 +36,7 @@ from typing_extensions import NotRequired, TypedDict, Unpack
 
 from .._calls.call import Call, Variant, body_of
 from .._unsupported import only
+from .._wire.arguments import check_model
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import Reader
 from ..types.audio import TranscriptionChunk
@@ -134,7 +135,7 @@ def _call(kind: str, params: Mapping[str, Any]) -> Call[Any]:
     return Call(
         operation,
         (Variant(f"/v1/audio/{kind}"),),
-        form.pop("model", None),
+        check_model(operation, form.pop("model", None)),
         read=None if stream else body_of(readers.get(reply_format, readers["json"])),
         read_event=_read_chunk if stream else None,
         conversion=TranscriptionEvents if stream else None,

@@ -18,7 +18,9 @@ from typing_extensions import NotRequired, Unpack
 from .._calls.call import Call, Variant
 from .._transport.clients import takes_large_headers
 from .._unsupported import only
+from .._wire.arguments import check_model
 from .._wire.body import encode, names, read_params
+from .._wire.inputs import count_of
 from .._wire.payloads import ErrorPayload
 from .._wire.vectors import Layout, read_embeddings
 from ..types import EmbeddingResponse
@@ -61,6 +63,7 @@ class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
 
 
 _KNOWN = names(EmbeddingParams)
+_OPERATION = "embeddings.create"
 
 
 def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) -> Call[EmbeddingResponse]:
@@ -70,16 +73,12 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
         params: the caller's keyword arguments.
         large_headers: whether the http client takes them, see `_FEW`.
     """
-    body, options = read_params("embeddings.create", params, _KNOWN)
+    body, options = read_params(_OPERATION, params, _KNOWN)
     as_numpy = bool(body.pop("as_numpy", False))
     texts, messages = body.get("input"), body.get("messages")
     if (texts is None) == (messages is None):
         raise TypeError("embeddings.create: pass either input= or messages=")
-    if texts is not None and not isinstance(texts, (str, list)):
-        texts = body["input"] = list(texts)
-    if isinstance(texts, list) and not texts:
-        raise ValueError("embeddings.create: input is empty; there is nothing to embed")
-    count = _count(texts)
+    count = count_of(body, "input", _OPERATION)
     chosen = body.get("encoding_format")
     if chosen is not None:
         formats = [chosen]
@@ -89,15 +88,17 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
         formats = ["bytes", "base64", "float"]
     else:
         formats = ["base64", "float"]
-    model = body.pop("model", None)
+    model = check_model(_OPERATION, body.pop("model", None))
     variants = tuple(
-        Variant("/v1/embeddings", encode({**body, "encoding_format": encoding}), encoding)
+        Variant(
+            "/v1/embeddings", encode({**body, "encoding_format": encoding}, operation=_OPERATION), encoding
+        )
         for encoding in formats
     )
     falls_back = _is_refused_or_too_large if count and count > _FEW else _is_refused
     layout = Layout(as_numpy, count, body.get("embed_dtype", "float32"), body.get("endianness", "native"))
     return Call(
-        "embeddings.create",
+        _OPERATION,
         variants,
         model,
         read=lambda reply: read_embeddings(reply.content, reply.headers, layout),
@@ -108,15 +109,6 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
 
 def _wants_raw_reply(options: Mapping[str, Any]) -> bool:
     return RAW_RESPONSE_HEADER in (options.get("headers") or {})
-
-
-def _count(texts: Any) -> int | None:
-    """How many inputs there are; None when only the server knows (a conversation)."""
-    if texts is None:
-        return None
-    if isinstance(texts, str) or isinstance(texts[0], int):
-        return 1
-    return len(texts)
 
 
 def _is_refused(variant: Variant, status: int, error: ErrorPayload) -> bool:

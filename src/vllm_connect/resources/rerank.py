@@ -83,6 +83,8 @@ def rerank_call(params: Mapping[str, Any], documents: Iterable[Document]) -> Cal
     if not documents:
         raise ValueError("rerank.create: documents is empty; there is nothing to rank")
     top_n = body.get("top_n")
+    if top_n is not None and (isinstance(top_n, bool) or not isinstance(top_n, int)):
+        raise TypeError(f"rerank.create: top_n must be a whole number, not {type(top_n).__name__}")
     if top_n is not None and top_n < 1:
         raise ValueError(f"rerank.create: top_n must be at least 1, not {top_n}; leave it out to rank all")
     whole = bool(body.pop("return_documents", False))  # vLLM ignores it and always echoes
@@ -236,4 +238,8 @@ def _listed(documents: Iterable[Document]) -> Sequence[Document]:
         raise TypeError(f"rerank.create: documents must be a list, not {type(documents).__name__}")
     if isinstance(documents, (str, bytes, Mapping)):
         raise TypeError("rerank.create: documents must be a list of documents, not a single one")
+    if isinstance(documents, (set, frozenset)):
+        raise TypeError(
+            "rerank.create: documents must be a list: results name them by position, and a set has none"
+        )
     return documents if isinstance(documents, (list, tuple)) else list(documents)

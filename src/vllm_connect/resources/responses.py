@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from urllib.parse import quote
 
 import orjson
 from openai import AsyncStream, Stream, omit
@@ -18,13 +20,14 @@ from openai.types.responses import ParsedResponse, Response, ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 from typing_extensions import Unpack
 
-from .._calls.call import Call, converted, json_call, stream_call
+from .._calls.call import Call, Variant, body_of, converted, json_call, stream_call
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params, without_unset
 from .._wire.objects import ErrorInReply, NotAReply, Reader
 from .._wire.payloads import find_error
 from .._wire.schema_prompt import SYSTEM_ROLES, schema_prompt
 from .._wire.schema_prompt import show_schema as with_text
+from ..errors import UnsupportedOperationError
 from ..responses_over_chat import ResponseEvents, chat_request, replayable, response_from_chat
 from ._params import SamplingParams
 from .chat import TemplateParams, chat_call, chat_stream_call, read_chat
@@ -60,6 +63,8 @@ class ResponseParams(ResponseCreateParamsBase, VLLMResponseParams, RequestOption
 _NATIVE = names(ResponseParams)
 _OPERATION = "responses.create"
 _PATH = "/v1/responses"
+_QUERY = frozenset({"include", "include_obfuscation", "starting_after"})
+_RETRIEVE, _CANCEL = "responses.retrieve", "responses.cancel"
 _read_native = Reader(Response, "output")
 
 
@@ -83,7 +88,8 @@ def _call(params: dict[str, Any], api: str, finish: Callable[[Response], T]) -> 
     """
     if api == "native":
         body, options = read_params(_OPERATION, params, _NATIVE)
-        return json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(_read_native(content)))
+        call = json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(_read_native(content)))
+        return replace(call, begins=lambda response: getattr(response, "id", None))
 
     def read(content: bytes) -> T:
         return finish(response_from_chat(read_chat(content), params))
@@ -99,7 +105,35 @@ def _stream_call(params: dict[str, Any], api: str) -> Call[ResponseStreamEvent]:
     return converted(chat_stream_call(_OPERATION, request, known=None), lambda: ResponseEvents(params))
 
 
-@only("responses", "create", "parse", "stream")
+def _stored_call(operation: str, response_id: str, params: Mapping[str, Any], api: str) -> Call[Response]:
+    """Build a call about a response that a server keeps (VLLM_ENABLE_RESPONSES_API_STORE=1).
+
+    Raises:
+        UnsupportedOperationError: the client makes responses from chat completions, which nobody keeps.
+    """
+    if api != "native":
+        raise UnsupportedOperationError(
+            f"{operation} needs a client with responses_api='native': responses that are made from chat "
+            "completions are not kept by the server"
+        )
+    if not response_id or not isinstance(response_id, str):
+        raise TypeError(f"{operation}: response_id must be a text that is not empty, not {response_id!r}")
+    body, options = read_params(
+        operation, params, frozenset({"starting_after", "include", "include_obfuscation"})
+    )
+    path = f"{_PATH}/{quote(response_id, safe='')}"
+    return Call(
+        operation,
+        (Variant(path if operation == _RETRIEVE else f"{path}/cancel"),),
+        read=body_of(_read_native),
+        options={**options, "params": {**body, **options.get("params", {})}},
+        method="get" if operation == _RETRIEVE else "post",
+        generates=False,
+        session=response_id,
+    )
+
+
+@only("responses", "create", "parse", "stream", "retrieve", "cancel")
 class Responses(SDKResponses):
     """Responses."""
 
@@ -173,8 +207,21 @@ class Responses(SDKResponses):
             starting_after=None,
         )
 
+    def retrieve(self, response_id: str, **params: Any) -> Response:  # type: ignore[override]
+        """Fetch a response that the server keeps; `responses_api="native"` alone.
 
-@only("responses", "create", "parse", "stream")
+        Args:
+            response_id: its id; the request goes to the server that made it, if this client asked for it.
+            params: request options.
+        """
+        return self._client._perform(_stored_call(_RETRIEVE, response_id, params, self._client.responses_api))
+
+    def cancel(self, response_id: str, **params: Any) -> Response:
+        """Cancel a response that is made in the background; see `retrieve`."""
+        return self._client._perform(_stored_call(_CANCEL, response_id, params, self._client.responses_api))
+
+
+@only("responses", "create", "parse", "stream", "retrieve", "cancel")
 class AsyncResponses(SDKAsyncResponses):
     """Responses."""
 
@@ -229,6 +276,16 @@ class AsyncResponses(SDKAsyncResponses):
             input_tools=formatted.get("tools") or omit,
             starting_after=None,
         )
+
+    async def retrieve(self, response_id: str, **params: Any) -> Response:  # type: ignore[override]
+        """Fetch a response that the server keeps; see `Responses.retrieve`."""
+        call = _stored_call(_RETRIEVE, response_id, params, self._client.responses_api)
+        return await self._client._perform(call)
+
+    async def cancel(self, response_id: str, **params: Any) -> Response:
+        """Cancel a response that is made in the background; see `Responses.retrieve`."""
+        call = _stored_call(_CANCEL, response_id, params, self._client.responses_api)
+        return await self._client._perform(call)
 
 
 def _formatted(params: Mapping[str, Any], text_format: Any, show_schema: bool) -> dict[str, Any]:

@@ -9,8 +9,12 @@ from typing_extensions import Unpack
 
 from .._calls.call import Call, json_call
 from .._wire.body import names, read_params
+from .._wire.inputs import count_of, is_number
 from .._wire.objects import NotAReply, Reader, in_order
 from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
+from ..types.scoring import Classification as ClassificationItem
+from ..types.scoring import Pooling as PoolingItem
+from ..types.scoring import Score as ScoreItem
 from ._base import AsyncOwnResource, OwnResource
 from .rerank import PoolingOptions, path_is_missing
 
@@ -70,45 +74,6 @@ _POOLING = names(PoolingParams)
 T = TypeVar("T")
 R = TypeVar("R", ScoreResponse, ClassificationResponse, PoolingResponse)
 
-
-def _checked(
-    read: Callable[[bytes], R], count: int | None, results: str, inputs: str
-) -> Callable[[bytes], R]:
-    """Read a reply whose items are one for each input, in the order that their indices tell.
-
-    Args:
-        read: reads the reply.
-        count: of the inputs; None if it is not known.
-        results: what the items are called in an error.
-        inputs: what the inputs are called.
-    """
-
-    def checked(content: bytes) -> R:
-        reply = read(content)
-        data: list[Any] = reply.data
-        if count is not None and len(data) != count:
-            raise NotAReply(f"{len(data)} {results} for {count} {inputs}")
-        reply.data = in_order(data, lambda item: getattr(item, "index", None))
-        return reply
-
-    return checked
-
-
-def _length(inputs: object) -> int | None:
-    """How many inputs a text, a message, tokens or a list of them are; None if only the server can tell."""
-    if isinstance(inputs, (str, Mapping)):
-        return 1
-    if not isinstance(inputs, Sequence):
-        return None
-    return 1 if inputs and isinstance(inputs[0], int) else len(inputs)
-
-
-def _input_count(params: Mapping[str, object]) -> int | None:
-    if params.get("messages") is not None:
-        return 1
-    return _length(params.get("input"))
-
-
 _read_score = Reader(ScoreResponse, "data", filled=True)
 _read_classify = Reader(ClassificationResponse, "data", filled=True)
 _read_pooling = Reader(PoolingResponse, "data")
@@ -116,44 +81,106 @@ _read_pooling = Reader(PoolingResponse, "data")
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2"))
 
 
+def _ordered(
+    read: Callable[[bytes], R],
+    count: int | None,
+    check: Callable[[Any, int], None],
+    results: str = "results",
+    inputs: str = "inputs",
+) -> Callable[[bytes], R]:
+    """Read a reply with an item for each input, whose indices say which.
+
+    Args:
+        read: reads the reply.
+        count: how many items there must be, None when only the server knows.
+        results: what the items are called in an error.
+        inputs: what the inputs are called.
+        check: raises `NotAReply` for an item, and its index, whose numbers are none.
+    """
+
+    def ordered(content: bytes) -> R:
+        reply = read(content)
+        data: list[Any] = reply.data
+        if count is not None and len(data) != count:
+            raise NotAReply(f"{len(data)} {results} for {count} {inputs}")
+        data = in_order(data, lambda item: getattr(item, "index", None))
+        for index, item in enumerate(data):
+            check(item, index)
+        reply.data = data
+        return reply
+
+    return ordered
+
+
+def _check_score(item: ScoreItem, index: int) -> None:
+    if not is_number(getattr(item, "score", None)):
+        raise NotAReply(f"result {index} has no score that is a number")
+
+
+def _check_classes(item: ClassificationItem, index: int) -> None:
+    probabilities = getattr(item, "probs", None)
+    if not isinstance(probabilities, list) or not all(map(is_number, probabilities)):
+        raise NotAReply(f"result {index} has no probabilities that are numbers")
+
+
+def _check_pooling(item: PoolingItem, index: int) -> None:
+    data = getattr(item, "data", None)
+    if data is None:
+        raise NotAReply(f"result {index} has no data")
+    if isinstance(data, list) and any(value is None or isinstance(value, str) for value in data):
+        raise NotAReply(f"result {index} has data that is no number")
+
+
 def _call(
     operation: str,
     paths: tuple[str, ...],
-    known: frozenset[str],
-    params: Mapping[str, object],
+    body: dict[str, Any],
+    options: Mapping[str, object],
     read: Callable[[bytes], T],
 ) -> Call[T]:
-    body, options = read_params(operation, params, known)
     return json_call(operation, paths, body, options, read, falls_back=path_is_missing)
 
 
 def _score_call(params: Mapping[str, object]) -> Call[ScoreResponse]:
-    sides = [(params.get(left), params.get(right)) for left, right in _PAIRS]
-    given = [(left, right) for left, right in sides if left is not None and right is not None]
-    if not given:
+    body, options = read_params("score.create", params, _SCORE)
+    pair = next((pair for pair in _PAIRS if pair[0] in body and pair[1] in body), None)
+    if pair is None:
         raise TypeError("score.create: pass queries= and documents=, or text_1= and text_2=")
-    left, right = (_length(side) for side in given[0])
-    count = None if left is None or right is None else max(left, right)  # one with many, or pairwise
-    read = _checked(_read_score, count, "scores", "pairs")
-    return _call("score.create", ("/score", "/v1/score"), _SCORE, params, read)
+    left, right = (count_of(body, name, "score.create") for name in pair)
+    if left is not None and right is not None and left not in (1, right):
+        raise ValueError(
+            f"score.create: {pair[0]} are {left} and {pair[1]} are {right}: pass one with many, or as many"
+        )
+    read = _ordered(_read_score, right, _check_score, "scores", "pairs")
+    return _call("score.create", ("/score", "/v1/score"), body, options, read)
 
 
 def _classify_call(params: Mapping[str, object]) -> Call[ClassificationResponse]:
-    if params.get("input") is None and params.get("messages") is None:
+    body, options = read_params("classify.create", params, _CLASSIFY)
+    if "input" not in body and "messages" not in body:
         raise TypeError("classify.create: pass input= or messages=")
-    read = _checked(_read_classify, _input_count(params), "classes", "inputs")
-    return _call("classify.create", ("/classify",), _CLASSIFY, params, read)
+    count = 1 if "messages" in body else count_of(body, "input", "classify.create")
+    return _call(
+        "classify.create",
+        ("/classify",),
+        body,
+        options,
+        _ordered(_read_classify, count, _check_classes, "classes"),
+    )
 
 
 def _pooling_call(params: Mapping[str, object]) -> Call[PoolingResponse]:
-    if all(params.get(name) is None for name in ("input", "messages", "data")):
+    body, options = read_params("pooling.create", params, _POOLING)
+    if not body.keys() & {"input", "messages", "data"}:
         raise TypeError("pooling.create: pass input=, messages= or data=")
-    encoding = params.get("encoding_format")
+    encoding = body.get("encoding_format")
     if encoding in ("bytes", "bytes_only"):
         raise ValueError(f"pooling.create: encoding_format is 'float' or 'base64', not {encoding!r}")
-    count = None if params.get("data") is not None else _input_count(params)  # a plug-in answers as it likes
-    read = _checked(_read_pooling, count, "results", "inputs")
-    return _call("pooling.create", ("/pooling",), _POOLING, params, read)
+    # A plug-in, which takes `data`, answers as it likes.
+    count = None if "data" in body else 1 if "messages" in body else count_of(body, "input", "pooling.create")
+    return _call(
+        "pooling.create", ("/pooling",), body, options, _ordered(_read_pooling, count, _check_pooling)
+    )
 
 
 class Score(OwnResource):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -142,7 +143,7 @@ def make_response(
     echoed: Mapping[str, Any],
     *,
     id: str,
-    created_at: float,
+    created_at: float | None,
     model: str | None,
     output: Sequence[Item],
     ending: Ending,
@@ -154,7 +155,7 @@ def make_response(
     Args:
         echoed: see `echo`.
         id: see `response_id`.
-        created_at: Unix time.
+        created_at: Unix time, None for now.
         model: the model that answered, None for the one that was asked for.
         output: its items.
         ending: how it ended.
@@ -168,7 +169,7 @@ def make_response(
             **fields,
             "id": id,
             "object": "response",
-            "created_at": float(created_at),
+            "created_at": float(created_at or time.time()),
             "model": model or echoed["model"],
             "output": list(output),
             "status": ending.status,
