@@ -27,6 +27,7 @@ from .replies import ChunkReader, chat_result
 from .server import CONFIG
 from .structured import Method, plan, with_raw
 from .tools import Tool, wire_tool_choice, wire_tools
+from .usage import sums
 
 
 class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
@@ -67,6 +68,18 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         self.__dict__.pop("_serialized", None)  # langchain-core's cache, which knows of no changes
         known = super()._get_llm_string(stop, **self._without_secrets(kwargs))
         return f"{known}---{self._servers()}{self._headers_digest(self.extra_headers)}"
+
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        """The output of `generate` for several conversations: the tokens of them all."""
+        usage: dict[str, Any] = {}
+        combined: dict[str, Any] = {}
+        for output in filter(None, llm_outputs):
+            usage = sums(usage, output.get("token_usage") or {})
+            combined = {
+                "model_name": output.get("model_name"),
+                "model_provider": output.get("model_provider"),
+            }
+        return {**combined, "token_usage": usage} if usage else combined
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = LangSmithParams(ls_provider="vllm", ls_model_type="chat")

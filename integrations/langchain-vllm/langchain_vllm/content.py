@@ -25,6 +25,8 @@ from typing import Any
 
 Part = dict[str, Any]
 
+_MEDIA = ("image", "audio", "video", "input_audio", "input_image")
+
 # Blocks of an assistant's message that are no content: they go elsewhere, or mean nothing to vLLM.
 _NO_CONTENT = frozenset(
     {
@@ -60,6 +62,12 @@ def text_of(content: str | list[Any]) -> str:
         return content
     texts = (block if isinstance(block, str) else _text(block) for block in content)
     return "".join(text for text in texts if text)
+
+
+def has_media(content: str | list[Any]) -> bool:
+    """Whether there is more in an assistant's message than text, such as an image."""
+    kinds = (block.get("type") for block in content if isinstance(block, Mapping))
+    return any(isinstance(kind, str) and kind.startswith(_MEDIA) for kind in kinds)
 
 
 def _text(block: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from vllm_connect.adapters import Piece, ToolCalls
 from vllm_connect.types import ChatCompletionChunk
 
 from .message_chunk import read_call
-from .replies import PROVIDER, finish_metadata
+from .replies import PROVIDER, finish_metadata, warn_of_emptiness
 from .usage import usage_metadata
 
 Event = dict[str, Any]
@@ -49,6 +49,7 @@ class EventReader:
         self._usage: UsageMetadata | None = None
         self._metadata: dict[str, Any] = {"model_provider": PROVIDER}
         self._refusal = ""
+        self._texts = False
 
     def read(self, chunk: ChatCompletionChunk) -> Iterator[Event]:
         """The events of a chunk."""
@@ -71,6 +72,7 @@ class EventReader:
             if delta.reasoning:
                 yield from self._said("reasoning", delta.reasoning)
             if delta.content:
+                self._texts = True
                 yield from self._said("text", delta.content)
             if delta.refusal:
                 self._refusal += delta.refusal
@@ -90,6 +92,8 @@ class EventReader:
         if not self._started:
             return
         yield from self._close()
+        if not (self._texts or self._calls.calls or self._refusal):
+            warn_of_emptiness(self._metadata.get("finish_reason"), self._count > 0)
         for piece in self._calls.finish():
             yield from self._called(piece)
         finish_reason = self._metadata.get("finish_reason")

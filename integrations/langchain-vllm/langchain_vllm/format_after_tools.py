@@ -13,11 +13,13 @@ structural tag that allows both depends on how the model writes its calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vllm_connect.adapters import describe_cut, schema_prompt, show_schema
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, CompletionUsage
+
+from .usage import sums
 
 Request = dict[str, Any]
 
@@ -163,21 +165,4 @@ def _without_format(request: Request) -> Request:
 def _total(first: CompletionUsage | None, second: CompletionUsage | None) -> CompletionUsage | None:
     if first is None or second is None:
         return first or second
-    return CompletionUsage.model_validate(_sums(first.model_dump(), second.model_dump()))
-
-
-def _sums(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    sums: dict[str, Any] = {}
-    for name in _names(first, second):
-        one, other = first.get(name), second.get(name)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            sums[name] = _sums(one, other)
-        elif isinstance(one, int) and isinstance(other, int):
-            sums[name] = one + other
-        else:
-            sums[name] = one if other is None else other
-    return sums
-
-
-def _names(*mappings: Iterable[str]) -> Iterator[str]:
-    return iter(dict.fromkeys(name for mapping in mappings for name in mapping))
+    return CompletionUsage.model_validate(sums(first.model_dump(), second.model_dump()))

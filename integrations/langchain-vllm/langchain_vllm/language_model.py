@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import Field, PrivateAttr
@@ -15,24 +15,16 @@ from .server import Server
 from .tokens import TIMEOUT, TokenCounter
 
 
-class HiddenHeaders(Mapping[str, str]):
-    """Headers of one call, of which traces and caches see a digest only."""
+class HiddenHeaders(str):
+    """Headers of one call, of which traces and caches, which write texts, get a digest only."""
 
-    def __init__(self, headers: Mapping[str, str], digest: str) -> None:
-        self._headers = headers
-        self._digest = digest
+    headers: Mapping[str, str]
 
-    def __getitem__(self, name: str) -> str:
-        return self._headers[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._headers)
-
-    def __len__(self) -> int:
-        return len(self._headers)
-
-    def __repr__(self) -> str:
-        return f"headers {self._digest}"
+    def __new__(cls, headers: Mapping[str, str], digest: str) -> HiddenHeaders:
+        """Hide headers behind their digest."""
+        hidden = super().__new__(cls, f"headers {digest}")
+        hidden.headers = headers
+        return hidden
 
 
 class LanguageModel(Server, GenerationParameters):
@@ -66,7 +58,7 @@ class LanguageModel(Server, GenerationParameters):
         given = dict(kwargs)
         given.pop("stream", None)
         if isinstance(headers := given.get("extra_headers"), HiddenHeaders):
-            given["extra_headers"] = dict(headers)
+            given["extra_headers"] = dict(headers.headers)
         with_usage = given.pop("stream_usage", self.stream_usage)
         if stop is not None:
             given["stop"] = stop

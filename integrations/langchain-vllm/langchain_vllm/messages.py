@@ -16,7 +16,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from .content import content_of, text_of
+from .content import content_of, has_media, text_of
 
 Wire = dict[str, Any]
 
@@ -65,9 +65,11 @@ def _role(message: BaseMessage) -> str:
 def _assistant(message: AIMessage, replay: Replay) -> Wire:
     wire: Wire = {"role": "assistant"}
     calls = _tool_calls(message)
-    text = text_of(message.content)
-    if text or not calls:  # no content beside calls is no content, not an empty one
-        wire["content"] = text
+    content: str | list[Wire] = text_of(message.content)
+    if has_media(message.content):
+        content = content_of(message.content)
+    if content or not calls:  # no content beside calls is no content, not an empty one
+        wire["content"] = content
     if (replay == "all" or (replay == "tool_calls" and calls)) and (reasoning := reasoning_of(message)):
         wire["reasoning"] = reasoning
     if calls:

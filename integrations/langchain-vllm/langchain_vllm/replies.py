@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from langchain_core.messages import AIMessage, ToolCallChunk, UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from vllm_connect.adapters import Piece, ToolCalls, whole_calls
+from vllm_connect.adapters import Piece, ToolCalls, describe_empty, whole_calls
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk
 
 from .message_chunk import MessageChunk, read_call
 from .usage import usage_metadata, usage_since
 
 PROVIDER = "vllm"
+
+_logger = logging.getLogger(__name__)
 
 _OF_CHOICE = ("stop_reason", "token_ids", "routed_experts")
 _OF_REPLY = (
@@ -44,6 +47,8 @@ def chat_result(completion: ChatCompletion, model: str | None) -> ChatResult:
     generations: list[ChatGeneration] = []
     for choice in completion.choices:
         message = choice.message
+        if not (message.content or message.tool_calls or message.refusal):
+            warn_of_emptiness(choice.finish_reason, bool(message.reasoning))
         kwargs: dict[str, Any] = {}
         if message.reasoning:
             kwargs["reasoning_content"] = message.reasoning
@@ -83,6 +88,12 @@ def _present(source: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(source, name, None)) is not None}
 
 
+def warn_of_emptiness(finish_reason: str | None, reasoning: bool) -> None:
+    """Log why an answer has neither text nor tool calls, unless the model itself had nothing to say."""
+    if why := describe_empty(finish_reason, reasoning):
+        _logger.warning(why)
+
+
 class ChunkReader:
     """Makes message chunks of one stream's chunks.
 
@@ -97,6 +108,7 @@ class ChunkReader:
         self._calls = ToolCalls()
         self._usage: UsageMetadata | None = None
         self._finished = False
+        self._answers = self._reasons = False
 
     def read(self, chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
         """The message chunk; None if there is nothing in it."""
@@ -120,6 +132,8 @@ class ChunkReader:
                 pieces += self._calls.finish()
             calls = [_call_chunk(piece) for piece in pieces]
             said = bool(content or kwargs or calls)
+            self._answers = self._answers or bool(content or calls or delta.refusal)
+            self._reasons = self._reasons or bool(delta.reasoning)
             if choice.logprobs is not None:
                 metadata["logprobs"] = choice.logprobs.model_dump(exclude_none=True)
                 said = True
@@ -128,6 +142,8 @@ class ChunkReader:
                 said = True
             if choice.finish_reason is not None and not self._finished:
                 self._finished = True
+                if not self._answers:
+                    warn_of_emptiness(choice.finish_reason, self._reasons)
                 metadata.update(finish_metadata(chunk, choice, self._model))
                 said = True
             if chunk.prompt_token_ids is not None:

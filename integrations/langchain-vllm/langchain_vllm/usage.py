@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from langchain_core.messages import UsageMetadata
@@ -48,3 +49,17 @@ def usage_since(previous: UsageMetadata | None, current: UsageMetadata) -> Usage
         elif isinstance(value, int):
             added[name] = value - (before or 0)
     return cast(UsageMetadata, added)
+
+
+def sums(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Two token counts, with their details, as one."""
+    total: dict[str, Any] = {}
+    for name in dict.fromkeys((*first, *second)):
+        one, other = first.get(name), second.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            total[name] = sums(one, other)
+        elif isinstance(one, int) and isinstance(other, int):
+            total[name] = one + other
+        else:
+            total[name] = one if other is None else other
+    return total

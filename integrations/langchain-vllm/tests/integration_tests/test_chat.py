@@ -323,3 +323,11 @@ def test_several_servers(sim):
     model = ChatVLLM(model="mine", keys=keys)
     assert model.invoke("Say: hello").response_metadata["model_name"] == "mine"
     assert sim.requests[-1].json["model"] == "sim-chat"
+
+
+def test_the_output_of_generate_counts_all_conversations(model):
+    result = model.generate([[HumanMessage("Say: one")], [HumanMessage("Say: two")]])
+    messages = [answers[0].message for answers in result.generations]
+    total = sum(message.usage_metadata["total_tokens"] for message in messages)
+    assert result.llm_output["token_usage"]["total_tokens"] == total
+    assert result.llm_output["model_name"] == "sim-chat"

@@ -86,3 +86,14 @@ def test_invalid_arguments_go_back_as_an_object(arguments, sent):
 def test_other_types_are_refused():
     with pytest.raises(ValueError, match="RemoveMessage"):
         wire_message(RemoveMessage(id="1"))
+
+
+def test_an_image_of_an_assistant_is_sent() -> None:
+    image = {"type": "image", "url": "http://host/cat.png"}
+    blocks = [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "See:"}, image]
+    wire = wire_message(AIMessage(blocks))
+    assert wire["content"] == [
+        {"type": "text", "text": "See:"},
+        {"type": "image_url", "image_url": {"url": "http://host/cat.png"}},
+    ]
+    assert wire["reasoning"] == "hm"
