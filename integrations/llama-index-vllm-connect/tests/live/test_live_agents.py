@@ -11,6 +11,7 @@ What the tiny model cannot play, and the simulator does instead:
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import pytest
@@ -182,3 +183,31 @@ async def test_an_object_in_the_end(llm, run):
     agent = FunctionAgent(tools=[WEATHER], llm=llm, output_cls=Verdict)
     result, _ = await run(agent, QUESTION)
     assert isinstance(result.get_pydantic_model(Verdict), Verdict)
+
+
+class Weather(BaseModel):
+    """What the weather is."""
+
+    city: Literal["Paris", "Rome"]
+    condition: Literal["sunny", "rainy"]
+
+
+@pytest.mark.parametrize("how", ["output_cls", "as_structured_llm"])
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_tools_are_called_before_the_answer_is_put_into_a_format(llm, run, how, streaming):
+    """What the tiny model makes of the result is its own affair; that it called the tool is not."""
+    if how == "output_cls":
+        agent = FunctionAgent(tools=[WEATHER], llm=llm, output_cls=Weather, streaming=streaming)
+    else:
+        agent = FunctionAgent(tools=[WEATHER], llm=llm.as_structured_llm(Weather), streaming=streaming)
+    result, events = await run(agent, QUESTION)
+    assert [event.tool_kwargs for event in of_type(events, ToolCallResult)] == [{"city": "Paris"}]
+    answer = result.structured_response if how == "output_cls" else json.loads(str(result))
+    assert Weather.model_validate(answer).city == "Paris"
+
+
+async def test_tools_beside_a_format_are_not_sent(llm, ask):
+    with pytest.raises(ValueError, match="as_structured_llm"):
+        await ask(
+            llm, "chat_with_tools", [WEATHER], user_msg=QUESTION, response_format={"type": "json_object"}
+        )
