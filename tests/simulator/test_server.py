@@ -18,17 +18,12 @@ from vllm_connect.sim import Options, SimServer, Upload, create_app
 from .conftest import CHAT, QUIET, Caller, said
 
 
-def test_starts_and_stops_at_once() -> None:
+def test_starts_and_stops() -> None:
     before = threading.active_count()
-    start = time.perf_counter()
     with SimServer() as sim:
-        started = time.perf_counter()
         assert httpx.get(f"{sim.url}/health").status_code == 200
         assert threading.active_count() == before + 1
-        answered = time.perf_counter()
     assert threading.active_count() == before
-    assert started - start < 0.3
-    assert time.perf_counter() - answered < 0.5
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{sim.url}/health")
 
