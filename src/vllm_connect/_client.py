@@ -43,6 +43,7 @@ from ._transport.exchange import is_repeatable
 from ._transport.run import run
 from .errors import ConfigError, VLLMError
 from .resources import AsyncResources, Resources
+from .types import ServerStatus
 
 T = TypeVar("T")
 HttpClientT = TypeVar("HttpClientT", bound=httpx.Client | httpx.AsyncClient)
@@ -81,6 +82,10 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     @keys.setter
     def keys(self, keys: Sequence[Key]) -> None:
         self._fleet.keys = check_keys(keys)
+
+    def servers(self) -> list[ServerStatus]:
+        """Tell how each server is doing, as the requests of this client and its copies have shown."""
+        return self._fleet.statuses()
 
     @property
     def base_url(self) -> httpx.URL:

@@ -275,3 +275,41 @@ async def test_a_server_comes_back_through_one_probe(
     await asyncio.sleep(1.3)
     await client(CHAT, messages=MESSAGES)
     assert len(bad.requests) == 2
+
+
+async def test_the_client_tells_how_its_servers_are_doing(
+    make_client: Callable[..., Any], servers: tuple[SimServer, SimServer]
+) -> None:
+    bad, good = servers
+    fail(bad, "503", times=1)
+    client = make_client(keys=two(bad.url, good.url))
+    await client(CHAT, messages=MESSAGES)
+    copies = client.client.with_options(max_retries=0)
+    assert [status.state for status in copies.servers()] == ["resting", "healthy"]
+    assert [status.in_flight for status in client.client.servers()] == [0, 0]
+
+
+async def test_a_stream_is_in_flight_until_it_ends(
+    make_client: Callable[..., Any], servers: tuple[SimServer, SimServer]
+) -> None:
+    client = make_client(base_url=servers[1].url)
+    stream = await client(CHAT, messages=MESSAGES, stream=True)
+    (status,) = client.client.servers()
+    assert status.in_flight == 1
+    for chunk in [*stream] if client.kind == "sync" else [chunk async for chunk in stream]:
+        assert chunk.id
+    (status,) = client.client.servers()
+    assert (status.in_flight, status.state) == (0, "healthy")
+
+
+async def test_keys_change_while_a_stream_runs(
+    make_client: Callable[..., Any], servers: tuple[SimServer, SimServer]
+) -> None:
+    bad, good = servers
+    client = make_client(keys=[Key(name="a", url=bad.url)])
+    stream = await client(CHAT, messages=MESSAGES, stream=True)
+    client.client.keys = [Key(name="b", url=good.url)]
+    await client(CHAT, messages=MESSAGES)
+    chunks = [*stream] if client.kind == "sync" else [chunk async for chunk in stream]
+    assert chunks[-1].choices == [] or chunks[-1].choices[0].finish_reason
+    assert (len(bad.requests), len(good.requests)) == (1, 1)

@@ -78,9 +78,11 @@ def outcome_of_reply(response: httpx.Response, error: ErrorPayload) -> Outcome:
 
 def outcome_of_exception(cause: BaseException) -> Outcome:
     """What an exception of the HTTP client shows."""
-    name = type(cause).__name__
+    name, reason = type(cause).__name__, cause.__cause__
     if name not in _BROKEN:
         return NOTHING
+    if isinstance(reason, ConnectionAbortedError) and reason.errno is None:
+        return NOTHING  # by the caller, from another thread or task: not by the network
     return Outcome(Failure(str(cause) or name), elsewhere=True)
 
 

@@ -6,9 +6,11 @@ import logging
 import random as _random
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..types.servers import ServerStatus
 from .balancing import BALANCES, Balance, Draw, EvenNumbers, Sessions
 from .choosing import candidates, named, warn_once
 from .health import Admission, Change, Health
@@ -54,7 +56,7 @@ class Fleet:
         if balance not in BALANCES:
             raise ConfigError(f"balance is {' or '.join(map(repr, BALANCES))}, not {balance!r}")
         self.balance = balance
-        self.health = Health(clock=clock, random=random, on_change=_log)
+        self.health = Health(clock=clock, random=random, on_change=self._log)
         self.sessions = Sessions(clock)
         self._random = random
         self._numbers = EvenNumbers(random)
@@ -183,16 +185,46 @@ class Fleet:
             return pool.less_busy(self._in_flight, self._random)
         return pool(self._numbers)
 
+    def statuses(self) -> list[ServerStatus]:
+        """Tell how each server is doing, in the order of the keys."""
+        clock, now, sessions = self.health.clock(), datetime.now(timezone.utc), self.sessions.counts()
+
+        def at(moment: float) -> datetime:
+            return now + timedelta(seconds=moment - clock)
+
+        return [
+            ServerStatus(
+                key_name=key.name,
+                url=_url_of(key),
+                state=server.state,
+                since=at(server.since),
+                until=at(server.until) if server.until else None,
+                reason=server.reason,
+                in_flight=server.in_flight,
+                sessions=sessions.get(key.name, 0),
+                lacking=tuple(model for model, until in list(server.lacking.items()) if until > clock),
+            )
+            for key, server in ((key, self.health[key.name]) for key in self._keys)
+        ]
+
     def _in_flight(self, name: str) -> int:
         return self.health[name].in_flight
+
+    def _log(self, change: Change) -> None:
+        if len(self._keys) == 1:
+            return  # the only server is asked all the same
+        if change.state == "resting":
+            _LOGGER.warning("key '%s' rests for %.0f s: %s", change.name, change.seconds, change.reason)
+        else:
+            _LOGGER.info("key '%s' is back after %.0f s (%s)", change.name, change.seconds, change.reason)
+
+
+def _url_of(key: Key) -> str | None:
+    try:
+        return resolve(key).root
+    except ConfigError:  # which a request would raise
+        return None
 
 
 def _all_of(errors: Sequence[ConfigError]) -> ConfigError:
     return errors[0] if len(errors) == 1 else type(errors[0])("; ".join(map(str, errors)))
-
-
-def _log(change: Change) -> None:
-    if change.state == "resting":
-        _LOGGER.warning("key '%s' rests for %.0f s: %s", change.name, change.seconds, change.reason)
-    else:
-        _LOGGER.info("key '%s' is back after %.0f s (%s)", change.name, change.seconds, change.reason)

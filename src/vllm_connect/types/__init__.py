@@ -6,6 +6,7 @@ from .embedding import Embedding, EmbeddingResponse
 from .model import AsyncModelPage, KeyStatus, Model, ModelPage
 from .rerank import RerankResponse, RerankResult
 from .scoring import Classification, ClassificationResponse, Pooling, PoolingResponse, Score, ScoreResponse
+from .servers import ServerStatus
 from .tokens import DetokenizeResponse, TokenizeResponse
 from .usage import CompletionUsage, PromptTokensDetails
 
@@ -35,5 +36,6 @@ __all__ = [
     "RerankResult",
     "Score",
     "ScoreResponse",
+    "ServerStatus",
     "TokenizeResponse",
 ]

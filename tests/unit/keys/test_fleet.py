@@ -181,3 +181,29 @@ def test_one_line_in_the_log_when_a_server_rests_and_one_when_it_is_back(
         "key 'a' rests for 1 s: connection refused",
         "key 'a' is back after 2 s (connection refused)",
     ]
+
+
+def test_the_only_server_is_asked_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    fleet = fleet_of("a")
+    fail(fleet, "a")
+    assert places(fleet, 3) == {"a": 3}
+    assert caplog.records == []
+
+
+def test_how_the_servers_are_doing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_SERVER", raising=False)
+    clock = Clock()
+    fleet = Fleet([*keys("a", "b"), Key(name="c", url="env.NO_SUCH_SERVER")], clock=clock)
+    running = fleet.place(key_name="a")
+    fleet.place("m", session="s").admission.lacks("m")
+    fail(fleet, "b", Failure("503", retry_after=30.0))
+    a, b, c = fleet.statuses()
+    assert (a.key_name, a.url, a.state, a.in_flight, a.until) == ("a", "http://a", "healthy", 1, None)
+    assert (b.state, b.reason) == ("resting", "503")
+    assert b.until is not None
+    assert 29 < (b.until - b.since).total_seconds() < 37
+    assert (c.url, c.state) == (None, "healthy")
+    assert a.sessions + b.sessions == 1
+    assert a.lacking + b.lacking == ("m",)
+    running.admission.end()
+    assert fleet.statuses()[0].in_flight == 0
