@@ -22,7 +22,7 @@ async def main() -> None:
     with ExitStack() as stack:
         url = os.environ.get("VLLM_BASE_URL") or stack.enter_context(SimServer()).url
         llm = VLLM(base_url=url, temperature=0)
-        await llm.aload_metadata()  # the agent's memory is as long as the model's context
+        await llm.aload_metadata()  # the loop does not even wait for the model's context
         agent = FunctionAgent(tools=[get_weather], llm=llm)
         handler = agent.run("What is the weather in Paris?")
         async for event in handler.stream_events():

@@ -135,7 +135,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         """Ask the server for what `metadata` tells, without blocking the event loop."""
         return self._metadata(await self._inquiry.aask(self.async_client, self.model))
 
-    def to_payload(self) -> dict[str, Any]:
+    def to_payload(self) -> Json:
         """What events tell of this LLM: what is known without asking."""
         metadata = self._metadata(self._inquiry.known(self.client, self.model))
         return {"class_name": self.class_name(), **metadata.model_dump()}
@@ -226,7 +226,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         return await aresponses(await request.method(self.async_client)(**request.params), request)
 
     def _chat_request(
-        self, messages: Sequence[ChatMessage], given: dict[str, Any], stream: bool = False
+        self, messages: Sequence[ChatMessage], given: Json, stream: bool = False
     ) -> Request[ChatResponse]:
         if self.mode == "completion":
             return self._text_request(self._written_out(messages), given, stream).turned(as_chat)
@@ -239,7 +239,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         return request.turned(with_first_call) if params.get("parallel_tool_calls") is False else request
 
     def _completion_request(
-        self, prompt: str, formatted: bool, given: dict[str, Any], stream: bool = False
+        self, prompt: str, formatted: bool, given: Json, stream: bool = False
     ) -> Request[CompletionResponse]:
         if self.mode == "chat":
             return self._chat_request(prompt_to_messages(prompt), given, stream).turned(as_completion)
@@ -252,13 +252,11 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         check_text_only(messages)
         return self.messages_to_prompt(messages)
 
-    def _text_request(self, prompt: str, given: dict[str, Any], stream: bool) -> Request[CompletionResponse]:
+    def _text_request(self, prompt: str, given: Json, stream: bool) -> Request[CompletionResponse]:
         params = self._text_params(prompt, given, stream)
         return Request(TEXT, params, TextSoFar().feed if stream else completion_response)
 
-    def _chat_params(
-        self, messages: Sequence[ChatMessage], given: dict[str, Any], stream: bool = False
-    ) -> dict[str, Any]:
+    def _chat_params(self, messages: Sequence[ChatMessage], given: Json, stream: bool = False) -> Json:
         params = self.generation_params(given, "chat")
         check_tools_beside_format(params)
         params["messages"] = self._shown(params, wire_messages(messages, self.reasoning_field))
@@ -266,7 +264,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         return self._with_model(params, stream)
 
     @staticmethod
-    def _shown(params: dict[str, Any], messages: list[Json]) -> list[Any]:
+    def _shown(params: Json, messages: list[Json]) -> list[Any]:
         """The messages, with the schema if `show_schema=` says so.
 
         True shows the constraint of the request; a `response_format` is shown without being enforced.
@@ -277,14 +275,14 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         own = (params.get("response_format"), params.get("structured_outputs"))
         return show_schema(messages, schema_prompt(*own) if shown is True else schema_prompt(shown))
 
-    def _text_params(self, prompt: str, given: dict[str, Any], stream: bool = False) -> dict[str, Any]:
+    def _text_params(self, prompt: str, given: Json, stream: bool = False) -> Json:
         params = self.generation_params(given, "completion")
         params["prompt"] = prompt
         if params.get("max_tokens") is None:
             params["max_tokens"] = self._metadata(self._inquiry.known(self.client, self.model)).num_output
         return self._with_model(params, stream)
 
-    def _with_model(self, params: dict[str, Any], stream: bool) -> dict[str, Any]:
+    def _with_model(self, params: Json, stream: bool) -> Json:
         params.setdefault("model", self.model)
         asked = params.pop("stream", None)
         if asked is not None and bool(asked) != stream:
@@ -306,10 +304,10 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         verbose: bool = False,
         allow_parallel_tool_calls: bool = False,
         tool_required: bool = False,
-        tool_choice: str | dict[str, Any] | None = None,
+        tool_choice: str | Json | None = None,
         strict: bool | None = None,
         **kwargs: Any,
-    ) -> dict[str, Any]:
+    ) -> Json:
         messages = list(chat_history or ())
         if isinstance(user_msg, str):
             user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
@@ -394,9 +392,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
                     break
         return estimated(counting.estimate(wanted))
 
-    def _tokenize_params(
-        self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool]
-    ) -> dict[str, Any]:
+    def _tokenize_params(self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool]) -> Json:
         if self.mode == "completion":
             text = prompt if isinstance(prompt, str) else self._written_out(prompt)
             return {"model": self.model, "prompt": text}
@@ -408,7 +404,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
             "chat_template_kwargs": self._template_kwargs() or None,
         }
 
-    def _template_kwargs(self) -> dict[str, Any]:
+    def _template_kwargs(self) -> Json:
         """What the chat template gets of a request, in which the effort has a place of its own."""
         params = self.generation_params({}, "chat")
         effort = (params.get("extra_body") or {}).get("reasoning_effort", params.get("reasoning_effort"))

@@ -34,6 +34,7 @@ from vllm_connect.adapters import describe_cut, describe_empty, schema_prompt
 from .answers import as_chat
 from .partial import partial_object
 from .structured_llm import StructuredVLLM
+from .tools import Json
 
 dispatcher = get_dispatcher(__name__)
 
@@ -44,7 +45,7 @@ Written = Union[Model, list[Model], FlexibleModel, list[FlexibleModel]]  # noqa:
 _OF_TOOLS = ("tool_choice", "tool_required", "allow_parallel_tool_calls")
 
 
-def json_format(output_cls: type[BaseModel]) -> dict[str, Any]:
+def json_format(output_cls: type[BaseModel]) -> Json:
     """The `response_format` that makes an answer an object of a class."""
     name = re.sub(r"\W", "_", output_cls.__name__)
     return {
@@ -88,7 +89,7 @@ class Prediction(Generic[Model]):
 
     output_cls: type[Model]
     prompt: list[ChatMessage] | str
-    params: dict[str, Any]
+    params: Json
     text_of: Callable[[ChatResponse], str] = content_text
 
     def read(self, response: ChatResponse) -> Model:
@@ -178,7 +179,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
-        llm_kwargs: dict[str, Any] | None = None,
+        llm_kwargs: Json | None = None,
         **prompt_args: Any,
     ) -> Model:
         """Answer a prompt with an object of a class; see `LLM.structured_predict`."""
@@ -195,7 +196,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
-        llm_kwargs: dict[str, Any] | None = None,
+        llm_kwargs: Json | None = None,
         **prompt_args: Any,
     ) -> Model:
         """Answer a prompt with an object of a class; see `LLM.astructured_predict`."""
@@ -212,7 +213,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
-        llm_kwargs: dict[str, Any] | None = None,
+        llm_kwargs: Json | None = None,
         **prompt_args: Any,
     ) -> Generator[Written[Model], None, None]:
         """Answer with an object that is still being written; close the generator to stop the server.
@@ -232,7 +233,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
-        llm_kwargs: dict[str, Any] | None = None,
+        llm_kwargs: Json | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Written[Model], None]:
         """Answer with an object that is still being written; see `stream_structured_predict`."""
@@ -253,7 +254,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
-        llm_kwargs: dict[str, Any] | None = None,
+        llm_kwargs: Json | None = None,
         **prompt_args: Any,
     ) -> Generator[Written[Model], None, None]:
         asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
@@ -271,7 +272,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
-        llm_kwargs: dict[str, Any] | None = None,
+        llm_kwargs: Json | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Written[Model], None]:
         asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
@@ -310,8 +311,8 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
-        llm_kwargs: dict[str, Any] | None,
-        prompt_args: dict[str, Any],
+        llm_kwargs: Json | None,
+        prompt_args: Json,
     ) -> Prediction[Model] | None:
         """What to ask for; None where a program of LlamaIndex's does that."""
         way = self.pydantic_program_mode
@@ -347,7 +348,7 @@ _FUNCTION = PydanticProgramMode.FUNCTION
 _OWN = (PydanticProgramMode.DEFAULT, PydanticProgramMode.LLM, _FUNCTION)
 
 
-def _tell_start(output_cls: type[BaseModel], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
+def _tell_start(output_cls: type[BaseModel], prompt: PromptTemplate, prompt_args: Json) -> None:
     dispatcher.event(
         LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
     )

@@ -19,6 +19,7 @@ from llama_index.core.llms.structured_llm import StructuredLLM
 from pydantic import SerializeAsAny
 
 from .spans import without_span
+from .tools import Json
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
@@ -35,7 +36,7 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
 
     llm: SerializeAsAny[FunctionCallingLLM]
 
-    def to_payload(self) -> dict[str, Any]:
+    def to_payload(self) -> Json:
         """What events tell of this LLM: what is known without asking."""
         return {**self.llm.to_payload(), "class_name": self.class_name()}
 
@@ -96,7 +97,7 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
 
     def _prepare_chat_with_tools(
         self, tools: Sequence[BaseTool], *args: Any, tool_required: bool = False, **kwargs: Any
-    ) -> dict[str, Any]:
+    ) -> Json:
         kwargs["tool_required"] = tool_required
         return self.llm._prepare_chat_with_tools(tools, *args, **kwargs)
 
@@ -109,5 +110,5 @@ def _calls_tools(response: ChatResponse) -> bool:
     return any(isinstance(block, ToolCallBlock) for block in response.message.blocks)
 
 
-def _without_tools(kwargs: dict[str, Any]) -> dict[str, Any]:
+def _without_tools(kwargs: Json) -> Json:
     return {name: value for name, value in kwargs.items() if name not in _WITH_TOOLS}
