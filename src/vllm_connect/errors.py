@@ -31,6 +31,28 @@ from copy import copy
 
 import openai
 
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigError",
+    "ConflictError",
+    "ContextLengthError",
+    "IncompleteStreamError",
+    "InternalServerError",
+    "InvalidResponseError",
+    "MissingURLError",
+    "NoKeyError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "UnprocessableEntityError",
+    "UnsupportedOperationError",
+    "VLLMError",
+]
+
 
 class VLLMError(openai.OpenAIError):
     """Whatever this client raises.
