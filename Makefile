@@ -1,12 +1,13 @@
 # `make help` lists the targets.
 PYTHON ?= python3
-PYTHON310 ?= python3.10
+# The lowest versions are tried on the oldest Python that is here.
+OLDEST ?= $(firstword $(foreach each,python3.10 python3.11 $(PYTHON),$(shell $(each) -c 'print("$(each)")' 2>/dev/null)))
 PYTEST_ARGS ?=
 # The network is closed to the tests, but for this machine's loopback.
 OFFLINE := --block-network --allowed-hosts='127\.0\.0\.1|localhost|::1' -n 2 --dist loadfile
 TESTS := tests/unit tests/client tests/simulator tests/operations
 LIVE := $(PYTHON) -m scripts.live
-LOCK := $(PYTHON) scripts/lock.py "$(PYTHON310)" "$(PYTHON)"
+LOCK := $(PYTHON) scripts/lock.py
 
 .PHONY: help
 help: ## List the targets
@@ -14,47 +15,52 @@ help: ## List the targets
 		printf '  make %-18s %s\n' "$$name" "$$text"; done
 
 # The environments: folder, pins, and what is installed there. Each is made anew when one of its files changes.
-# The core has one for each major of the openai SDK; langchain-vllm one for the newest langchain-core and one for
-# the lowest it declares, with the older SDK; llama-index-vllm-connect one with llama-index-core alone, and one
-# beside the llama-index package, which keeps the older SDK.
+# A package has one with the newest of everything, and one with the lowest that it declares, which brings the older
+# major of the openai SDK; llama-index-vllm-connect's second one is beside the llama-index package, which keeps that.
+# The distributions that one version is released of.
+PACKAGES := . integrations/langchain-vllm integrations/llama-index-vllm-connect
+
 LANGCHAIN := integrations/langchain-vllm
 LLAMA_INDEX := integrations/llama-index-vllm-connect
-OPENAI3 := .venv constraints.txt '.[dev]'
-OPENAI2 := .venv-openai2 constraints-openai2.txt '.[dev]' 'openai<3'
-LANGCHAIN_NEWEST := .venv-langchain $(LANGCHAIN)/constraints.txt \
-	'.[sim,numpy]' --editable './$(LANGCHAIN)[test,bench]'
+CORE_NEWEST := .venv constraints.txt '.[dev]'
+CORE_LOWEST := .venv-lowest constraints-lowest.txt '.[sim,cli,numpy,dev]'
+LANGCHAIN_NEWEST := .venv-langchain $(LANGCHAIN)/constraints.txt '.[sim,numpy]' './$(LANGCHAIN)[test,bench]'
 LANGCHAIN_LOWEST := .venv-langchain-lowest $(LANGCHAIN)/constraints-lowest.txt \
-	'.[sim,numpy]' --editable './$(LANGCHAIN)[test]' 'langchain-core==1.6.0' 'openai<3'
-LLAMA_INDEX_CORE := .venv-llama-index $(LLAMA_INDEX)/constraints.txt \
-	'.[sim,numpy]' --editable './$(LLAMA_INDEX)[dev]'
+	'openai<3' '.[sim,numpy]' './$(LANGCHAIN)[test]'
+LLAMA_INDEX_NEWEST := .venv-llama-index $(LLAMA_INDEX)/constraints.txt '.[sim,numpy]' './$(LLAMA_INDEX)[dev]'
 LLAMA_INDEX_META := .venv-llama-index-meta $(LLAMA_INDEX)/constraints-meta.txt \
-	'.[sim,numpy]' --editable './$(LLAMA_INDEX)[dev,bench]' 'llama-index>=0.14'
+	'.[sim,numpy]' './$(LLAMA_INDEX)[dev,bench]' 'llama-index>=0.14'
 
-.venv/ready: pyproject.toml constraints.txt scripts/make-venv
-	scripts/make-venv "$(PYTHON)" $(OPENAI3)
+RELEASE := .venv-release constraints-release.txt '.[sim,release]'
 
-.venv-openai2/ready: pyproject.toml constraints-openai2.txt scripts/make-venv
-	scripts/make-venv "$(PYTHON)" $(OPENAI2)
+SETUP := pyproject.toml src/vllm_connect/_version.py scripts/make-venv scripts/uv
 
-.venv-langchain/ready: pyproject.toml $(addprefix $(LANGCHAIN)/,pyproject.toml constraints.txt) scripts/make-venv
+.venv/ready: constraints.txt $(SETUP)
+	scripts/make-venv "$(PYTHON)" $(CORE_NEWEST)
+
+.venv-lowest/ready: constraints-lowest.txt $(SETUP)
+	scripts/make-venv "$(OLDEST)" $(CORE_LOWEST)
+
+.venv-langchain/ready: $(addprefix $(LANGCHAIN)/,pyproject.toml constraints.txt) $(SETUP)
 	scripts/make-venv "$(PYTHON)" $(LANGCHAIN_NEWEST)
 
-.venv-langchain-lowest/ready: pyproject.toml $(addprefix $(LANGCHAIN)/,pyproject.toml constraints-lowest.txt) \
-		scripts/make-venv
-	scripts/make-venv "$(PYTHON)" $(LANGCHAIN_LOWEST)
+.venv-langchain-lowest/ready: $(addprefix $(LANGCHAIN)/,pyproject.toml constraints-lowest.txt) $(SETUP)
+	scripts/make-venv "$(OLDEST)" $(LANGCHAIN_LOWEST)
 
-.venv-llama-index/ready: pyproject.toml $(addprefix $(LLAMA_INDEX)/,pyproject.toml constraints.txt) scripts/make-venv
-	scripts/make-venv "$(PYTHON)" $(LLAMA_INDEX_CORE)
+.venv-llama-index/ready: $(addprefix $(LLAMA_INDEX)/,pyproject.toml constraints.txt) $(SETUP)
+	scripts/make-venv "$(PYTHON)" $(LLAMA_INDEX_NEWEST)
 
-.venv-llama-index-meta/ready: pyproject.toml $(addprefix $(LLAMA_INDEX)/,pyproject.toml constraints-meta.txt) \
-		scripts/make-venv
+.venv-llama-index-meta/ready: $(addprefix $(LLAMA_INDEX)/,pyproject.toml constraints-meta.txt) $(SETUP)
 	scripts/make-venv "$(PYTHON)" $(LLAMA_INDEX_META)
 
-ALL := $(addsuffix /ready,.venv .venv-openai2 .venv-langchain .venv-langchain-lowest \
-	.venv-llama-index .venv-llama-index-meta)
+.venv-release/ready: constraints-release.txt $(SETUP)
+	scripts/make-venv "$(PYTHON)" $(RELEASE)
+
+NEWEST := .venv/ready .venv-langchain/ready .venv-llama-index/ready
+LOWEST := .venv-lowest/ready .venv-langchain-lowest/ready .venv-llama-index-meta/ready
 
 .PHONY: setup
-setup: $(ALL) ## Make all environments
+setup: $(NEWEST) $(LOWEST) ## Make all environments
 
 .PHONY: demo
 demo: .venv/ready ## Show every operation against the simulator, or against URL=http://…
@@ -66,33 +72,46 @@ lint: .venv/ready ## Check style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# One suite in one environment: $(call suite,FOLDER,ENVIRONMENT,TESTS). Low versions warn of what is newer than they are.
+AGED := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
+suite = cd $(1) && $(CURDIR)/$(2)/bin/python -m pytest $(3) $(OFFLINE) $(PYTEST_ARGS)
+
 .PHONY: test
-test: lint test-core test-langchain test-llama-index ## Lint, types and all offline tests, of all three packages
+test: test-core test-langchain test-llama-index ## Lint, types and all offline tests of all packages, on the newest versions
+
+.PHONY: test-all
+test-all: test test-lowest ## … and on the older major of the openai SDK and the lowest versions
 
 .PHONY: test-core
-test-core: test-openai3 test-openai2 ## The offline tests of vllm-connect, on both majors of the openai SDK
-
-.PHONY: test-openai3
-test-openai3: .venv/ready
-	.venv/bin/python -m pytest $(TESTS) $(OFFLINE) $(PYTEST_ARGS)
-
-.PHONY: test-openai2
-test-openai2: .venv-openai2/ready
-	.venv-openai2/bin/python -m pytest $(TESTS) $(OFFLINE) $(PYTEST_ARGS)
+test-core: lint ## Lint, types and offline tests of vllm-connect
+	$(call suite,.,.venv,$(TESTS))
 
 .PHONY: test-langchain
-test-langchain: .venv-langchain/ready .venv-langchain-lowest/ready ## langchain-vllm: types and offline tests, on the newest and the lowest langchain-core
+test-langchain: .venv-langchain/ready ## Types and offline tests of langchain-vllm
 	cd $(LANGCHAIN) && ../../.venv-langchain/bin/mypy
-	cd $(LANGCHAIN) && ../../.venv-langchain/bin/python -m pytest $(OFFLINE) --ignore tests/live_tests $(PYTEST_ARGS)
-	cd $(LANGCHAIN) && ../../.venv-langchain-lowest/bin/python -m pytest $(OFFLINE) --ignore tests/live_tests $(PYTEST_ARGS)
+	$(call suite,$(LANGCHAIN),.venv-langchain,--ignore tests/live_tests)
 
 .PHONY: test-llama-index
-test-llama-index: .venv-llama-index/ready .venv-llama-index-meta/ready ## llama-index-vllm-connect: types and offline tests, with llama-index-core alone and beside llama-index
+test-llama-index: .venv-llama-index/ready ## Types and offline tests of llama-index-vllm-connect, with llama-index-core alone
 	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/mypy
 	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/python tests/smoke.py
+	$(call suite,$(LLAMA_INDEX),.venv-llama-index,--ignore tests/live)
+
+.PHONY: test-lowest
+test-lowest: test-core-lowest test-langchain-lowest test-llama-index-meta ## The offline tests on the lowest versions, and beside llama-index
+
+.PHONY: test-core-lowest
+test-core-lowest: .venv-lowest/ready
+	$(call suite,.,.venv-lowest,$(TESTS) $(AGED))
+
+.PHONY: test-langchain-lowest
+test-langchain-lowest: .venv-langchain-lowest/ready
+	$(call suite,$(LANGCHAIN),.venv-langchain-lowest,--ignore tests/live_tests $(AGED))
+
+.PHONY: test-llama-index-meta
+test-llama-index-meta: .venv-llama-index-meta/ready
 	cd $(LLAMA_INDEX) && ../../.venv-llama-index-meta/bin/python tests/smoke.py
-	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/python -m pytest $(OFFLINE) --ignore tests/live $(PYTEST_ARGS)
-	cd $(LLAMA_INDEX) && ../../.venv-llama-index-meta/bin/python -m pytest $(OFFLINE) --ignore tests/live $(PYTEST_ARGS)
+	$(call suite,$(LLAMA_INDEX),.venv-llama-index-meta,--ignore tests/live)
 
 .PHONY: live
 live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the servers
@@ -153,14 +172,19 @@ format: .venv/ready ## Format the code
 
 .PHONY: lock
 lock: ## Resolve all dependencies anew and pin what was found
-	$(LOCK) $(OPENAI3)
-	$(LOCK) $(OPENAI2)
+	$(LOCK) $(CORE_NEWEST)
+	$(LOCK) --lowest $(CORE_LOWEST)
 	$(LOCK) $(LANGCHAIN_NEWEST)
-	$(LOCK) $(LANGCHAIN_LOWEST)
-	$(LOCK) $(LLAMA_INDEX_CORE)
+	$(LOCK) --lowest $(LANGCHAIN_LOWEST)
+	$(LOCK) $(LLAMA_INDEX_NEWEST)
 	$(LOCK) $(LLAMA_INDEX_META)
+	$(LOCK) $(RELEASE)
+
+.PHONY: release
+release: .venv-release/ready ## Build all distributions into dist/, and try out each in an empty environment
+	.venv-release/bin/python scripts/release.py $(PACKAGES)
 
 .PHONY: clean
 clean: ## Remove the environments and caches
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

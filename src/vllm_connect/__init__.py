@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from ._version import __version__
+
 if TYPE_CHECKING:
     from ._client import VLLM, AsyncVLLM
     from ._keys.key import Key
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
         UnsupportedOperationError,
         VLLMError,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "VLLM",

@@ -1,3 +1,5 @@
-"""The version, which the build reads from here."""
+"""The version, as installed."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("langchain-vllm")
