@@ -19,8 +19,9 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from pydantic import PrivateAttr
 
 from llama_index.embeddings.vllm_connect import VLLMEmbedding
-from llama_index.llms.vllm_connect import VLLM, connection
+from llama_index.llms.vllm_connect import VLLM
 from llama_index.postprocessor.vllm_connect import VLLMRerank
+from vllm_connect.adapters import clients
 from vllm_connect.sim import SimServer
 
 
@@ -285,13 +286,13 @@ def events() -> Iterator[Events]:
 async def _closed(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Clients whose connections do not outlive the test: one that is forgotten open is a ResourceWarning."""
     made: list[Any] = []
-    make = connection._make
+    make = clients._make
 
     def noted(*arguments: Any) -> Any:
         made.append(make(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(connection, "_make", noted)
+    monkeypatch.setattr(clients, "_make", noted)
     yield
     for client in made:
         closed = client.close()

@@ -34,9 +34,10 @@ from llama_index.core.rate_limiter import TokenBucketRateLimiter
 from pydantic import SecretStr, ValidationError
 
 from llama_index.embeddings.vllm_connect import VLLMEmbedding
-from llama_index.llms.vllm_connect import VLLM, connection
+from llama_index.llms.vllm_connect import VLLM
 from llama_index.postprocessor.vllm_connect import VLLMRerank
 from vllm_connect import ConfigError, InvalidResponseError, Key
+from vllm_connect.adapters import clients
 from vllm_connect.sim import SimServer
 
 CHAT = "/v1/chat/completions"
@@ -390,8 +391,8 @@ def test_threads_share_a_client(vllm_sim, monkeypatch):
         time.sleep(0.02)
         return make(*arguments)
 
-    make = connection._make
-    monkeypatch.setattr(connection, "_make", make_slowly)
+    make = clients._make
+    monkeypatch.setattr(clients, "_make", make_slowly)
     llm = VLLM(base_url=vllm_sim.url)
     llm.close()  # forgets the client that the constructor made
     begin = threading.Barrier(8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import pickle
 import time
-from typing import Any
 
 import pytest
 from llama_index.core import Document, Settings, SummaryIndex
@@ -15,11 +14,10 @@ from llama_index.core.llms import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 
-from llama_index.llms.vllm_connect import VLLM, served
-from llama_index.llms.vllm_connect.served import TEMPLATE_TOKENS, find
-from vllm_connect import ContextLengthError, Key
+from llama_index.llms.vllm_connect import VLLM
+from vllm_connect import ContextLengthError
+from vllm_connect.adapters import served
 from vllm_connect.sim import SimServer
-from vllm_connect.types import Model
 
 
 def say(text: str) -> list[ChatMessage]:
@@ -42,7 +40,7 @@ def test_metadata_that_is_given_is_not_asked_for(vllm_sim):
     llm = VLLM(base_url=vllm_sim.url, model="llama", context_window=100, max_tokens=7, mode="completion")
     assert (llm.metadata.context_window, llm.metadata.num_output) == (100, 7)
     llm = VLLM(base_url=vllm_sim.url, model="llama", context_window=10000, max_tokens=7)
-    assert llm.metadata.num_output == 7 + TEMPLATE_TOKENS
+    assert llm.metadata.num_output == 7 + served.TEMPLATE_TOKENS
     assert not vllm_sim.requests
 
 
@@ -57,7 +55,7 @@ async def test_the_first_answer_in_a_loop_is_the_servers():
 
 
 async def test_a_loop_waits_for_a_slow_server_once_and_not_long(monkeypatch, caplog):
-    monkeypatch.setattr(served, "_PATIENCE_IN_LOOPS", 0.05)
+    monkeypatch.setattr(served, "PATIENCE_IN_LOOPS", 0.05)
     with SimServer(max_model_len=1234) as server:
         server.fail_next("stall", path="/v1/models", where="headers", seconds=0.5)
         llm = VLLM(base_url=server.url)
@@ -101,26 +99,6 @@ def test_metadata_of_a_server_that_is_down(caplog):
     assert llm.metadata.context_window == 3900
     assert llm.metadata.model_name == "unknown"
     assert caplog.text.count("default context") == 1  # and it is not asked again at once
-
-
-def card(id: str, window: int | None = None, parent: str | None = None) -> Model:
-    told: dict[str, Any] = {"id": id, "object": "model", "created": 1, "owned_by": "vllm"}
-    return Model.model_validate({**told, "max_model_len": window, "parent": parent})
-
-
-@pytest.mark.parametrize(
-    ("models", "window"),
-    [
-        ([card("base", 32768), card("lora", parent="base")], 32768),
-        ([card("small", 100), card("base", 32768), card("lora", parent="base")], 32768),
-        ([card("small", 100), card("base", 32768), card("lora", parent="elsewhere")], 100),
-        ([card("base", 32768), card("lora", 50, parent="base")], 50),
-        ([card("base"), card("lora", parent="base")], None),
-    ],
-)
-def test_the_context_of_an_adapter_is_that_of_its_base(models, window):
-    found = find(models, "lora", [Key(name="a", url="http://a")])
-    assert (found.name, found.context_window) == ("lora", window)
 
 
 async def test_many_that_await_the_metadata_ask_once(llm, vllm_sim, caplog):

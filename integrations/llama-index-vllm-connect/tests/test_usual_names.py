@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from llama_index.embeddings.vllm_connect import VLLMEmbedding
 from llama_index.llms.vllm_connect import VLLM
-from llama_index.llms.vllm_connect.usual_names import _HERE
 from llama_index.postprocessor.vllm_connect import VLLMRerank
+from llama_index_vllm_connect.usual_names import _HERE
 
 URL = "http://127.0.0.1:9"
 HELLO = [ChatMessage(content="Hi")]

@@ -7,11 +7,11 @@ from typing import Any, Literal
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from pydantic import Field, PrivateAttr
 
-from llama_index.llms.vllm_connect.concurrency import Turns, Undertaking, part
-from llama_index.llms.vllm_connect.connection import Connection, Parameters
-from llama_index.llms.vllm_connect.long_texts import naming_long_text
-from llama_index.llms.vllm_connect.served import KnowsServedModel
-from llama_index.llms.vllm_connect.spans import without_span
+from llama_index_vllm_connect.connection import Connection, Parameters
+from llama_index_vllm_connect.long_texts import naming_long_text
+from llama_index_vllm_connect.served import KnowsServedModel
+from llama_index_vllm_connect.spans import without_span
+from vllm_connect.adapters import Limiter, TaskGroup, closes_with_group
 from vllm_connect.types import EmbeddingResponse
 
 from .space import VectorSpace
@@ -48,7 +48,7 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
         default_factory=dict, description="Further parameters of `embeddings.create`."
     )
 
-    _turns: Turns = PrivateAttr(default_factory=Turns)
+    _limiter: Limiter = PrivateAttr(default_factory=Limiter)
     _space: VectorSpace = PrivateAttr(default_factory=VectorSpace)
 
     @property
@@ -76,7 +76,7 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed texts; when a request fails, the others are cancelled."""
-        async with Undertaking():
+        async with TaskGroup():
             aget = without_span(BaseEmbedding.aget_text_embedding_batch)
             vectors: list[Embedding] = await aget(self, texts, show_progress, **kwargs)
             return vectors
@@ -86,7 +86,7 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
         if self.embeddings_cache is None or self.query_instruction == self.text_instruction:
             return self
         uncached = self.model_copy(update={"embeddings_cache": None})
-        uncached._clients, uncached._turns, uncached._space = self._clients, self._turns, self._space
+        uncached._clients, uncached._limiter, uncached._space = self._clients, self._limiter, self._space
         return uncached
 
     def _get_query_embedding(self, query: str) -> Embedding:
@@ -113,8 +113,8 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
 
     async def _aembed(self, texts: list[str]) -> list[Embedding]:
         # LlamaIndex itself would start the requests of all batches together.
-        with part(), naming_long_text(texts, "text"):
-            async with self._turns.of_this_loop(self.num_workers or 8):
+        with closes_with_group(), naming_long_text(texts, "text"):
+            async with self._limiter.at_most(self.num_workers or 8):
                 response = await self.async_client.embeddings.create(**self._params(texts))
             return self._checked(response, texts)
 

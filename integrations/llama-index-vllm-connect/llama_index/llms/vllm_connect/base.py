@@ -23,16 +23,15 @@ from llama_index.core.llms.llm import ToolSelection
 from pydantic import Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
+from llama_index_vllm_connect.connection import Connection
+from llama_index_vllm_connect.served import KnowsServedModel
 from vllm_connect import VLLMError
-from vllm_connect.adapters import counting, schema_prompt, show_schema
+from vllm_connect.adapters import Served, ServedModels, counting, is_in_event_loop, schema_prompt, show_schema
 
 from .answers import ChatSoFar, TextSoFar, as_chat, as_completion, chat_response, completion_response
-from .concurrency import loop_is_running
-from .connection import Connection
 from .messages import ReasoningField, check_text_only, wire_messages
 from .options import OF_CHATS, GenerationOptions
 from .request import CHAT, TEXT, R, Request
-from .served import Inquiry, KnowsServedModel, Served
 from .streams import aclosing, aresponses, closing, responses
 from .structured import StructuredPrediction
 from .tokens import VLLMTokenizer, estimated
@@ -51,6 +50,11 @@ from .tools import (
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool
+
+# LlamaIndex copies the context into what it builds.
+_ADVICE = (
+    "set context_window=, or in async code await llm.aload_metadata() before building engines and memories"
+)
 
 
 class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction):
@@ -89,7 +93,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         "it shows to the model: 'reasoning_content' for vLLM before 0.12; None to leave it out.",
     )
 
-    _inquiry: Inquiry = PrivateAttr(default_factory=lambda: Inquiry(templated=True))
+    _served_models: ServedModels = PrivateAttr(default_factory=lambda: ServedModels(templated=True))
 
     @classmethod
     def class_name(cls) -> str:
@@ -121,23 +125,23 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         `num_output` is what packed prompts leave free of the context: room for `max_tokens` of answer, or a
         default, and for the chat template.
         """
-        served = self._inquiry.known(self.client, self.model)
+        served = self._served_models.known(self.client, self.model)
         if served is None and (self.context_window is None or self.model is None):
-            if not loop_is_running():
-                served = self._inquiry.ask(self.client, self.model)
+            if not is_in_event_loop():
+                served = self._served_models.ask(self.client, self.model)
             else:
-                served = self._inquiry.ask_for_a_moment(self.client, self.model)
+                served = self._served_models.ask_for_a_moment(self.client, self.model)
                 if served is None and self.context_window is None:
-                    self._inquiry.warn_of_default(DEFAULT_CONTEXT_WINDOW)
+                    self._served_models.warn_of_default(DEFAULT_CONTEXT_WINDOW, _ADVICE)
         return self._metadata(served)
 
     async def aload_metadata(self) -> LLMMetadata:
         """Ask the server for what `metadata` tells, without blocking the event loop."""
-        return self._metadata(await self._inquiry.aask(self.async_client, self.model))
+        return self._metadata(await self._served_models.aask(self.async_client, self.model))
 
     def to_payload(self) -> Json:
         """What events tell of this LLM: what is known without asking."""
-        metadata = self._metadata(self._inquiry.known(self.client, self.model))
+        metadata = self._metadata(self._served_models.known(self.client, self.model))
         return {"class_name": self.class_name(), **metadata.model_dump()}
 
     def _metadata(self, served: Served | None) -> LLMMetadata:
@@ -279,7 +283,9 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         params = self.generation_params(given, "completion")
         params["prompt"] = prompt
         if params.get("max_tokens") is None:
-            params["max_tokens"] = self._metadata(self._inquiry.known(self.client, self.model)).num_output
+            params["max_tokens"] = self._metadata(
+                self._served_models.known(self.client, self.model)
+            ).num_output
         return self._with_model(params, stream)
 
     def _with_model(self, params: Json, stream: bool) -> Json:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .connection import Parameters
-from .usual_names import advice_for_call
+from llama_index_vllm_connect.connection import Parameters
+from llama_index_vllm_connect.usual_names import advice_for_call
 
 # Fields that /v1/completions, which uses no chat template, does not take.
 OF_CHATS = (

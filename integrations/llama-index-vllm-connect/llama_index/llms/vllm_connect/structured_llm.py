@@ -18,7 +18,8 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.structured_llm import StructuredLLM
 from pydantic import SerializeAsAny
 
-from .spans import without_span
+from llama_index_vllm_connect.spans import without_span
+
 from .tools import Json
 
 if TYPE_CHECKING:

@@ -6,9 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from vllm_connect import VLLMError
-from vllm_connect.adapters import counting
-
-from .concurrency import loop_is_running
+from vllm_connect.adapters import counting, is_in_event_loop
 
 if TYPE_CHECKING:
     from .base import VLLM
@@ -47,7 +45,7 @@ class VLLMTokenizer:
     def __call__(self, text: str) -> list[int]:
         """The token ids of a text, without those that would begin a prompt."""
         known = self._known.get(text)
-        if known is None and text and not loop_is_running():
+        if known is None and text and not is_in_event_loop():
             known = self._ask(text)
         return [0] * self._estimate(text) if known is None else list(known)
 

@@ -17,10 +17,10 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field, PrivateAttr
 
-from llama_index.llms.vllm_connect.concurrency import Turns, together
-from llama_index.llms.vllm_connect.connection import Connection, Parameters
-from llama_index.llms.vllm_connect.long_texts import naming_long_text
-from llama_index.llms.vllm_connect.messages import content_parts
+from llama_index_vllm_connect.connection import Connection, Parameters
+from llama_index_vllm_connect.content import content_parts
+from llama_index_vllm_connect.long_texts import naming_long_text
+from vllm_connect.adapters import Limiter, agather_or_cancel
 from vllm_connect.types import RerankResponse
 
 dispatcher = get_dispatcher(__name__)
@@ -55,7 +55,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         default_factory=dict, description="Further parameters of `rerank.create`."
     )
 
-    _turns: Turns = PrivateAttr(default_factory=Turns)
+    _limiter: Limiter = PrivateAttr(default_factory=Limiter)
 
     @classmethod
     def class_name(cls) -> str:
@@ -74,7 +74,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         with self._told(nodes, query_bundle) as reranking:
-            reranking.answers += await together(self._aask(params) for params in reranking.requests)
+            reranking.answers += await agather_or_cancel(self._aask, reranking.requests)
         return reranking.ranked
 
     def _ask(self, params: dict[str, Any]) -> RerankResponse:
@@ -83,7 +83,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
 
     async def _aask(self, params: dict[str, Any]) -> RerankResponse:
         with naming_long_text(params["documents"], "document"):
-            async with self._turns.of_this_loop(self.num_workers):
+            async with self._limiter.at_most(self.num_workers):
                 return await self.async_client.rerank.create(**params)
 
     @contextmanager

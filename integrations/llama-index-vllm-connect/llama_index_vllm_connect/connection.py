@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import pickle
-import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,8 +22,15 @@ from pydantic import (
 )
 from typing_extensions import Self
 
-from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
-from vllm_connect.adapters import public_secret, public_url, saved_key
+from vllm_connect import VLLM, AsyncVLLM, Key
+from vllm_connect.adapters import (
+    ClientCache,
+    missing_server,
+    public_secret,
+    public_url,
+    read_keys,
+    saved_key,
+)
 
 from .usual_names import advice_for
 
@@ -35,10 +40,8 @@ _HTTP_CLIENTS = ("http_client", "async_http_client")
 _SHARED = (*_HTTP_CLIENTS, "rate_limiter")
 
 
-def _read_keys(given: Any) -> list[Key] | None:
-    if given is None:
-        return None
-    return [key if isinstance(key, Key) else Key(**key) for key in given]
+def _read_keys(keys: Sequence[Key | Mapping[str, object]] | None) -> list[Key] | None:
+    return None if keys is None else read_keys(keys)
 
 
 def _write_keys(keys: list[Key] | None) -> list[dict[str, object]] | None:
@@ -122,12 +125,14 @@ class Connection(BaseComponent):
     http_client: Any = Field(default=None, exclude=True, repr=False, description="For sync requests.")
     async_http_client: Any = Field(default=None, exclude=True, repr=False, description="For async requests.")
 
-    _clients: Clients = PrivateAttr(default_factory=lambda: Clients())
+    _clients: ClientCache = PrivateAttr(default_factory=ClientCache)
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
-        if not (self.base_url or self.keys is not None or self.config is not None):
-            _need_server_in_environment(type(self).__name__)
+        is_placed = self.base_url or self.keys is not None or self.config is not None
+        if not (is_placed or os.environ.get("VLLM_BASE_URL")):
+            # In the words of LlamaIndex, whose classes take no positional arguments.
+            raise missing_server(f"{type(self).__name__}(base_url='http://localhost:8000')")
         _ = self.client  # says at once what cannot be right
 
     @model_validator(mode="before")
@@ -152,7 +157,7 @@ class Connection(BaseComponent):
         return super().model_copy(update=changes, deep=deep)
 
     def __copy__(self) -> Self:
-        """A copy with clients of its own: it may be made to ask another server."""
+        """A copy, which may be made to ask another server."""
         copied = super().__copy__()
         for name, attribute in self.__private_attributes__.items():
             if attribute.default_factory is not None:
@@ -197,21 +202,23 @@ class Connection(BaseComponent):
     @property
     def client(self) -> VLLM:
         """The client behind the sync methods."""
-        client: VLLM = self._clients.get(VLLM, self._settings(), self.http_client)
-        return client
+        return self._clients.get(VLLM, self._settings(), self.http_client)
 
     @property
     def async_client(self) -> AsyncVLLM:
         """The client behind the async methods; several event loops may use it."""
-        client: AsyncVLLM = self._clients.get(AsyncVLLM, self._settings(), self.async_http_client)
-        return client
+        return self._clients.get(AsyncVLLM, self._settings(), self.async_http_client)
 
     def close(self) -> None:
-        """Close the connections of the sync client, unless `http_client` was given; it can still be used."""
+        """Close the connections of the sync client; it can still be used.
+
+        Those of `http_client` stay open, and so do those that another one of the same settings uses.
+        """
         self._clients.close()
 
     async def aclose(self) -> None:
         """Close the connections of both clients; see `close`."""
+        self._clients.close()
         await self._clients.aclose()
 
     def _settings(self) -> dict[str, Any]:
@@ -226,62 +233,6 @@ class Connection(BaseComponent):
             "default_headers": self.default_headers,
         }
         return {name: value for name, value in settings.items() if value is not None}
-
-
-class Clients:
-    """The clients of one connection, made when they are needed, and anew when the settings change.
-
-    Neither copied nor pickled with their owner: a copy makes its own.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._made: dict[type, tuple[Any, Any]] = {}
-
-    def __reduce__(self) -> tuple[type[Clients], tuple[()]]:
-        return Clients, ()
-
-    def get(self, kind: type, settings: Mapping[str, Any], http_client: Any) -> Any:
-        """The client of a kind with these settings."""
-        wanted = (settings, http_client)
-        with self._lock:  # or threads that begin together would each make one
-            made = self._made.get(kind)
-            if made is None or made[0] != wanted:
-                own = copy.deepcopy(dict(settings))  # what is changed in place later is another setting
-                made = self._made[kind] = ((own, http_client), _make(kind, dict(own), http_client))
-            return made[1]
-
-    def close(self) -> None:
-        """Close the sync client's connections."""
-        if client := self._own(VLLM):
-            client.close()
-
-    async def aclose(self) -> None:
-        """Close both clients' connections."""
-        self.close()
-        if client := self._own(AsyncVLLM):
-            await client.close()
-
-    def _own(self, kind: type) -> Any:
-        """The client to close, which forgets it; None for one whose connections are someone else's."""
-        (_, http_client), client = self._made.pop(kind, ((None, None), None))
-        return None if http_client else client
-
-
-def _make(kind: Any, settings: dict[str, Any], http_client: Any) -> Any:
-    if http_client is not None:
-        settings["http_client"] = http_client
-    config = settings.pop("config", None)
-    return kind(**settings) if config is None else kind.from_config(config, **settings)
-
-
-def _need_server_in_environment(class_name: str) -> None:
-    """Say what to pass in the words of LlamaIndex, whose classes take no positional arguments."""
-    if not os.environ.get("VLLM_BASE_URL"):
-        raise ConfigError(
-            f"no vLLM server: pass its URL, {class_name}(base_url='http://localhost:8000'), "
-            "or keys=[Key(…)], or set the environment variable VLLM_BASE_URL"
-        )
 
 
 def _can_be_pickled(value: Any) -> bool:
