@@ -230,6 +230,12 @@ def request(clients: Clients, url: str) -> list[Scenario]:
     return clients.scenarios("request of 40 messages", "ms", work, 4)
 
 
+def short_request(clients: Clients, url: str) -> list[Scenario]:
+    """A request of two messages and its reply."""
+    work = Work("chat.completions.create", {"model": "reply", "messages": _CONVERSATION[:2]}, 50)
+    return clients.scenarios("request of two messages", "ms", work, 4)
+
+
 def embeddings(clients: Clients, url: str) -> list[Scenario]:
     """256 embeddings of 1024 numbers, as lists."""
     work = Work("embeddings.create", {"model": "bge", "input": _TEXTS}, 2)
@@ -325,6 +331,7 @@ SCENARIOS: dict[str, Callable[[Clients, str], list[Scenario]]] = {
     "burst": burst,
     "paced": paced,
     "request": request,
+    "short-request": short_request,
     "embeddings": embeddings,
     "numpy": numpy,
     "import": imports,

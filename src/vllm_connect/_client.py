@@ -28,12 +28,21 @@ from openai._constants import RAW_RESPONSE_HEADER
 from openai._models import FinalRequestOptions
 from typing_extensions import Self
 
-from ._calls.attempt import ATTEMPT, Attempt, CallOptions, Understood, error_of, is_worth_another
+from ._calls.attempt import (
+    ATTEMPT,
+    Attempt,
+    CallOptions,
+    Understood,
+    call_options,
+    error_of,
+    is_worth_another,
+)
 from ._calls.call import Call
 from ._calls.failures import connection_error
 from ._calls.outcomes import Outcome
 from ._calls.sending import BlockingHttp, LoopHttp, send
 from ._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from ._calls.templates import RequestTemplates, building_methods
 from ._keys.balancing import Balance
 from ._keys.fleet import Fleet
 from ._keys.key import Key, check_keys, missing_server, resolve
@@ -67,6 +76,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         self._fleet = fleet
         self.responses_api = responses_api
         self._understood: Understood = {}
+        self._templates = RequestTemplates(_BUILDING_METHODS[isinstance(self, AsyncVLLM)])
         self.organization = self.project = self.admin_api_key = self.webhook_secret = None
         self._custom_headers = headers or {}  # without OPENAI_CUSTOM_HEADERS
         self._ambient_authorizations: frozenset[str] = frozenset()
@@ -143,6 +153,10 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     def _auth_headers(self, security: object) -> dict[str, str]:
         return {}
 
+    def _idempotency_key(self) -> str:
+        # Nothing sends it, unless there is a header for it.
+        return super()._idempotency_key() if self._idempotency_header else ""
+
     def _validate_headers(self, headers: object, custom_headers: object) -> None:
         return
 
@@ -159,22 +173,14 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             What the SDK shall cast the reply to, and its options; `request` takes both.
         """
         attempt = Attempt(call, self._understood)
-        fields: dict[str, Any] = {
-            "method": call.method,
-            "url": call.variants[0].path,
-            "attempt": attempt,
-            "files": call.files,
-            **call.options,
-        }
+        post_parser: object = not_given
         if call.read is not None:
-            fields["post_parser"] = (
-                attempt.read if call.begins is None else partial(self._read_first, attempt)
-            )
+            post_parser = attempt.read if call.begins is None else partial(self._read_first, attempt)
         elif call.conversion is not None and converted is not None:
-            fields["post_parser"] = partial(_convert, converted, call.conversion)
+            post_parser = partial(_convert, converted, call.conversion)
         # `with_raw_response` cannot cast to bytes, everything else cannot cast to a response.
         is_raw = call.options.get("headers", {}).get(RAW_RESPONSE_HEADER) == "true"
-        return httpx.Response if is_raw else bytes, CallOptions.construct(**fields)
+        return httpx.Response if is_raw else bytes, call_options(attempt, post_parser)
 
     def _read_first(self, attempt: Attempt[object], reply: object) -> object:
         """Read what begins a conversation, and remember where that is at home."""
@@ -202,7 +208,6 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     def _route(self, options: Any) -> Any:
         """Begin an attempt of the SDK's loop: a round over the servers, or what is left of one."""
         attempt: Attempt[object] = options.attempt
-        attempt.options = options.model_copy()
         call, fleet = attempt.call, self._fleet
         placement = attempt.tried and fleet.elsewhere(call.model, attempt.tried, session=self._session(call))
         if not placement:
@@ -222,7 +227,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         if placement is None:
             return None
         attempt.begin(placement)
-        return self._build_request(attempt.route(attempt.options.model_copy()))
+        return self._build_request(attempt.reroute())
 
     def _session(self, call: Call[object]) -> str | None:
         if call.session is not None or self._fleet.balance != "sticky" or call.opening is None:
@@ -230,9 +235,11 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         return blake2b(call.opening(), digest_size=16).hexdigest()
 
     def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx.Request:
-        request = super()._build_request(options, retries_taken=retries_taken)
-        if isinstance(options, CallOptions):
-            request.extensions[ATTEMPT] = options.attempt
+        if not isinstance(options, CallOptions):
+            return super()._build_request(options, retries_taken=retries_taken)
+        build = partial(super()._build_request, retries_taken=retries_taken)
+        request = self._templates.build(self, options, retries_taken, build)
+        request.extensions[ATTEMPT] = options.attempt
         return request
 
     # What comes back
@@ -459,6 +466,9 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
 
     async def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
         return await send(LoopHttp(self._client), request, self._reroute, stream=stream, **kwargs)
+
+
+_BUILDING_METHODS = building_methods(VLLM), building_methods(AsyncVLLM)  # before anybody replaces them
 
 
 def _choose_keys(

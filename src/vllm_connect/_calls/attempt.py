@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import orjson
 from openai import NotGiven
 from openai._models import FinalRequestOptions
+from openai._utils import strip_not_given
 from pydantic import Field
 
 from .._keys.fleet import Placement
@@ -62,9 +63,8 @@ class Attempt(Generic[T_co]):
         self.wire_model = call.model
         self.refusals: list[tuple[int, httpx.Response]] = []
         self.response: httpx.Response | None = None
-        self.options = FinalRequestOptions.construct(
-            method=call.method, url=""
-        )  # of this attempt, before `route`
+        self._options: FinalRequestOptions | None = None
+        self._unrouted: dict[str, object] = {}  # what `route` changes of them
         self._understood = understood
         self._untried: list[int] = []  # numbers of the variants left for this server; the first is in use
         self._admission: Admission | None = None
@@ -109,6 +109,18 @@ class Attempt(Generic[T_co]):
 
     def route(self, options: FinalRequestOptions) -> FinalRequestOptions:
         """Point the SDK's options of this attempt at the server in use."""
+        self._options = options
+        self._unrouted = {name: getattr(options, name) for name in ("url", "headers", "json_data")}
+        return self._point(options)
+
+    def reroute(self) -> FinalRequestOptions:
+        """Point the same options at another server."""
+        assert self._options is not None, "no options were routed yet"
+        for name, value in self._unrouted.items():
+            setattr(self._options, name, value)
+        return self._point(self._options)
+
+    def _point(self, options: FinalRequestOptions) -> FinalRequestOptions:
         call, server = self.call, self._server
         authorization = server.authorization
         if call.variants:
@@ -292,6 +304,28 @@ class CallOptions(FinalRequestOptions):  # type: ignore[misc]  # final for type 
     """The SDK's options of one request, which it copies for every attempt, with our attempt on them."""
 
     attempt: Any = Field(None, exclude=True, repr=False)  # openai 2.x logs a dump of the options
+
+
+_BLANK = CallOptions(method="post", url="", attempt=None)
+
+
+def call_options(attempt: Attempt[object], post_parser: object) -> CallOptions:
+    """The SDK's options for a call of ours.
+
+    Copied from blank ones: pydantic takes 50 us to make them anew.
+    """
+    call = attempt.call
+    fields: dict[str, object] = {
+        "method": call.method,
+        "url": call.variants[0].path,
+        "params": {},
+        "attempt": attempt,
+        "files": call.files,
+        "post_parser": post_parser,
+    }
+    for name, value in call.options.items():
+        fields[name] = strip_not_given(value)
+    return _BLANK.model_copy(update=fields)
 
 
 def attempt_of(request: httpx.Request) -> Attempt[object]:
