@@ -28,6 +28,7 @@ from .server import CONFIG
 from .structured import Method, plan, with_raw
 from .tools import Tool, wire_tool_choice, wire_tools
 from .usage import sums
+from .wire import Json
 
 
 class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
@@ -57,10 +58,10 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         return "vllm-chat"
 
     @property
-    def _identifying_params(self) -> dict[str, Any]:
+    def _identifying_params(self) -> Json:
         return self._identify(ChatParameters)
 
-    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> Json:
         kwargs.pop("extra_headers", None)  # which traces must not show
         return super()._get_invocation_params(stop, **kwargs)
 
@@ -69,10 +70,10 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         known = super()._get_llm_string(stop, **self._without_secrets(kwargs))
         return f"{known}---{self._servers()}{self._headers_digest(self.extra_headers)}"
 
-    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+    def _combine_llm_outputs(self, llm_outputs: list[Json | None]) -> Json:
         """The output of `generate` for several conversations: the tokens of them all."""
-        usage: dict[str, Any] = {}
-        combined: dict[str, Any] = {}
+        usage: Json = {}
+        combined: Json = {}
         for output in filter(None, llm_outputs):
             usage = sums(usage, output.get("token_usage") or {})
             combined = {
@@ -413,6 +414,6 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         }
 
 
-def _message_id(run_manager: Any) -> str | None:
+def _message_id(run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None) -> str | None:
     """The id that langchain-core gives to every message of a run."""
     return None if run_manager is None else f"lc_run--{run_manager.run_id}"

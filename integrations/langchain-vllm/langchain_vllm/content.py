@@ -23,7 +23,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-Part = dict[str, Any]
+from .wire import Json
+
+Part = Json
 
 _MEDIA = ("image", "audio", "video", "input_audio", "input_image")
 

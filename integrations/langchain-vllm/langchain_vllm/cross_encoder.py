@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from langchain_core.cross_encoders import BaseCrossEncoder
 from vllm_connect.types import ScoreResponse
@@ -11,6 +10,7 @@ from vllm_connect.types import ScoreResponse
 from .parameters import ScoreParameters
 from .pooling import Pooling
 from .server import CONFIG
+from .wire import Json
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -42,7 +42,7 @@ class VLLMCrossEncoder(Pooling, ScoreParameters, BaseCrossEncoder):
 
         return _scores(await self._aask_each(ask, self._batches(_checked(text_pairs))))
 
-    def _request(self, batch: Pairs) -> dict[str, Any]:
+    def _request(self, batch: Pairs) -> Json:
         left, right = zip(*batch, strict=True)
         return {"text_1": list(left), "text_2": list(right), **self._parameters(ScoreParameters)}
 

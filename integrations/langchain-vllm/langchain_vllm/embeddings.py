@@ -16,6 +16,7 @@ from .long_texts import SHOWN, naming_long_text
 from .parameters import EmbeddingParameters
 from .pooling import Input, Pooling
 from .server import CONFIG
+from .wire import Json
 
 
 class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
@@ -102,13 +103,13 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
 
         return await self._aask_each(embed, uris)
 
-    def _image_request(self, uri: str | Path) -> dict[str, Any]:
+    def _image_request(self, uri: str | Path) -> Json:
         is_url = str(uri).startswith(("http:", "https:", "data:"))
         image = {"type": "image", "url": uri} if is_url else {"type": "image", "path": Path(uri)}
         message = {"role": "user", "content": content_of([image])}
         return {"messages": [message], **self._parameters(EmbeddingParameters)}
 
-    def _request(self, instruction: str, texts: Sequence[str]) -> dict[str, Any]:
+    def _request(self, instruction: str, texts: Sequence[str]) -> Json:
         return {"input": [instruction + text for text in texts], **self._parameters(EmbeddingParameters)}
 
     def _progress(self, total: int) -> Any:

@@ -11,7 +11,6 @@ stay open to the end: servers may send several at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from langchain_core.language_models import chat_model_stream
 from langchain_core.messages import UsageMetadata
@@ -21,8 +20,9 @@ from vllm_connect.types import ChatCompletionChunk
 from .message_chunk import read_call
 from .replies import PROVIDER, finish_metadata, warn_of_emptiness
 from .usage import usage_metadata
+from .wire import Json
 
-Event = dict[str, Any]
+Event = Json
 
 # Before langchain-core 1.7, what was known of a call so far was sent each time, not what is new.
 _SENDS_WHOLE_CALLS = not hasattr(
@@ -47,7 +47,7 @@ class EventReader:
         self._calls = ToolCalls()
         self._call_indices: list[int] = []  # of their blocks
         self._usage: UsageMetadata | None = None
-        self._metadata: dict[str, Any] = {"model_provider": PROVIDER}
+        self._metadata: Json = {"model_provider": PROVIDER}
         self._refusal = ""
         self._texts = False
 

@@ -20,8 +20,9 @@ from vllm_connect.adapters import describe_cut, schema_prompt, show_schema
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, CompletionUsage
 
 from .usage import sums
+from .wire import Json
 
-Request = dict[str, Any]
+Request = Json
 
 _FORMATS = ("response_format", "structured_outputs")
 

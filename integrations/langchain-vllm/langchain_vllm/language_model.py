@@ -13,6 +13,7 @@ from .errors import model_errors
 from .parameters import GenerationParameters
 from .server import Server
 from .tokens import TIMEOUT, TokenCounter
+from .wire import Json
 
 
 class HiddenHeaders(str):
@@ -46,7 +47,7 @@ class LanguageModel(Server, GenerationParameters):
         kwargs: Mapping[str, Any],
         *,
         stream: bool,
-    ) -> dict[str, Any]:
+    ) -> Json:
         """The parameters of a request, but for the prompt.
 
         Args:
@@ -76,7 +77,7 @@ class LanguageModel(Server, GenerationParameters):
         """How many answers to a prompt are asked for."""
         return given.get("n") or self.n or 1
 
-    def _identify(self, kind: type[GenerationParameters]) -> dict[str, Any]:
+    def _identify(self, kind: type[GenerationParameters]) -> Json:
         """What tells this model from others, in traces and caches."""
         params = {"model_name": self.model, **self._parameters(kind)}
         for name in ("model", "extra_headers"):  # the latter as all fields that may hold secrets
@@ -87,7 +88,7 @@ class LanguageModel(Server, GenerationParameters):
             params["headers_digest"] = digest
         return params
 
-    def _without_secrets(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def _without_secrets(self, kwargs: Mapping[str, Any]) -> Json:
         """Arguments of a call as traces and caches may have them."""
         hidden = dict(kwargs)
         headers = hidden.get("extra_headers")

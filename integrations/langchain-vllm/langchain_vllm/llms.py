@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, closing
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseLLM, LangSmithParams, LanguageModelInput
@@ -16,6 +16,7 @@ from .errors import model_errors
 from .language_model import LanguageModel
 from .parameters import CompletionParameters
 from .server import CONFIG
+from .wire import Json
 
 _OF_CHOICE = (
     "finish_reason",
@@ -42,7 +43,7 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
         return "vllm-completion"
 
     @property
-    def _identifying_params(self) -> dict[str, Any]:
+    def _identifying_params(self) -> Json:
         return self._identify(CompletionParameters)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -87,7 +88,7 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
         with model_errors():
             request = self._request(CompletionParameters, stop, kwargs, stream=False)
             reply = self._client().completions.create(prompt=prompts, **request)
-        return read_completion(reply, len(prompts))
+        return read_completion(cast("Completion", reply), len(prompts))
 
     async def _agenerate(
         self,
@@ -104,7 +105,7 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
         with model_errors():
             request = self._request(CompletionParameters, stop, kwargs, stream=False)
             reply = await self._async_client().completions.create(prompt=prompts, **request)
-        return read_completion(reply, len(prompts))
+        return read_completion(cast("Completion", reply), len(prompts))
 
     def _stream(
         self,
@@ -168,7 +169,7 @@ def read_completion(completion: Completion, prompts: int) -> LLMResult:
         ]
         for start in range(0, len(choices), each)
     ]
-    output: dict[str, Any] = {"model_name": completion.model, "id": completion.id}
+    output: Json = {"model_name": completion.model, "id": completion.id}
     if completion.usage:
         output["token_usage"] = completion.usage.model_dump(exclude_none=True)
     return LLMResult(generations=generations, llm_output=output)
@@ -186,7 +187,7 @@ def read_chunk(chunk: Completion) -> GenerationChunk | None:
     return GenerationChunk(text=text, generation_info=info or None) if text or info else None
 
 
-def _info(choice: Any) -> dict[str, Any]:
+def _info(choice: Any) -> Json:
     info = {name: value for name in _OF_CHOICE if (value := getattr(choice, name)) is not None}
     if choice.logprobs is not None:
         info["logprobs"] = choice.logprobs.model_dump(exclude_none=True)
@@ -197,7 +198,7 @@ def _result_of_stream(whole: GenerationChunk | None) -> LLMResult:
     if whole is None:
         raise ValueError("the stream was empty")
     info = dict(whole.generation_info or {})
-    output: dict[str, Any] = {name: info[name] for name in ("model_name", "token_usage") if name in info}
+    output: Json = {name: info[name] for name in ("model_name", "token_usage") if name in info}
     return LLMResult(
         generations=[[Generation(text=whole.text, generation_info=info or None)]], llm_output=output or None
     )

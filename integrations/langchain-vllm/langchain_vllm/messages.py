@@ -17,8 +17,9 @@ from langchain_core.messages import (
 )
 
 from .content import content_of, has_media, text_of
+from .wire import Json
 
-Wire = dict[str, Any]
+Wire = Json
 
 #: Which assistant messages are sent back with their reasoning.
 Replay = Literal["all", "tool_calls", "none"]

@@ -8,6 +8,8 @@ from typing import Any
 from langchain_core.load.serializable import Serializable
 from pydantic import Field
 
+from .wire import Json
+
 
 class Parameters(Serializable):
     """What every operation takes."""
@@ -22,12 +24,12 @@ class Parameters(Serializable):
     """Lower is sooner, where the server schedules by priority."""
     cache_salt: str | None = None
     """Keeps the prefix cache apart from other tenants'."""
-    extra_body: Mapping[str, Any] | None = None
+    extra_body: Mapping[str, object] | None = None
     """Whatever else the server understands."""
     extra_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
     """Per request, as opposed to `default_headers`; not serialised, since they may hold secrets."""
 
-    def _parameters(self, kind: type[Parameters], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _parameters(self, kind: type[Parameters], given: Mapping[str, Any] | None = None) -> Json:
         """The parameters of a request.
 
         Args:
@@ -66,9 +68,9 @@ class GenerationParameters(Parameters):
     """Per token id."""
     user: str | None = None
     """OpenAI's."""
-    stream_options: Mapping[str, Any] | None = None
+    stream_options: Mapping[str, object] | None = None
     """e.g. ``{"continuous_usage_stats": True}``: token counts with every chunk, which add up."""
-    response_format: Mapping[str, Any] | None = None
+    response_format: Mapping[str, object] | None = None
     """OpenAI's; `ChatVLLM.with_structured_output` sets it."""
 
     top_k: int | None = None
@@ -101,13 +103,13 @@ class GenerationParameters(Parameters):
     """Never generated."""
     thinking_token_budget: int | None = None
     """Most tokens of reasoning; -1 for no limit."""
-    structured_outputs: Mapping[str, Any] | None = None
+    structured_outputs: Mapping[str, object] | None = None
     """A constraint: one of json, regex, choice, grammar, json_object, structural_tag."""
     add_special_tokens: bool | None = None
     """Default: False in chats, whose template writes them, True in completions."""
-    kv_transfer_params: Mapping[str, Any] | None = None
+    kv_transfer_params: Mapping[str, object] | None = None
     """For disaggregated prefill."""
-    vllm_xargs: Mapping[str, Any] | None = None
+    vllm_xargs: Mapping[str, object] | None = None
     """For custom logits processors."""
     return_token_ids: bool | None = None
     """Put token ids into `response_metadata`."""
@@ -130,7 +132,7 @@ class ChatParameters(GenerationParameters):
     """False: one tool call per answer."""
     chat_template: str | None = None
     """Refused by the server unless started with --trust-request-chat-template."""
-    chat_template_kwargs: Mapping[str, Any] | None = None
+    chat_template_kwargs: Mapping[str, object] | None = None
     """e.g. ``{"enable_thinking": False}``."""
     add_generation_prompt: bool | None = None
     """Default True."""
@@ -138,9 +140,9 @@ class ChatParameters(GenerationParameters):
     """Go on with the last, an assistant's, message; needs ``add_generation_prompt=False``."""
     documents: Sequence[Mapping[str, str]] | None = None
     """For templates that know retrieval: ``{"title": …, "text": …}``."""
-    mm_processor_kwargs: Mapping[str, Any] | None = None
+    mm_processor_kwargs: Mapping[str, object] | None = None
     """For the model's image or audio processor."""
-    media_io_kwargs: Mapping[str, Any] | None = None
+    media_io_kwargs: Mapping[str, object] | None = None
     """How media are decoded."""
 
 
@@ -164,7 +166,7 @@ class PoolingParameters(Parameters):
 
     use_activation: bool | None = None
     """False: raw logits of a classifier or reranker, vectors that are not normalised."""
-    mm_processor_kwargs: Mapping[str, Any] | None = None
+    mm_processor_kwargs: Mapping[str, object] | None = None
     """For the model's image or audio processor."""
     user: str | None = None
     """OpenAI's."""

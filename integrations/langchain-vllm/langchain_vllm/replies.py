@@ -13,6 +13,7 @@ from vllm_connect.types import ChatCompletion, ChatCompletionChunk
 
 from .message_chunk import MessageChunk, read_call
 from .usage import usage_metadata, usage_since
+from .wire import Json
 
 PROVIDER = "vllm"
 
@@ -49,7 +50,7 @@ def chat_result(completion: ChatCompletion, model: str | None) -> ChatResult:
         message = choice.message
         if not (message.content or message.tool_calls or message.refusal):
             warn_of_emptiness(choice.finish_reason, bool(message.reasoning))
-        kwargs: dict[str, Any] = {}
+        kwargs: Json = {}
         if message.reasoning:
             kwargs["reasoning_content"] = message.reasoning
         if message.refusal:
@@ -78,13 +79,13 @@ def chat_result(completion: ChatCompletion, model: str | None) -> ChatResult:
         generations.append(
             ChatGeneration(message=answer, generation_info={"finish_reason": choice.finish_reason})
         )
-    output: dict[str, Any] = {"model_name": model, "model_provider": PROVIDER, "id": completion.id}
+    output: Json = {"model_name": model, "model_provider": PROVIDER, "id": completion.id}
     if completion.usage:
         output["token_usage"] = completion.usage.model_dump(exclude_none=True)
     return ChatResult(generations=generations, llm_output=output)
 
 
-def _present(source: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def _present(source: Any, names: tuple[str, ...]) -> Json:
     return {name: value for name in names if (value := getattr(source, name, None)) is not None}
 
 
@@ -112,9 +113,9 @@ class ChunkReader:
 
     def read(self, chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
         """The message chunk; None if there is nothing in it."""
-        metadata: dict[str, Any] = {"model_provider": PROVIDER}
+        metadata: Json = {"model_provider": PROVIDER}
         content = ""
-        kwargs: dict[str, Any] = {}
+        kwargs: Json = {}
         calls: list[ToolCallChunk] = []
         said = False
         for choice in chunk.choices:
@@ -183,7 +184,7 @@ def _call_chunk(piece: Piece) -> ToolCallChunk:
     )
 
 
-def finish_metadata(chunk: ChatCompletionChunk, choice: Any, model: str | None) -> dict[str, Any]:
+def finish_metadata(chunk: ChatCompletionChunk, choice: Any, model: str | None) -> Json:
     """What is said once, in the chunk that ends an answer: LangChain strings repeated texts together."""
     metadata = {
         "finish_reason": choice.finish_reason,

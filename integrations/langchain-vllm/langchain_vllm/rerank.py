@@ -8,10 +8,12 @@ from typing import Any
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import Field
+from vllm_connect.types import RerankResponse
 
 from .parameters import ScoreParameters
 from .pooling import Pooling
 from .server import CONFIG
+from .wire import Json
 
 
 class VLLMRerank(Pooling, ScoreParameters, BaseDocumentCompressor):
@@ -30,7 +32,7 @@ class VLLMRerank(Pooling, ScoreParameters, BaseDocumentCompressor):
 
     def rerank(
         self, documents: Sequence[str | Document], query: str, *, top_n: int | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[Json]:
         """Order texts by relevance.
 
         Returns:
@@ -41,18 +43,18 @@ class VLLMRerank(Pooling, ScoreParameters, BaseDocumentCompressor):
         """
         client = self._client()
 
-        def ask(batch: Sequence[str]) -> Any:
+        def ask(batch: Sequence[str]) -> RerankResponse:
             return client.rerank.create(**self._request(query, batch))
 
         return self._best(self._ask_each(ask, self._batches(_texts(documents))), top_n)
 
     async def arerank(
         self, documents: Sequence[str | Document], query: str, *, top_n: int | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[Json]:
         """Order texts by relevance; see `rerank`."""
         client = self._async_client()
 
-        async def ask(batch: Sequence[str]) -> Any:
+        async def ask(batch: Sequence[str]) -> RerankResponse:
             return await client.rerank.create(**self._request(query, batch))
 
         return self._best(await self._aask_each(ask, self._batches(_texts(documents))), top_n)
@@ -69,10 +71,10 @@ class VLLMRerank(Pooling, ScoreParameters, BaseDocumentCompressor):
         """The most relevant documents, the best first."""
         return _with_scores(documents, await self.arerank(documents, query))
 
-    def _request(self, query: str, batch: Sequence[str]) -> dict[str, Any]:
+    def _request(self, query: str, batch: Sequence[str]) -> Json:
         return {"query": query, "documents": batch, **self._parameters(ScoreParameters)}
 
-    def _best(self, replies: Sequence[Any], top_n: int | None) -> list[dict[str, Any]]:
+    def _best(self, replies: Sequence[RerankResponse], top_n: int | None) -> list[Json]:
         if top_n is not None and top_n < 1:
             raise ValueError(f"top_n is how many documents to keep, at least 1, not {top_n}")
         ranked = [

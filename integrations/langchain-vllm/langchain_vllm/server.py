@@ -31,6 +31,8 @@ from vllm_connect.adapters import (
     saved_key,
 )
 
+from .wire import Json
+
 #: Of every class itself, since of several base classes pydantic lets the last one win.
 CONFIG = ConfigDict(
     extra="forbid",
@@ -102,7 +104,7 @@ class Server(Serializable):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_other_names(cls, given: Any) -> Any:
+    def _refuse_other_names(cls, given: object) -> object:
         for name in given if isinstance(given, Mapping) else ():
             instead = _INSTEAD.get(name)
             if name not in cls.model_fields and instead in cls.model_fields:
@@ -111,7 +113,7 @@ class Server(Serializable):
 
     @field_validator("timeout", mode="before")
     @classmethod
-    def _read_timeout(cls, timeout: Any) -> Any:
+    def _read_timeout(cls, timeout: object) -> object:
         return Timeout(**timeout) if isinstance(timeout, Mapping) else timeout
 
     @field_validator("keys", mode="before")
@@ -146,10 +148,10 @@ class Server(Serializable):
         client: AsyncVLLM | None = self.async_client
         return client or self._clients.get(AsyncVLLM, self._client_arguments(), self.http_async_client)
 
-    def _client_arguments(self) -> dict[str, Any]:
+    def _client_arguments(self) -> Json:
         if self.base_url is None and self.keys is None:
             raise ConfigError("only one of client= and async_client= was given, and the other one is needed")
-        arguments: dict[str, Any] = {  # copies, which are compared with what the fields hold later
+        arguments: Json = {  # copies, which are compared with what the fields hold later
             "base_url": self.base_url,
             "api_key": self.api_key.get_secret_value() if self.api_key else None,
             "keys": self.keys and list(self.keys),
@@ -188,9 +190,9 @@ class Server(Serializable):
         urls = [key.url for key in keys] if keys is not None else [self.base_url]
         return [public_url(url) for url in urls if url]
 
-    def _headers_digest(self, *more: Mapping[str, Any] | None) -> str:
+    def _headers_digest(self, *more: Mapping[str, str] | None) -> str:
         """A digest of the headers, which may hold secrets but tell tenants apart; "" if there are none."""
-        headers: dict[str, Any] = {}
+        headers: dict[str, str] = {}
         for each in (self.default_headers, *more):
             headers.update(each or {})
         return hashlib.sha256(repr(sorted(headers.items())).encode()).hexdigest()[:16] if headers else ""
@@ -218,9 +220,9 @@ class Server(Serializable):
         return {} if self._api_key_reference() else {"api_key": "VLLM_API_KEY"}
 
     @property
-    def lc_attributes(self) -> dict[str, Any]:
+    def lc_attributes(self) -> Json:
         """What is saved in place of fields that may hold secrets, or are no plain data."""
-        saved: dict[str, Any] = {}
+        saved: Json = {}
         if reference := self._api_key_reference():
             saved["api_key"] = reference
         if self.timeout is not None:

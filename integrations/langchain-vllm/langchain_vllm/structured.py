@@ -28,6 +28,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
 from .parsers import ChoiceParser, ObjectParser, TextParser, kinds_of
+from .wire import Json
 
 Method = Literal[
     "json_schema", "function_calling", "json_mode", "choice", "regex", "grammar", "structural_tag"
@@ -46,7 +47,7 @@ class Plan(NamedTuple):
         method: that was given, or chosen.
     """
 
-    request: dict[str, Any]
+    request: Json
     parser: Runnable[AIMessage, object]
     shown: object
     method: Method
@@ -83,10 +84,10 @@ def plan(schema: object, method: Method | None, strict: bool | None) -> Plan:
     if method == "function_calling":
         return _function(schema, strict)
     if method == "json_mode":
-        request: dict[str, Any] = {"response_format": {"type": "json_object"}}
+        request: Json = {"response_format": {"type": "json_object"}}
         unseen = schema is not None and json_schema(schema)
         return Plan(request, _object_parser(schema), schema, method, unseen)
-    wire: dict[str, Any] = {"name": _name(schema), "schema": json_schema(schema)}
+    wire: Json = {"name": _name(schema), "schema": json_schema(schema)}
     if strict is not None:
         wire["strict"] = strict
     request = {"response_format": {"type": "json_schema", "json_schema": wire}}
@@ -161,7 +162,7 @@ def _check_schema(schema: object) -> None:
     )
 
 
-def json_schema(schema: object) -> dict[str, Any]:
+def json_schema(schema: object) -> Json:
     """The JSON schema of a class, or the mapping itself: nothing is added, removed or made required."""
     if isinstance(schema, Mapping):
         inner = schema.get("function") if schema.get("type") == "function" else schema

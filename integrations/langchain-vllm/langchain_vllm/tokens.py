@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Mapping
-from typing import Any
 
 from vllm_connect import VLLMError
 from vllm_connect.adapters import counting
+
+from .wire import Json
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class TokenCounter:
 
     __hash__ = None  # type: ignore[assignment]  # as of all that compare by value
 
-    def count(self, params: Mapping[str, object]) -> Generator[dict[str, Any], int, int]:
+    def count(self, params: Mapping[str, object]) -> Generator[Json, int, int]:
         """Ask for a prompt's tokens, in several ways where the server refuses one.
 
         Args:

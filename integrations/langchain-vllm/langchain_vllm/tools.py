@@ -8,10 +8,12 @@ from typing import Any
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from .wire import Json
+
 Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
 
-def wire_tools(tools: Sequence[Tool], strict: bool | None = None) -> list[dict[str, Any]]:
+def wire_tools(tools: Sequence[Tool], strict: bool | None = None) -> list[Json]:
     """Tools of any kind as function definitions; those that are definitions already stay as they are."""
     return [convert_to_openai_tool(tool, strict=strict) for tool in tools]
 

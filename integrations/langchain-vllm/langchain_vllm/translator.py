@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.block_translators import register_translator
 
 from .replies import PROVIDER
+from .wire import Json
 
 _CALLS = ("invalid_tool_call", "tool_call", "tool_call_chunk")
 
@@ -44,7 +45,7 @@ def _said(message: AIMessage, *, chunk: bool) -> list[Any]:
             for block in message.content
             if isinstance(block, str) or block.get("type") not in _CALLS
         ]
-    blocks: list[dict[str, Any]] = []
+    blocks: list[Json] = []
     if reasoning := message.additional_kwargs.get("reasoning_content"):
         blocks.append({"type": "reasoning", "reasoning": reasoning})
     if message.content:

@@ -7,12 +7,14 @@ from typing import Any, cast
 
 from langchain_core.messages import UsageMetadata
 
+from .wire import Json
+
 
 def usage_metadata(usage: Any) -> UsageMetadata:
     """vLLM's usage as LangChain's."""
     given = usage.prompt_tokens or 0
     made = usage.completion_tokens or 0
-    metadata: dict[str, Any] = {
+    metadata: Json = {
         "input_tokens": given,
         "output_tokens": made,
         "total_tokens": usage.total_tokens or given + made,
@@ -40,7 +42,7 @@ def usage_since(previous: UsageMetadata | None, current: UsageMetadata) -> Usage
         return current
     if previous == current:
         return None
-    added: dict[str, Any] = {}
+    added: Json = {}
     for name, value in current.items():
         before: Any = previous.get(name)
         if isinstance(value, dict):
@@ -51,9 +53,9 @@ def usage_since(previous: UsageMetadata | None, current: UsageMetadata) -> Usage
     return cast(UsageMetadata, added)
 
 
-def sums(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def sums(first: Mapping[str, Any], second: Mapping[str, Any]) -> Json:
     """Two token counts, with their details, as one."""
-    total: dict[str, Any] = {}
+    total: Json = {}
     for name in dict.fromkeys((*first, *second)):
         one, other = first.get(name), second.get(name)
         if isinstance(one, Mapping) and isinstance(other, Mapping):

@@ -32,6 +32,7 @@ from vllm_connect.adapters import (
     saved_key,
 )
 
+from .content import Json
 from .usual_names import advice_for
 
 _logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def _write_url(url: str | None) -> str | None:
     return url and public_url(url)
 
 
-def _read_secret(given: Any) -> Any:
+def _read_secret(given: object) -> object:
     return SecretStr(given) if isinstance(given, str) else given
 
 
@@ -71,12 +72,12 @@ def _read(name: str, value: Any) -> Any:
     return _READERS[name](value) if name in _READERS else value
 
 
-def _without_headers(parameters: dict[str, Any]) -> dict[str, Any]:
+def _without_headers(parameters: Json) -> Json:
     return {name: value for name, value in parameters.items() if name != "extra_headers"}
 
 
 # Further parameters of a request; their headers may hold secrets.
-Parameters = Annotated[dict[str, Any], PlainSerializer(_without_headers), Field(repr=False)]
+Parameters = Annotated[Json, PlainSerializer(_without_headers), Field(repr=False)]
 
 
 def _write_config(config: Any) -> str | None:
@@ -137,7 +138,7 @@ class Connection(BaseComponent):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_names(cls, given: Any) -> Any:
+    def _check_names(cls, given: object) -> object:
         """Point usual names to ours; `class_name`, which dumps hold, is no field."""
         if not isinstance(given, dict):
             return given
@@ -173,7 +174,7 @@ class Connection(BaseComponent):
             memo[id(shared)] = shared
         return super().__deepcopy__(memo)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Json:
         """The state, without what cannot be pickled; LlamaIndex would delete that from the object itself."""
         state = dict(BaseModel.__getstate__(self))
         fields = {**state["__dict__"], **dict.fromkeys(_HTTP_CLIENTS)}
@@ -221,7 +222,7 @@ class Connection(BaseComponent):
         self._clients.close()
         await self._clients.aclose()
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> Json:
         secret = self.api_key.get_secret_value() if self.api_key else None
         settings = {
             "config": self.config,
@@ -235,7 +236,7 @@ class Connection(BaseComponent):
         return {name: value for name, value in settings.items() if value is not None}
 
 
-def _can_be_pickled(value: Any) -> bool:
+def _can_be_pickled(value: object) -> bool:
     try:
         pickle.dumps(value)
     except Exception:  # noqa: BLE001 whatever its classes raise

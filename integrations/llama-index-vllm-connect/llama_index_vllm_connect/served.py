@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llama_index.core.schema import BaseComponent
 from pydantic import (
@@ -14,6 +14,8 @@ from pydantic import (
 )
 
 from vllm_connect.adapters import ServedModels
+
+from .content import Json
 
 if TYPE_CHECKING:
     from vllm_connect import VLLM
@@ -42,11 +44,9 @@ class KnowsServedModel(BaseComponent):
         raise NotImplementedError
 
     @model_serializer(mode="wrap")
-    def custom_model_dump(
-        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
-    ) -> dict[str, Any]:
+    def custom_model_dump(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Json:
         """The saved data; reading ignores what is added here."""
-        saved: dict[str, Any] = super().custom_model_dump(handler, info)
+        saved: Json = super().custom_model_dump(handler, info)
         if not self.named_model:
             served = self._served_models.ask_for_a_moment(self.client, None)
             saved[_SERVED] = served and served.name

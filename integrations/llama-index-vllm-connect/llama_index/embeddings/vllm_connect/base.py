@@ -8,6 +8,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from pydantic import Field, PrivateAttr
 
 from llama_index_vllm_connect.connection import Connection, Parameters
+from llama_index_vllm_connect.content import Json
 from llama_index_vllm_connect.long_texts import naming_long_text
 from llama_index_vllm_connect.served import KnowsServedModel
 from llama_index_vllm_connect.spans import without_span
@@ -125,7 +126,7 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
         self._space.check(vectors, texts, settings, None if self.model_name else response.model)
         return vectors
 
-    def _params(self, texts: list[str]) -> dict[str, Any]:
+    def _params(self, texts: list[str]) -> Json:
         return {
             "input": texts,
             "model": self.model_name or None,

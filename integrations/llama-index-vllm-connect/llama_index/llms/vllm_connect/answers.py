@@ -15,14 +15,13 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
 )
 
+from llama_index_vllm_connect.content import Json
 from vllm_connect.adapters import ToolCalls, describe_cut, describe_empty, whole_calls
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Completion
 
 from .tools import call_block, listed_calls
 
 _logger = logging.getLogger(__name__)
-
-Json = dict[str, Any]
 
 
 def chat_response(completion: ChatCompletion) -> ChatResponse:

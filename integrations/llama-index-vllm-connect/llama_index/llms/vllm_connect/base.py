@@ -24,6 +24,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
 from llama_index_vllm_connect.connection import Connection
+from llama_index_vllm_connect.content import Json
 from llama_index_vllm_connect.served import KnowsServedModel
 from vllm_connect import VLLMError
 from vllm_connect.adapters import Served, ServedModels, counting, is_in_event_loop, schema_prompt, show_schema
@@ -36,7 +37,6 @@ from .streams import aclosing, aresponses, closing, responses
 from .structured import StructuredPrediction
 from .tokens import VLLMTokenizer, estimated
 from .tools import (
-    Json,
     callable_tools,
     check_tools_beside_format,
     selections,

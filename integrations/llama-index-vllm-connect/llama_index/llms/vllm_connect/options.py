@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from llama_index_vllm_connect.connection import Parameters
+from llama_index_vllm_connect.content import Json
 from llama_index_vllm_connect.usual_names import advice_for_call
 
 # Fields that /v1/completions, which uses no chat template, does not take.
@@ -58,7 +59,7 @@ class GenerationOptions(BaseModel):
     truncate_prompt_tokens: int | None = Field(
         default=None, description="Keep this many tokens of the prompt; -1 for the model's context."
     )
-    structured_outputs: dict[str, Any] | None = Field(
+    structured_outputs: Json | None = Field(
         default=None,
         description='One constraint: {"choice": […]}, {"regex": …}, {"json": …}, {"grammar": …}, '
         '{"structural_tag": …}.',
@@ -69,23 +70,21 @@ class GenerationOptions(BaseModel):
     reasoning_effort: str | None = None
     thinking_token_budget: int | None = Field(default=None, description="-1 for no limit.")
     include_reasoning: bool | None = Field(default=None, description="False hides the reasoning.")
-    chat_template_kwargs: dict[str, Any] | None = Field(
+    chat_template_kwargs: Json | None = Field(
         default=None, description="What the model's chat template takes beyond messages and tools."
     )
-    mm_processor_kwargs: dict[str, Any] | None = None
+    mm_processor_kwargs: Json | None = None
     priority: int | None = Field(default=None, description="Lower is sooner.")
     cache_salt: str | None = None
-    vllm_xargs: dict[str, Any] | None = None
-    kv_transfer_params: dict[str, Any] | None = None
+    vllm_xargs: Json | None = None
+    kv_transfer_params: Json | None = None
     additional_kwargs: Parameters = Field(
         default_factory=dict,
         description="Any further parameters of every request; what only your server knows goes into "
         '{"extra_body": {…}}.',
     )
 
-    def generation_params(
-        self, given: Mapping[str, Any], mode: Literal["chat", "completion"]
-    ) -> dict[str, Any]:
+    def generation_params(self, given: Mapping[str, Any], mode: Literal["chat", "completion"]) -> Json:
         """The parameters of a request.
 
         Args:
@@ -133,9 +132,9 @@ def _check_names(given: Mapping[str, Any], mode: Literal["chat", "completion"]) 
         raise ValueError("vLLM ignores enable_thinking in extra_body: pass enable_thinking= itself")
 
 
-def _merged(*parts: Mapping[str, Any] | None) -> dict[str, Any]:
+def _merged(*parts: Mapping[str, Any] | None) -> Json:
     """All parts in one, of which later ones win."""
-    merged: dict[str, Any] = {}
+    merged: Json = {}
     for part in parts:
         merged |= part or {}
     return merged
@@ -146,7 +145,7 @@ def _template_kwargs_in_body(given: Mapping[str, Any]) -> Mapping[str, Any] | No
     return (given.get("extra_body") or {}).get("chat_template_kwargs")
 
 
-def _count_logprobs(params: dict[str, Any]) -> None:
+def _count_logprobs(params: Json) -> None:
     """/v1/completions knows only how many alternatives are wanted."""
     alternatives = params.pop("top_logprobs", None)
     if params.get("logprobs") is True:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 
+from llama_index_vllm_connect.content import Json
+
 R = TypeVar("R")
 S = TypeVar("S")
 
@@ -29,7 +31,7 @@ class Request(Generic[R]):
     """
 
     method: Callable[[Any], Any]
-    params: dict[str, Any]
+    params: Json
     read: Callable[[Any], R | None]
     finish: Callable[[], R | None] = _nothing
 

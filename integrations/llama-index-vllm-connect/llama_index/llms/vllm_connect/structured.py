@@ -29,12 +29,12 @@ from llama_index.core.prompts.base import PromptTemplate
 from llama_index.core.types import Model, PydanticProgramMode
 from pydantic import BaseModel, Field
 
+from llama_index_vllm_connect.content import Json
 from vllm_connect.adapters import describe_cut, describe_empty, schema_prompt
 
 from .answers import as_chat
 from .partial import partial_object
 from .structured_llm import StructuredVLLM
-from .tools import Json
 
 dispatcher = get_dispatcher(__name__)
 

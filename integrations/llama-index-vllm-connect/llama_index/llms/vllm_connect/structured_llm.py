@@ -18,9 +18,8 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.structured_llm import StructuredLLM
 from pydantic import SerializeAsAny
 
+from llama_index_vllm_connect.content import Json
 from llama_index_vllm_connect.spans import without_span
-
-from .tools import Json
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool

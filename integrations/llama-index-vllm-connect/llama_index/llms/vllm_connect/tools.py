@@ -12,12 +12,12 @@ from llama_index.core.llms.utils import parse_partial_json
 from pydantic import BaseModel
 from pydantic_core import from_json
 
+from llama_index_vllm_connect.content import Json
 from vllm_connect.adapters import ArgumentsError, ToolCall, read_arguments
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
-Json = dict[str, Any]
 
 _FORMATS = {"json", "json_object", "regex", "choice", "grammar"}
 _CHOICES = ("auto", "none", "required")
@@ -36,7 +36,7 @@ def wire_tool(tool: BaseTool, strict: bool | None) -> Json:
     return wire
 
 
-def wire_choice(choice: str | Mapping[str, Any] | None, required: bool) -> str | Mapping[str, Any]:
+def wire_choice(choice: str | Mapping[str, object] | None, required: bool) -> str | Mapping[str, object]:
     """Which tool to call: a mode, or one tool by its name."""
     if choice is None:
         return "required" if required else "auto"
@@ -86,12 +86,12 @@ def wire_calls(message: ChatMessage) -> list[Json]:
     return calls
 
 
-def _wire_call(id: str | None, name: str | None, arguments: Any) -> Json:
+def _wire_call(id: str | None, name: str | None, arguments: object) -> Json:
     function = {"name": name, "arguments": _wire_arguments(arguments)}
     return {"id": id or "", "type": "function", "function": function}
 
 
-def _wire_arguments(arguments: Any) -> str:
+def _wire_arguments(arguments: object) -> str:
     """Arguments as the text of an object: of anything else vLLM 0.32 shows the model {}, older ones fail."""
     if isinstance(arguments, str):
         if isinstance(_decode(arguments), dict):
@@ -192,7 +192,7 @@ def _as_written(arguments: str) -> object:
     return _as_object(_decode(arguments)).get("invalid_arguments", arguments)
 
 
-def _as_object(value: Any) -> Json:
+def _as_object(value: object) -> Json:
     return value if isinstance(value, dict) else {}
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.callbacks import CBEventType, EventPayload
@@ -18,7 +17,7 @@ from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, NodeWithS
 from pydantic import Field, PrivateAttr
 
 from llama_index_vllm_connect.connection import Connection, Parameters
-from llama_index_vllm_connect.content import content_parts
+from llama_index_vllm_connect.content import Json, content_parts
 from llama_index_vllm_connect.long_texts import naming_long_text
 from vllm_connect.adapters import Limiter, agather_or_cancel
 from vllm_connect.types import RerankResponse
@@ -77,11 +76,11 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
             reranking.answers += await agather_or_cancel(self._aask, reranking.requests)
         return reranking.ranked
 
-    def _ask(self, params: dict[str, Any]) -> RerankResponse:
+    def _ask(self, params: Json) -> RerankResponse:
         with naming_long_text(params["documents"], "document"):
             return self.client.rerank.create(**params)
 
-    async def _aask(self, params: dict[str, Any]) -> RerankResponse:
+    async def _aask(self, params: Json) -> RerankResponse:
         with naming_long_text(params["documents"], "document"):
             async with self._limiter.at_most(self.num_workers):
                 return await self.async_client.rerank.create(**params)
@@ -97,7 +96,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
             return
         name = self.model or ""
         dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=name))
-        payload: dict[str, Any] = {
+        payload: Json = {
             EventPayload.NODES: nodes,
             EventPayload.MODEL_NAME: name,
             EventPayload.QUERY_STR: query_bundle.query_str,
@@ -109,7 +108,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
             event.on_end(payload={EventPayload.NODES: reranking.ranked})
         dispatcher.event(ReRankEndEvent(nodes=reranking.ranked))
 
-    def _requests(self, nodes: Sequence[NodeWithScore], query: QueryBundle) -> list[dict[str, Any]]:
+    def _requests(self, nodes: Sequence[NodeWithScore], query: QueryBundle) -> list[Json]:
         texts = [_document(node.node) for node in nodes]
         batches = [texts[start : start + self.batch_size] for start in range(0, len(texts), self.batch_size)]
         return [
@@ -144,7 +143,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         return NodeWithScore(node=inner, score=score)
 
 
-def _document(node: BaseNode) -> str | dict[str, Any]:
+def _document(node: BaseNode) -> str | Json:
     """A node as a document: its text, or its image if there is no text."""
     if isinstance(node, ImageNode) and (image := _image(node)):
         return {"content": content_parts(image)}
@@ -174,6 +173,6 @@ class _Reranking:
         ranked: What comes of them.
     """
 
-    requests: list[dict[str, Any]]
+    requests: list[Json]
     answers: list[RerankResponse] = field(default_factory=list)
     ranked: list[NodeWithScore] = field(default_factory=list)
