@@ -31,6 +31,7 @@ QUIET = {
     "DD_REMOTE_CONFIGURATION_ENABLED": "false",
     "DEEPEVAL_TELEMETRY_OPT_OUT": "YES",
     "HAYSTACK_TELEMETRY_ENABLED": "False",
+    "INSPECT_DISPLAY": "none",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_TELEMETRY": "False",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -67,7 +68,7 @@ def run(tool: Tool, environment: str) -> Outcome:
     outcome = Outcome(tool, environment, versions(tool, environment))
     began = time.perf_counter()
     source = (REPOSITORY / "neighbours" / "tools" / f"{tool.module}.py").read_text(encoding="utf-8")
-    for first in (False, True) if "\ndef patch(" in source else (False,):
+    for first in (False, True) if "\ndef instrument(" in source else (False,):
         result, broken = run_once(tool, environment, ["--patched-first"] if first else [])
         for cell in result["cells"]:
             name = f"{environment}/{tool.module}/{cell['scenario']}" + (":patched_first" if first else "")

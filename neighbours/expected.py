@@ -94,4 +94,59 @@ EXPECTED = (
     ),
     Expected(("*/sdk/no_tools",), "theirs", "vLLM refuses `tools=[]`, which agents without tools send."),
     Expected(("*/sdk/pickled_client",), "theirs", "A client cannot be pickled."),
+    Expected(
+        (
+            "tracers/openllmetry/*",
+            "tracers/langfuse/*",
+            "tracers/sentry/*",
+            "tracers/datadog/*",
+            "tracers/mlflow/*",
+            "*/mocks/create*",
+            "*/mocks/embeddings",
+            "*/mocks/responses",
+            "*/mocks/post",
+        ),
+        "break",
+        "What was put in place of the SDK's methods is not called.",
+    ),
+    Expected(
+        ("tracers/openinference/*", "tracers/logfire/*"),
+        "break",
+        "Requests carry bytes and another type than the SDK's, so that operation and messages are not seen.",
+    ),
+    Expected(
+        ("tracers/langsmith/parse",),
+        "break",
+        "`parse` calls `create` on the wrapped resource, so that one call is seen twice.",
+    ),
+    Expected(
+        ("frameworks/camel/chat*", "frameworks/camel/agent"),
+        "break",
+        "`reasoning_content` cannot be set on a message, which CAMEL does with every plain reply.",
+    ),
+    Expected(
+        ("agents/agent_framework/responses_tools",),
+        "theirs",
+        "It wants reasoning back in an encrypted form that vLLM does not have.",
+    ),
+    Expected(
+        ("openai2/strands/structured",),
+        "better",
+        "It sends `tools=[]`, which vLLM refuses and our `parse` leaves out.",
+    ),
+    Expected(
+        ("openai2/strands/without_tools",),
+        "theirs",
+        "It sends `tools=[]`, which vLLM refuses.",
+    ),
+    Expected(
+        ("litellm/dspy/call",),
+        "better",
+        "It shows reasoning under the name `reasoning_content` only, which is an alias of ours.",
+    ),
+    Expected(
+        ("litellm/litellm/stream_of_done_only", "litellm/litellm/stream_with_flat_error"),
+        "theirs",
+        "LiteLLM calls `client.post(…, stream_cls=…)`, where no stream is checked.",
+    ),
 )

@@ -6,6 +6,7 @@ in values that JSON knows and that do not change from run to run. It knows nothi
 
 from __future__ import annotations
 
+import inspect
 import json
 import traceback
 from collections.abc import Awaitable, Callable
@@ -96,9 +97,10 @@ def scenario(column: Column) -> Callable[[AnyRun], AnyRun]:
 
 
 def scenarios_of(module: Any) -> list[Scenario]:
-    """Return the scenarios that a module declares."""
-    found = [each for each in vars(module).values() if hasattr(each, "column") and callable(each)]
-    return [Scenario(each.__name__, each.column, each) for each in found]
+    """Return the scenarios that a module declares, and those of its list `SCENARIOS`."""
+    found = [each for each in vars(module).values() if inspect.isfunction(each) and hasattr(each, "column")]
+    declared = [Scenario(each.__name__, each.column, each) for each in found]
+    return declared + getattr(module, "SCENARIOS", [])
 
 
 def error_of(call: Callable[[], Any]) -> str:

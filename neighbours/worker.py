@@ -3,7 +3,7 @@
 Both sides of all scenarios run in this process, and FILE gets what they saw, as JSON. Nothing here leaves the
 machine: a connection to anywhere but the loopback is refused.
 
-A module that patches the SDK or the HTTP library has a function `patch`; its scenarios run with
+A module that patches the SDK or the HTTP library has a function `instrument`; its scenarios run with
 `vllm_connect` imported before the patch, or, with `--patched-first`, after it.
 """
 
@@ -68,10 +68,10 @@ def main() -> None:
             for name in [each for each in sys.modules if each.partition(".")[0] == "vllm_connect"]:
                 del sys.modules[name]
         module = importlib.import_module(f"neighbours.tools.{arguments.module}")
-        if hasattr(module, "patch"):
+        if hasattr(module, "instrument"):
             if not arguments.patched_first:
                 importlib.import_module("vllm_connect")
-            module.patch()
+            module.instrument()
         cells = []
         for scenario in scenarios_of(module):
             began = time.perf_counter()
