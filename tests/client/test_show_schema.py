@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import pytest
+from openai import BadRequestError
 from pydantic import BaseModel, Field
 from tests.client.requests import MESSAGES
 
@@ -102,3 +105,57 @@ async def test_a_format_that_is_given_is_sent_as_it_is(
     for method in ("create", "parse"):
         await client(f"chat.completions.{method}", messages=MESSAGES, response_format=wire)
         assert vllm_sim.requests[-1].json["messages"] == MESSAGES
+
+
+async def _events(client: Any, call: str, **params: Any) -> None:
+    """Read a stream of the SDK's helper to its end."""
+    manager = attrgetter(call)(client.client)(**params)
+    if client.kind == "sync":
+        with manager as stream:
+            list(stream)
+    else:
+        async with manager as stream:
+            _ = [event async for event in stream]
+
+
+@pytest.mark.parametrize("api", ["chat", "native"])
+@pytest.mark.parametrize("face", ["parse", "stream"])
+@pytest.mark.parametrize("name", ["chat", "responses", "responses of items"])
+async def test_a_template_without_a_system_role_reads_it_from_the_user(
+    make_client: Callable[..., Any], name: str, face: str, api: str
+) -> None:
+    calls = {**CALLS, "responses of items": ("responses", {"input": MESSAGES, "text_format": City})}
+    resource, params = calls[name]
+    with SimServer(template="no_system") as server:
+        client = make_client(server.url, responses_api=api)
+        ask = client if face == "parse" else partial(_events, client)
+        for _ in range(2):
+            await ask(f"{resource}.{face}", **params)
+        said = [request.json.get("messages") or request.json["input"] for request in server.requests]
+        assert len(said) == 3  # refused, moved, remembered
+        (first,) = said[-1]
+        assert first["role"] == "user"
+        text = json.dumps(first["content"])
+        assert [word for word in WORDS if word not in text] == []
+        assert "Say: " in text or "Hello" in text
+        assert "instructions" not in server.requests[-1].json
+
+
+async def test_what_a_caller_says_as_the_system_is_said_as_the_system(
+    make_client: Callable[..., Any],
+) -> None:
+    with SimServer(template="no_system") as server:
+        client = make_client(server.url)
+        for resource, params in (CALLS["chat with a system message"], CALLS["responses with instructions"]):
+            with pytest.raises(BadRequestError, match="System role not supported"):
+                await client(f"{resource}.parse", **params)
+        assert len(server.requests) == 2
+
+
+async def test_another_refusal_is_not_asked_again(
+    make_client: Callable[..., Any], vllm_sim: SimServer
+) -> None:
+    client = make_client(vllm_sim.url)
+    with pytest.raises(BadRequestError, match="temperature"):
+        await client("chat.completions.parse", messages=MESSAGES, response_format=City, temperature=-1)
+    assert len(vllm_sim.requests) == 1

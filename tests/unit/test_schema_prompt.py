@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
 import pytest
 
-from vllm_connect._wire.schema_prompt import schema_prompt, show_schema
+from vllm_connect._wire.schema_prompt import in_user_message, refuses_roles, schema_prompt, show_schema
 
 SCHEMA = {"type": "object", "properties": {"größe": {"type": "integer", "description": "in cm"}}}
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "Size", "schema": SCHEMA, "strict": True}}
@@ -95,3 +96,57 @@ def test_a_later_system_message_stays_what_it_is() -> None:
 def test_no_text_changes_nothing() -> None:
     messages = [{"role": "user", "content": "hi"}]
     assert show_schema(messages, None) == messages
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], [{"role": "user", "content": "T"}]),
+        ([{"role": "user", "content": "hi"}], [{"role": "user", "content": "T\n\nhi"}]),
+        ([{"role": "user", "content": None}], [{"role": "user", "content": "T"}]),
+        (
+            [{"role": "user", "content": [{"type": "image_url"}], "name": "n"}],
+            [
+                {
+                    "role": "user",
+                    "content": [{"type": "text", "text": "T"}, {"type": "image_url"}],
+                    "name": "n",
+                }
+            ],
+        ),
+        (
+            [{"role": "assistant", "content": "a"}, *({"role": "user", "content": text} for text in "bc")],
+            [
+                {"role": "assistant", "content": "a"},
+                {"role": "user", "content": "T\n\nb"},
+                {"role": "user", "content": "c"},
+            ],
+        ),
+    ],
+)
+def test_the_text_moves_into_the_first_user_message(
+    said: list[dict[str, Any]], expected: list[dict[str, Any]]
+) -> None:
+    body = orjson.dumps({"messages": show_schema(said, "T"), "n": 1})
+    assert orjson.loads(in_user_message(body)) == {"messages": expected, "n": 1}
+
+
+def test_instructions_move_into_the_input() -> None:
+    body = orjson.dumps({"instructions": "T", "input": "hi"})
+    assert orjson.loads(in_user_message(body)) == {"input": [{"role": "user", "content": "T\n\nhi"}]}
+
+
+@pytest.mark.parametrize(
+    ("message", "refused"),
+    [
+        ("System role not supported", True),  # Gemma 2
+        ("Only user, assistant and tool roles are supported, got system.", True),
+        ("Only user and assistant roles are supported!", True),  # Mistral 7B
+        ("Conversation roles must alternate user/assistant/user/assistant/...", True),
+        ("This model's maximum context length is 2048 tokens. However, you requested 4096", False),
+        ("temperature must be non-negative, got -1.0", False),
+    ],
+)
+def test_a_refusal_of_the_system_role_is_known_by_its_words(message: str, refused: bool) -> None:
+    assert refuses_roles(400, message) is refused
+    assert not refuses_roles(500, message)

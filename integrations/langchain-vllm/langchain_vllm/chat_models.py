@@ -50,8 +50,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     """Which assistant messages are sent back with their reasoning; chat templates use what they need."""
     show_schema: bool = True
     """Whether `with_structured_output`, and `bind_tools` with a `response_format`, show the model the schema
-    that the server enforces: vLLM itself puts nothing of it into the prompt. False for chat templates that
-    refuse a system message, and where your own prompt describes the answer."""
+    that the server enforces: vLLM itself puts nothing of it into the prompt. False where your own prompt
+    describes the answer."""
 
     @property
     def _llm_type(self) -> str:
@@ -353,7 +353,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
             include_raw: return ``{"raw": message, "parsed": …, "parsing_error": …}`` instead.
             strict: sent along, for json_schema and function_calling.
             show_schema: whether the model is shown what the server enforces, at the end of the system message
-                (without one, it becomes one). Default: the field `show_schema`.
+                (without one, it becomes one; where the chat template has none, it begins the user's).
+                Default: the field `show_schema`.
             reasoning_fallback: where there is reasoning and nothing else, read that. A server whose
                 reasoning parser does not suit the model may take the answer for reasoning (vLLM #15618).
                 The answer is then read when it is complete, streamed or not.

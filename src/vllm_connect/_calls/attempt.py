@@ -102,6 +102,8 @@ class Attempt(Generic[T_co]):
     def content(self) -> bytes | None:
         """The body of the variant in use, with the model's name on this server put in front."""
         body = self.variant.body
+        if callable(body):
+            body = body()
         if body is None or self.call.model is None:
             return body
         model = orjson.dumps(self.wire_model)

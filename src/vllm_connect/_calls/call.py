@@ -27,12 +27,13 @@ class Variant(NamedTuple):
 
     Attributes:
         path: from the server's root, e.g. ``"/v1/rerank"``.
-        body: a JSON object without its `model`, None for a GET or a form.
+        body: a JSON object without its `model`, or what makes one that is seldom needed; None for a GET or a
+            form.
         kind: what sets it apart where the path does not, e.g. an encoding format.
     """
 
     path: str
-    body: bytes | None = None
+    body: bytes | Callable[[], bytes] | None = None
     kind: str = ""
 
     @property

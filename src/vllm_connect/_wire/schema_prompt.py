@@ -5,17 +5,28 @@ prompt (0.32.0 counts as many prompt tokens with them as without): names, descri
 caller wrote would never reach the model. Tools need none of this, since chat templates render them.
 
 The text depends on the constraint alone and stands at the beginning of the conversation, so that vLLM's
-prefix cache holds it from the second request on.
+prefix cache holds it from the second request on: in a system message, or where the chat template refuses one
+that the caller did not write (Gemma 2's and old Mistrals' do), at the beginning of the first user message.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import orjson
 
 #: Of a message that a conversation may begin with.
 SYSTEM_ROLES = ("system", "developer")
+
+# "System role not supported", "Only user, assistant and tool roles are supported!", and of templates that
+# count messages in pairs "Conversation roles must alternate user/assistant/user/assistant/...".
+_OF_ROLES = re.compile(r"\broles?\b|\bsystem (message|prompt)", re.IGNORECASE)
+
+
+class AddedText(str):
+    """The content of a system message, or the instructions, that no caller wrote: it may stand elsewhere."""
 
 
 def schema_prompt(
@@ -65,8 +76,44 @@ def show_schema(messages: Iterable[object], text: str | None, *, part_type: str 
     if isinstance(first, Mapping) and first.get("role") in SYSTEM_ROLES:
         conversation[0] = {**first, "content": _extended(first.get("content"), text, part_type)}
     else:
-        conversation.insert(0, {"role": "system", "content": text})
+        conversation.insert(0, {"role": "system", "content": AddedText(text)})
     return conversation
+
+
+def refuses_roles(status: int, message: str) -> bool:
+    """Whether an error reply, by its status and message, may mean a chat template without a system role."""
+    return status == 400 and _OF_ROLES.search(message) is not None
+
+
+def in_user_message(body: bytes) -> bytes:
+    """Move the text that a conversation begins with into its first user message.
+
+    Args:
+        body: A request whose first message, or whose instructions in the Responses API, is an `AddedText`.
+    """
+    request = orjson.loads(body)
+    if "messages" in request:
+        added, *messages = request["messages"]
+        request["messages"] = _said_by_user(messages, added["content"], "text")
+    else:
+        text, items = request.pop("instructions"), request.get("input", [])
+        if isinstance(items, str):
+            items = [{"role": "user", "content": items}]
+        request["input"] = _said_by_user(items, text, "input_text")
+    return orjson.dumps(request)
+
+
+def _said_by_user(messages: list[dict[str, Any]], text: str, part_type: str) -> list[dict[str, Any]]:
+    """A conversation whose first user message begins with a text."""
+    for number, message in enumerate(messages):
+        if message.get("role") == "user":
+            content = message.get("content") or ""
+            if isinstance(content, str):
+                longer: object = f"{text}\n\n{content}" if content else text
+            else:
+                longer = [{"type": part_type, "text": text}, *content]
+            return [*messages[:number], {**message, "content": longer}, *messages[number + 1 :]]
+    return [{"role": "user", "content": text}, *messages]
 
 
 def _extended(content: object, text: str, part_type: str) -> object:

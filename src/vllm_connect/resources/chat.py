@@ -24,6 +24,7 @@ from .._wire.objects import Reader
 from .._wire.schema_prompt import schema_prompt
 from .._wire.schema_prompt import show_schema as with_text
 from ..types import ChatCompletion, ChatCompletionChunk
+from ._added_text import first_content, placed
 from ._params import SamplingParams
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def chat_call(
         known: every name that may be among them; None when the names were checked before.
     """
     body, options = _read_chat_params(operation, params, known)
-    return json_call(operation, (_PATH,), body, options, read)
+    return placed(json_call(operation, (_PATH,), body, options, read), first_content(body.get("messages")))
 
 
 def chat_stream_call(
@@ -95,7 +96,8 @@ def chat_stream_call(
 ) -> Call[ChatCompletionChunk]:
     """Build the call of a streamed chat completion; see `chat_call`."""
     body, options = _read_chat_params(operation, params, known)
-    return stream_call(operation, _PATH, body, options, read_chunk)
+    call = stream_call(operation, _PATH, body, options, read_chunk)
+    return placed(call, first_content(body.get("messages")))
 
 
 def _read_chat_params(
@@ -153,8 +155,8 @@ class Completions(SDKCompletions):
         Args:
             response_format: the class; or a format in its wire form, which is sent as it is.
             show_schema: whether to show the model the schema of the class, at the end of the system message
-                (without one, it becomes one): vLLM enforces it, and puts nothing of it into the prompt.
-                False for chat templates that refuse a system message, and where the prompt describes it.
+                (without one, it becomes one; where the chat template has none, it begins the user's): vLLM
+                enforces it, and puts nothing of it into the prompt. False where the prompt describes it.
             params: see `create`.
 
         Raises:

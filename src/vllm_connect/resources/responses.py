@@ -25,10 +25,11 @@ from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params, without_unset
 from .._wire.objects import ErrorInReply, NotAReply, Reader
 from .._wire.payloads import find_error
-from .._wire.schema_prompt import SYSTEM_ROLES, schema_prompt
+from .._wire.schema_prompt import SYSTEM_ROLES, AddedText, schema_prompt
 from .._wire.schema_prompt import show_schema as with_text
 from ..errors import UnsupportedOperationError
 from ..responses_over_chat import ResponseEvents, chat_request, replayable, response_from_chat
+from ._added_text import placed
 from ._params import SamplingParams
 from .chat import TemplateParams, chat_call, chat_stream_call, read_chat
 
@@ -89,7 +90,8 @@ def _call(params: dict[str, Any], api: str, finish: Callable[[Response], T]) -> 
     if api == "native":
         body, options = read_params(_OPERATION, params, _NATIVE)
         call = json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(_read_native(content)))
-        return replace(call, begins=lambda response: getattr(response, "id", None))
+        call = replace(call, begins=lambda response: getattr(response, "id", None))
+        return placed(call, body.get("instructions"))
 
     def read(content: bytes) -> T:
         return finish(response_from_chat(read_chat(content), params))
@@ -100,7 +102,8 @@ def _call(params: dict[str, Any], api: str, finish: Callable[[Response], T]) -> 
 def _stream_call(params: dict[str, Any], api: str) -> Call[ResponseStreamEvent]:
     if api == "native":
         body, options = read_params(_OPERATION, params, _NATIVE)
-        return stream_call(_OPERATION, _PATH, body, options, _read_native_event)
+        call = stream_call(_OPERATION, _PATH, body, options, _read_native_event)
+        return placed(call, body.get("instructions"))
     request = {**chat_request(params), "stream_options": {"include_usage": True}}
     return converted(chat_stream_call(_OPERATION, request, known=None), lambda: ResponseEvents(params))
 
@@ -311,10 +314,12 @@ def _show(wire: Any, params: dict[str, Any]) -> None:
     items = params.get("input")
     listed = items if isinstance(items, (list, tuple)) else ()
     begins = listed[0] if listed else None
-    if not params.get("instructions") and isinstance(begins, Mapping) and begins.get("role") in SYSTEM_ROLES:
+    if instructions := params.get("instructions"):
+        params["instructions"] = f"{instructions}\n\n{prompt}"
+    elif isinstance(begins, Mapping) and begins.get("role") in SYSTEM_ROLES:
         params["input"] = with_text(listed, prompt, part_type="input_text")
     else:
-        params["instructions"] = "\n\n".join(filter(None, (params.get("instructions"), prompt)))
+        params["instructions"] = AddedText(prompt)
 
 
 def _tool(tool: Any) -> Any:

@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
+from vllm_connect.sim import SimServer
 
 from langchain_vllm import ChatVLLM
 
@@ -83,6 +84,19 @@ def test_the_model_reads_names_and_descriptions(sim, model, schema, method, face
 def test_the_model_reads_what_it_may_say(sim, model, schema, method, words):
     model.with_structured_output(schema, method=method).invoke("Hello")
     assert unread(sim, words) == []
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+def test_a_template_without_a_system_role_reads_it_from_the_user(method, face):
+    with SimServer(template="no_system") as server:
+        chain = ChatVLLM(base_url=server.url).with_structured_output(Ticket, method=method, include_raw=True)
+        for _ in range(2):
+            FACES[face](chain, "The invoice is 3 euros too high.")
+        (message,) = server.requests[-1].json["messages"]
+        assert len(server.requests) == 3  # refused, moved, remembered
+        assert message["content"].endswith("The invoice is 3 euros too high.")
+        assert unread(server, WORDS) == []
 
 
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])

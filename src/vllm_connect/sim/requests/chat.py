@@ -10,7 +10,7 @@ from ..answers.answer import Json
 from ..http.errors import refused, validated
 from ..http.options import Options
 from .messages import AnyMessage, check_calls, check_contents
-from .order import check_order
+from .order import check_order, check_turns
 from .sampling import CHAT_ORDER, Sampling, TopLogprobs, check_options
 
 
@@ -201,3 +201,5 @@ def check_conversation(request: ChatRequest, options: Options) -> None:
     check_contents(request.messages, options)
     if options.template == "strict":
         check_order(request.conversation)
+    elif options.template == "no_system":
+        check_turns(request.conversation)

@@ -1,6 +1,7 @@
 """The order of messages that strict chat templates insist on, in their words.
 
-The rules are those of two templates: Mistral's (users and assistants take turns) and Qwen 3.5's (the rest).
+The rules of `check_order` are those of two templates: Mistral's (users and assistants take turns) and
+Qwen 3.5's (the rest). Those of `check_turns` are Gemma 2's.
 """
 
 from __future__ import annotations
@@ -37,3 +38,19 @@ def check_order(messages: Sequence[Json]) -> None:
             turns += 1
     if turns == 0:
         raise refused("No user query found in messages.")
+
+
+def check_turns(messages: Sequence[Json]) -> None:
+    """Refuse a conversation of others than a user and an assistant, who take turns.
+
+    Args:
+        messages: the conversation, each message with its role.
+
+    Raises:
+        SimError: a 400.
+    """
+    roles = ["system" if message.get("role") == "developer" else message.get("role") for message in messages]
+    if roles[0] == "system":
+        raise refused("System role not supported")
+    if any((role == "user") != (i % 2 == 0) for i, role in enumerate(roles)):
+        raise refused("Conversation roles must alternate user/assistant/user/assistant/...")
