@@ -19,13 +19,14 @@ from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from os import PathLike
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import openai
 from openai import AsyncOpenAI, AsyncStream, NotGiven, Omit, OpenAI, Stream, not_given
 from openai._base_client import BaseClient
 from openai._constants import RAW_RESPONSE_HEADER
 from openai._models import FinalRequestOptions
+from pydantic import BaseModel
 from typing_extensions import Self
 
 from ._calls.attempt import (
@@ -37,7 +38,7 @@ from ._calls.attempt import (
     error_of,
     is_worth_another,
 )
-from ._calls.call import Call
+from ._calls.call import Call, body_of
 from ._calls.failures import connection_error
 from ._calls.outcomes import Outcome
 from ._calls.sending import BlockingHttp, LoopHttp, send
@@ -59,6 +60,17 @@ HttpClientT = TypeVar("HttpClientT", bound=httpx.Client | httpx.AsyncClient)
 StreamT = TypeVar("StreamT", bound=Stream[Any] | AsyncStream[Any])
 
 ResponsesAPI = Literal["chat", "native"]
+
+
+class Streams(NamedTuple):
+    """A client's types of streams: of chunks, and of what is made of another stream."""
+
+    plain: Any
+    converted: Any
+
+
+_STREAMS = Streams(VLLMStream, ConvertedStream)
+_ASYNC_STREAMS = Streams(AsyncVLLMStream, AsyncConvertedStream)
 
 _NOWHERE = "http://server.invalid/v1/"  # of a client whose keys have no URL yet; never asked
 
@@ -178,9 +190,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             post_parser = attempt.read if call.begins is None else partial(self._read_first, attempt)
         elif call.conversion is not None and converted is not None:
             post_parser = partial(_convert, converted, call.conversion)
-        # `with_raw_response` cannot cast to bytes, everything else cannot cast to a response.
-        is_raw = call.options.get("headers", {}).get(RAW_RESPONSE_HEADER) == "true"
-        return httpx.Response if is_raw else bytes, call_options(attempt, post_parser)
+        return _unparsed(call.options.get("headers")), call_options(attempt, post_parser)
 
     def _read_first(self, attempt: Attempt[object], reply: object) -> object:
         """Read what begins a conversation, and remember where that is at home."""
@@ -190,10 +200,24 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             self._fleet.sessions.settle(session, attempt.server.key.name)
         return result
 
-    def _adopt(self, options: Any) -> CallOptions:
-        """Give a request that was not made by one of our resources a call, too."""
+    def _adopt(
+        self, cast_to: Any, options: Any, stream_cls: Any, streams: Streams | None
+    ) -> tuple[Any, CallOptions, Any]:
+        """Give a request that was not made by one of our resources a call, too.
+
+        Args:
+            cast_to: the type of the answer.
+            options: the SDK's options of the request.
+            stream_cls: the type of the stream.
+            streams: our own types of streams; None for a whole reply.
+
+        Returns:
+            The same, with a reader of ours in place of the SDK's for answers of types that we know.
+        """
         if isinstance(options, CallOptions):
-            return options
+            return cast_to, options, stream_cls
+        from .resources._readers import event_reader, reply_reader
+
         body = options.json_data
         model = body.get("model") if isinstance(body, Mapping) else None
         call = Call[object](
@@ -202,8 +226,29 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             model=model if isinstance(model, str) else None,
             json_reply=False,
         )
+        read = None if streams else reply_reader(cast_to)
+        reader = event_reader(cast_to, stream_cls) if streams else None
+        if read is not None:
+            call = replace(call, read=body_of(read), json_reply=True)
+        elif reader is not None:
+            call = replace(call, read_event=reader.read_event, conversion=reader.conversion)
+        elif not streams:
+            call = replace(call, json_reply=isinstance(cast_to, type) and issubclass(cast_to, BaseModel))
         attempt = Attempt(call, self._understood)
-        return CallOptions.model_construct(None, **{**vars(options), "attempt": attempt})
+        fields = {**vars(options), "attempt": attempt}
+        parsers: list[Callable[[Any], object]] = []
+        if read is not None:
+            parsers = [attempt.read]
+            cast_to = _unparsed(options.headers)
+        elif reader is not None and streams:
+            stream_cls = streams.plain[object]
+            if reader.conversion is not None:
+                parsers = [partial(_convert, streams.converted, reader.conversion)]
+        if parsers:
+            if not isinstance(options.post_parser, NotGiven):
+                parsers.append(options.post_parser)
+            fields["post_parser"] = partial(_parse_in_turn, parsers)
+        return cast_to, CallOptions.model_construct(None, **fields), stream_cls
 
     def _route(self, options: Any) -> Any:
         """Begin an attempt of the SDK's loop: a round over the servers, or what is left of one."""
@@ -385,7 +430,8 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
 
     def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
         """Make a request; what every resource ends in."""
-        options = self._adopt(options)
+        streams = _STREAMS if stream else None
+        cast_to, options, stream_cls = self._adopt(cast_to, options, stream_cls, streams)
         try:
             return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
         except openai.APIConnectionError as error:
@@ -453,7 +499,8 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
     ) -> Any:
         """Make a request; what every resource ends in."""
-        options = self._adopt(options)
+        streams = _ASYNC_STREAMS if stream else None
+        cast_to, options, stream_cls = self._adopt(cast_to, options, stream_cls, streams)
         try:
             return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
         except openai.APIConnectionError as error:
@@ -520,3 +567,18 @@ def _merged(
 
 def _convert(converted: Callable[..., object], conversion: Callable[[], object], stream: object) -> object:
     return converted(stream, conversion())
+
+
+def _parse_in_turn(parsers: Sequence[Callable[[Any], object]], reply: object) -> object:
+    for parse in parsers:
+        reply = parse(reply)
+    return reply
+
+
+def _unparsed(headers: object) -> type[object]:
+    """What the SDK shall cast a reply to that we read.
+
+    `with_raw_response` cannot cast to bytes, everything else cannot cast to a response.
+    """
+    is_raw = isinstance(headers, Mapping) and headers.get(RAW_RESPONSE_HEADER) == "true"
+    return httpx.Response if is_raw else bytes

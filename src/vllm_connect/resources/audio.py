@@ -97,7 +97,7 @@ def _read_text(content: bytes) -> str:
     return text if isinstance(text, str) else content.decode("utf-8", "replace")
 
 
-_read_chunk = Reader(TranscriptionChunk, "choices")
+read_transcription_chunk = Reader(TranscriptionChunk, "choices")
 _READERS: dict[str, dict[str, Callable[[bytes], object]]] = {
     "transcriptions": {
         "text": _read_text,
@@ -137,7 +137,7 @@ def _call(kind: str, params: Mapping[str, Any]) -> Call[Any]:
         (Variant(f"/v1/audio/{kind}"),),
         check_model(operation, form.pop("model", None)),
         read=None if stream else body_of(readers.get(reply_format, readers["json"])),
-        read_event=_read_chunk if stream else None,
+        read_event=read_transcription_chunk if stream else None,
         conversion=TranscriptionEvents if stream else None,
         options=options,
         form=form,

@@ -41,16 +41,16 @@ class CompletionParams(CompletionCreateParamsBase, SamplingParams, RequestOption
 _KNOWN = names(CompletionParams)
 _PATH = "/v1/completions"
 _OPERATION = "completions.create"
-_read = Reader(Completion, "choices", filled=True)
-_read_chunk = Reader(Completion, "choices")
+read_completion = Reader(Completion, "choices", filled=True)
+read_completion_chunk = Reader(Completion, "choices")
 
 
 def _call(params: Mapping[str, Any]) -> Call[Completion]:
-    return json_call(_OPERATION, (_PATH,), *read_params(_OPERATION, params, _KNOWN), _read)
+    return json_call(_OPERATION, (_PATH,), *read_params(_OPERATION, params, _KNOWN), read_completion)
 
 
 def _stream_call(params: Mapping[str, Any]) -> Call[Completion]:
-    return stream_call(_OPERATION, _PATH, *read_params(_OPERATION, params, _KNOWN), _read_chunk)
+    return stream_call(_OPERATION, _PATH, *read_params(_OPERATION, params, _KNOWN), read_completion_chunk)
 
 
 @only("completions", "create")

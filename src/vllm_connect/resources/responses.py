@@ -66,10 +66,16 @@ _OPERATION = "responses.create"
 _PATH = "/v1/responses"
 _QUERY = frozenset({"include", "include_obfuscation", "starting_after"})
 _RETRIEVE, _CANCEL = "responses.retrieve", "responses.cancel"
-_read_native = Reader(Response, "output")
+read_native = Reader(Response, "output")
 
 
-def _read_native_event(data: bytes) -> ResponseStreamEvent:
+def read_native_event(data: bytes) -> ResponseStreamEvent:
+    """Read an event of vLLM's own route.
+
+    Raises:
+        ErrorInReply: it is an error payload.
+        NotAReply: it is no JSON.
+    """
     try:
         payload = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -89,7 +95,7 @@ def _call(params: dict[str, Any], api: str, finish: Callable[[Response], T]) -> 
     """
     if api == "native":
         body, options = read_params(_OPERATION, params, _NATIVE)
-        call = json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(_read_native(content)))
+        call = json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(read_native(content)))
         call = replace(call, begins=lambda response: getattr(response, "id", None))
         return placed(call, body.get("instructions"))
 
@@ -102,7 +108,7 @@ def _call(params: dict[str, Any], api: str, finish: Callable[[Response], T]) -> 
 def _stream_call(params: dict[str, Any], api: str) -> Call[ResponseStreamEvent]:
     if api == "native":
         body, options = read_params(_OPERATION, params, _NATIVE)
-        call = stream_call(_OPERATION, _PATH, body, options, _read_native_event)
+        call = stream_call(_OPERATION, _PATH, body, options, read_native_event)
         return placed(call, body.get("instructions"))
     request = {**chat_request(params), "stream_options": {"include_usage": True}}
     return converted(chat_stream_call(_OPERATION, request, known=None), lambda: ResponseEvents(params))
@@ -128,7 +134,7 @@ def _stored_call(operation: str, response_id: str, params: Mapping[str, Any], ap
     return Call(
         operation,
         (Variant(path if operation == _RETRIEVE else f"{path}/cancel"),),
-        read=body_of(_read_native),
+        read=body_of(read_native),
         options={**options, "params": {**body, **options.get("params", {})}},
         method="get" if operation == _RETRIEVE else "post",
         generates=False,
