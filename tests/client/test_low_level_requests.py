@@ -122,4 +122,6 @@ async def test_a_stream_class_of_the_callers_own_is_left_alone(
 
     body = {"messages": MESSAGES, "stream": True}
     call = client.client.post("/chat/completions", cast_to=object, body=body, stream=True, stream_cls=Own)
-    assert type(await settled(call)) is Own
+    stream = await settled(call)
+    assert type(stream) is Own
+    assert [item async for item in each(stream)]

@@ -42,6 +42,10 @@ async def test_error_inside_200_is_an_error(
     assert len(vllm_sim.requests) == 1
 
 
+# A format that a server never understood is doubted first, see below.
+IN_ONE_WAY: dict[str, dict[str, Any]] = {"embeddings.create": {"encoding_format": "float"}}
+
+
 @pytest.mark.parametrize("operation", PLAIN)
 async def test_200_with_code_only_or_null_is_an_error(
     make_client: Callable[..., Any], vllm_sim: SimServer, operation: str
@@ -49,10 +53,10 @@ async def test_200_with_code_only_or_null_is_an_error(
     client = make_client(vllm_sim.url)
     vllm_sim.fail_next("error_200", path=PATHS[operation], code=404, shape="code_only")
     with pytest.raises(openai.NotFoundError):
-        await client(operation, **PLAIN[operation])
+        await client(operation, **PLAIN[operation], **IN_ONE_WAY.get(operation, {}))
     vllm_sim.fail_next("error_200", path=PATHS[operation], shape="null")
     with pytest.raises(vllm_connect.InvalidResponseError, match="null"):
-        await client(operation, **PLAIN[operation])
+        await client(operation, **PLAIN[operation], **IN_ONE_WAY.get(operation, {}))
     assert len(vllm_sim.requests) == 2
 
 
@@ -126,8 +130,9 @@ async def test_a_success_that_is_no_answer(
     make_client: Callable[..., Any], vllm_sim: SimServer, operation: str, body: str
 ) -> None:
     vllm_sim.fail_next(Fault.of(f"{body}; path={PATHS[operation]}"))
+    params = {**PLAIN[operation], **IN_ONE_WAY.get(operation, {})}
     with pytest.raises(vllm_connect.InvalidResponseError) as caught:
-        await make_client(vllm_sim.url)(operation, **PLAIN[operation])
+        await make_client(vllm_sim.url)(operation, **params)
     assert operation in str(caught.value)
     assert len(vllm_sim.requests) == 1
 
@@ -294,6 +299,67 @@ async def test_embeddings_behind_a_proxy_that_refuses_large_headers(
     assert len((await client("embeddings.create", input=texts)).data) == 100
     assert len((await client("embeddings.create", input=texts)).data) == 100
     assert formats(vllm_sim) == ["bytes", "base64", "base64"]
+
+
+@pytest.mark.parametrize("failure", [415, 422, 500, 501, 502, "html", "garbage", "error_200"])
+@pytest.mark.parametrize("count", [1, 40, 600])
+async def test_embeddings_behind_a_proxy_that_reads_json_alone(
+    make_client: Callable[..., Any], vllm_sim: SimServer, failure: int | str, count: int
+) -> None:
+    client = make_client(vllm_sim.url, max_retries=0)
+    if failure == "html":
+        vllm_sim.fail_next("html", status=200)
+    elif failure == "garbage":
+        vllm_sim.fail_next("text", status=200, text='{"data": [{"index": 0, "embedding": "\ufffd"}]}')
+    elif failure == "error_200":
+        vllm_sim.fail_next("error_200", code=500, message="cannot decode")
+    else:
+        vllm_sim.fail_next("status", code=failure, message="'utf-8' codec can't decode byte 0xd1")
+    for _ in range(2):
+        assert len((await client("embeddings.create", input=["text"] * count)).data) == count
+    first, second = ("base64", "float") if count > 512 else ("bytes", "base64")
+    assert formats(vllm_sim) == [first, second, second]
+    assert [server.state for server in client.client.servers()] == ["healthy"]
+
+
+@pytest.mark.parametrize("status", [500, 422])
+async def test_a_format_that_was_understood_once_is_not_doubted_again(
+    make_client: Callable[..., Any], vllm_sim: SimServer, status: int
+) -> None:
+    client = make_client(vllm_sim.url)
+    await client("embeddings.create", input="one")
+    vllm_sim.fail_next("status", code=status, message="broken")
+    with pytest.raises(openai.APIStatusError, match="broken"):
+        await client("embeddings.create", input="one")
+    assert formats(vllm_sim) == ["bytes", "bytes"]
+
+
+async def test_many_inputs_do_not_unlearn_the_format_of_few(
+    make_client: Callable[..., Any], vllm_sim: SimServer
+) -> None:
+    client = make_client(vllm_sim.url)
+    for count in (1, 600, 1):
+        await client("embeddings.create", input=["text"] * count)
+    assert formats(vllm_sim) == ["bytes", "base64", "bytes"]
+
+
+async def test_embeddings_of_a_server_that_fails_in_every_format(
+    make_client: Callable[..., Any], vllm_sim: SimServer
+) -> None:
+    client = make_client(vllm_sim.url, max_retries=1)
+    vllm_sim.fail_always("502")
+    with pytest.raises(openai.InternalServerError):
+        await client("embeddings.create", input="one")
+    assert formats(vllm_sim) == ["bytes", "base64", "float", "bytes"]  # each once, and then a retry
+
+
+async def test_a_dead_engine_is_not_asked_in_another_format(
+    make_client: Callable[..., Any], vllm_sim: SimServer
+) -> None:
+    vllm_sim.fail_next("status", code=500, message="EngineCore encountered an issue.")
+    with pytest.raises(openai.InternalServerError):
+        await make_client(vllm_sim.url)("embeddings.create", input="one")
+    assert formats(vllm_sim) == ["bytes"]
 
 
 @pytest.mark.parametrize("count", [1, 100, 600])

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 T_co = TypeVar("T_co", covariant=True)
 
-Understood = dict[tuple[str, str], tuple[str, str]]
-"""The variant that a server understands, by the server's root and the operation."""
+Understood = dict[tuple[str, str], dict[tuple[str, str], bool]]
+"""Whether a server understands a variant, as far as it was tried; by the server's root and the operation."""
 
 # 409 and 500 are not worth another attempt (vLLM's 500 is a dead engine or a bug), nor is 501.
 _WORTH_ANOTHER = frozenset({408, 429, 502, 503, 504})
@@ -67,6 +67,9 @@ class Attempt(Generic[T_co]):
         self._unrouted: dict[str, object] = {}  # what `route` changes of them
         self._understood = understood
         self._untried: list[int] = []  # numbers of the variants left for this server; the first is in use
+        self._refused: list[tuple[str, str]] = []  # those that it did not understand in this attempt
+        self._doubted: set[str] = set()  # roots of servers that failed in every variant
+        self._result: tuple[httpx.Response, object] | None = None  # what was read already
         self._admission: Admission | None = None
         self._killed_engines = 0
         self._passing: httpx.Response | Exception | None = None  # what may yet pass, of this round's outcomes
@@ -85,11 +88,11 @@ class Attempt(Generic[T_co]):
         self.server = server
         self.tried.append(server.key.name)
         self.refusals = []
+        self._refused = []
         variants = self.call.variants
         self._untried = list(range(len(variants)))
-        understood = self._understood.get((server.root, self.call.operation))
-        if understood is not None:  # first, and the others in their order
-            self._untried.sort(key=lambda number: variants[number].what != understood)
+        if len(variants) > 1 and (verdicts := self._verdicts):  # what it does not understand comes last
+            self._untried.sort(key=lambda number: verdicts.get(variants[number].what) is False)
         if self.call.model is not None:
             self.wire_model = wire_model(server.key, self.call.model)
 
@@ -157,12 +160,50 @@ class Attempt(Generic[T_co]):
         """Take an error reply; tell whether the next variant is to be tried."""
         if len(self.call.variants) < 2:
             return False
-        error = read_error(response.content)
-        if not self.call.falls_back(self.variant, response.status_code, error):
+        error, status = payload_of(response), response.status_code
+        # An error inside of a success comes from who understood the path, but perhaps not the format.
+        refused = _ERROR not in response.extensions and self.call.falls_back(self.variant, status, error)
+        doubted = status in self.call.doubtful and self._is_doubtful
+        if not refused and (not doubted or outcome_of_reply(response, error).is_fatal):
             self.refusals = []
             return False
         self.refusals.append((error.weight, response))
+        return self._next_variant()
+
+    def refuse_unreadable(self) -> bool:
+        """Take a success that cannot be read; tell whether the next variant is to be tried."""
+        return bool(self.call.doubtful) and self._is_doubtful and self._next_variant()
+
+    def refuse_unread(self, response: httpx.Response) -> bool:
+        """Take a success, and read it if it may be none; tell whether the next variant is to be tried."""
+        call = self.call
+        if not (call.doubtful and call.read and response.is_success and response.is_closed):
+            return False
+        if not self._is_doubtful:
+            return False
+        try:
+            self._result = response, call.read(response)
+        except (ErrorInReply, NotAReply):
+            return self._next_variant()
+        return False
+
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether a failure may be the variant's: it was never understood, nor did all others fail."""
+        return (
+            len(self.call.variants) > 1
+            and self._server.root not in self._doubted
+            and not self._verdicts.get(self.variant.what)
+        )
+
+    @property
+    def _verdicts(self) -> dict[tuple[str, str], bool]:
+        return self._understood.get((self._server.root, self.call.operation), {})
+
+    def _next_variant(self) -> bool:
+        self._refused.append(self.variant.what)
         if len(self._untried) == 1:
+            self._doubted.add(self._server.root)
             return False
         del self._untried[0]
         return True
@@ -179,7 +220,11 @@ class Attempt(Generic[T_co]):
         if self.refusals and response.is_error:  # none was understood: the first that says most
             response = max(self.refusals, key=lambda refusal: refusal[0])[1]
         elif len(self.call.variants) > 1 and response.is_success:
-            self._understood[self._server.root, self.call.operation] = self.variant.what
+            what = self.variant.what
+            if what not in self._refused:
+                verdicts = self._understood.setdefault((self._server.root, self.call.operation), {})
+                verdicts.update(dict.fromkeys(self._refused, False))
+                verdicts[what] = True
         self.response = response
         return response
 
@@ -194,6 +239,8 @@ class Attempt(Generic[T_co]):
         response = self.response
         if not isinstance(content, bytes) or response is None or self.call.read is None:
             return reply
+        if self._result is not None and self._result[0] is response:
+            return self._result[1]
         try:
             return self.call.read(response)
         except ErrorInReply as found:

@@ -76,6 +76,8 @@ class Call(Generic[T_co]):
         files: the files of that form.
         falls_back: whether an error reply (its HTTP status and payload) to a variant means that the server
             does not understand that variant.
+        doubtful: statuses that mean the same of a variant that the server never understood before: they may
+            come from a proxy. Where there are any, so does an answer that cannot be read.
         json_reply: whether a success must be JSON; else any body is one.
         generates: whether the server works on it for long: then a timeout is not retried, since it may
             still be working.
@@ -96,6 +98,7 @@ class Call(Generic[T_co]):
     form: Mapping[str, object] | None = None
     files: Any = None
     falls_back: Callable[[Variant, int, ErrorPayload], bool] = _never
+    doubtful: frozenset[int] = frozenset()
     json_reply: bool = True
     generates: bool = True
     key_name: str | None = None

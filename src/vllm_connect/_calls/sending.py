@@ -12,6 +12,7 @@ from openai._constants import RAW_RESPONSE_HEADER
 
 from .._transport._httpx import request_exceptions
 from .._wire.payloads import ErrorPayload
+from ..errors import InvalidResponseError
 from .attempt import ATTEMPT, Attempt
 from .inspection import (
     Beginning,
@@ -136,6 +137,11 @@ async def send(
                     request = redirection
                     continue
                 error = await _look(http, attempt, response, stream)
+            except InvalidResponseError:
+                if not attempt.refuse_unreadable():
+                    raise
+                request = attempt.next_request(request)
+                continue
             except request_exceptions() as cause:
                 following = reroute(attempt, attempt.broken(cause, request), request)
                 if following is None:
@@ -147,9 +153,9 @@ async def send(
                 await http.close(response)
             elif response.is_error:
                 await http.read(response)
-                if attempt.refuse(response):
-                    request = attempt.next_request(request)
-                    continue
+            if attempt.refuse(response) if response.is_error else attempt.refuse_unread(response):
+                request = attempt.next_request(request)
+                continue
             response = attempt.settle(response)
             following = reroute(attempt, attempt.answered(response), request)
             if following is None:

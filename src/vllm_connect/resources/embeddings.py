@@ -1,7 +1,9 @@
 """Embeddings: POST /v1/embeddings, as floats, base64 or raw bytes; the result is the same.
 
 Left to itself the client asks for bytes, for base64 where there are too many inputs for that or the server
-refuses it, and for JSON floats where it refuses both; what a server understands is remembered.
+refuses it, and for JSON floats where it refuses both; what a server understands is remembered. A proxy that
+passes the request on and then cannot read the reply (LiteLLM's) refuses in its own way, by any error or by an
+answer in pieces: until a format was understood once, whatever goes wrong with it is taken for a refusal.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ EmbedDtype = Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"]
 # refuse headers at 4 kB, aiohttp at 8 kB, httpx at 100 kB.
 _FEW = 30
 _MOST = 512
+
+_DOUBTFUL = frozenset({415, 422, 500, 501, 502})
 
 
 class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
@@ -104,6 +108,7 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
         read=lambda reply: read_embeddings(reply.content, reply.headers, layout),
         options=options,
         falls_back=falls_back,
+        doubtful=_DOUBTFUL,
     )
 
 
