@@ -237,6 +237,15 @@ def test_lenient_about_choices(choice):
     assert answer.choices[0].message.content == "a"
 
 
+@pytest.mark.parametrize("delta", [{}, {"delta": None}])
+def test_a_message_in_place_of_a_delta_is_read(delta):
+    message = {"role": "assistant", "content": "a", "reasoning_content": "b"}
+    choice = {"index": 0, "finish_reason": "stop", "message": message, **delta}
+    read = read_chunk({**CHUNK, "choices": [choice]}).choices[0]
+    assert isinstance(read, types.ChunkChoice)
+    assert (read.delta.content, read.delta.reasoning, read.finish_reason) == ("a", "b", "stop")
+
+
 def test_delta_null():
     last = read_chunk(chunk(None, finish_reason="stop")).choices[0]
     assert (last.delta.content, last.delta.reasoning, last.finish_reason) == (None, None, "stop")

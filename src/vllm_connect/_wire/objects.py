@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from openai import BaseModel
+from openai.types.chat import ChatCompletionChunk
 from pydantic import ValidationError
 
 from .decoding import loads
@@ -114,7 +115,7 @@ class Reader(Generic[T]):
         payload = read_object(data)
         if not isinstance(payload.get(self.required), str if self.required in _TEXTS else list):
             raise NotAReply(f"no {self.required!r} in the reply: {data[:200]!r}")
-        repair(payload)
+        repair(payload, is_chunk=issubclass(self.cls, ChatCompletionChunk))
         for choice in payload["choices"] if self.required == "choices" else ():
             parts = choice if isinstance(choice, dict) else {}
             if all(parts.get(name) is None for name in ("message", "delta", "text")):

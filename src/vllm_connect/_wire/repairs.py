@@ -13,13 +13,20 @@ import orjson
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
-def repair(payload: dict[str, Any]) -> None:
-    """Put a reply right, in place."""
+def repair(payload: dict[str, Any], *, is_chunk: bool = False) -> None:
+    """Put a reply right, in place.
+
+    Args:
+        payload: the reply.
+        is_chunk: whether it is a chunk of a streamed chat, which has deltas.
+    """
     if "usage" in payload:
         payload["usage"] = _usage(payload["usage"])
     choices = payload.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
+            if is_chunk and choice.get("delta") is None and isinstance(choice.get("message"), dict):
+                choice["delta"] = choice.pop("message")  # gateways that stream a whole answer as one chunk
             _repair_choice(choice)
 
 
