@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
+from tests.both import settled
 from tests.client.requests import MESSAGES, PLAIN
 
-from vllm_connect import VLLM, AsyncVLLM
+from vllm_connect import VLLM, AsyncVLLM, UnsupportedOperationError
 from vllm_connect.sim import SimServer
 
 QUIET = {"chat_template_kwargs": {"enable_thinking": False}}
@@ -186,3 +188,45 @@ async def test_a_misspelt_parameter_of_responses(
     with pytest.raises((TypeError, openai.OpenAIError), match="did you mean 'temperature'"):
         await client("responses.create", input="Say: x", temprature=0)
     assert vllm_sim.requests == []
+
+
+class Forecast(BaseModel):
+    """What the weather will be."""
+
+    degrees: int
+
+
+def beside_format(resource: str, tools: Any, **more: Any) -> dict[str, Any]:
+    """Arguments of `parse` with tools and a class for the answer."""
+    if resource == "responses":
+        return {"input": "Say: hi", "text_format": Forecast, "tools": [{"type": "function", **tools}], **more}
+    tool = {"type": "function", "function": tools}
+    return {"messages": MESSAGES, "response_format": Forecast, "tools": [tool], **more}
+
+
+LOOK_UP = {"name": "look_up", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+
+
+@pytest.mark.parametrize("resource", ["chat.completions", "responses"])
+@pytest.mark.parametrize("more", [{}, {"tool_choice": "auto"}, {"tool_choice": None}])
+@pytest.mark.parametrize("face", ["parse", "stream"])
+async def test_tools_that_could_never_be_called_are_refused(
+    make_client: Callable[..., Any], vllm_sim: SimServer, resource: str, face: str, more: dict[str, Any]
+) -> None:
+    client = make_client(vllm_sim.url)
+    with pytest.raises(UnsupportedOperationError, match="no tool is ever called"):
+        await settled(
+            attrgetter(f"{resource}.{face}")(client.client)(**beside_format(resource, LOOK_UP, **more))
+        )
+    assert not vllm_sim.requests
+
+
+@pytest.mark.parametrize("resource", ["chat.completions", "responses"])
+@pytest.mark.parametrize("choice", ["none", "required"])
+async def test_tools_that_are_called_always_or_never_go_along_with_a_format(
+    make_client: Callable[..., Any], vllm_sim: SimServer, resource: str, choice: str
+) -> None:
+    client = make_client(vllm_sim.url)
+    answer = await client(f"{resource}.parse", **beside_format(resource, LOOK_UP, tool_choice=choice))
+    parsed = answer.output_parsed if resource == "responses" else answer.choices[0].message.parsed
+    assert isinstance(parsed, Forecast) == (choice == "none")

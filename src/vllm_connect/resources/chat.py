@@ -26,6 +26,7 @@ from .._wire.schema_prompt import show_schema as with_text
 from ..types import ChatCompletion, ChatCompletionChunk
 from ._added_text import first_content, placed
 from ._params import SamplingParams
+from ._tools_and_format import refuse_tools_beside_format
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -161,6 +162,7 @@ class Completions(SDKCompletions):
 
         Raises:
             openai.LengthFinishReasonError: the content was cut by `max_tokens`.
+            UnsupportedOperationError: there are tools, too, which the model may call.
         """
         return self._client._perform(_parse_call(params, response_format, show_schema))
 
@@ -226,6 +228,8 @@ class AsyncCompletions(SDKAsyncCompletions):
 
 def _formatted(params: Mapping[str, Any], response_format: Any, show_schema: bool) -> dict[str, Any]:
     """The parameters with the format in the SDK's wire form, and with tools that can be read twice."""
+    if isinstance(response_format, type):
+        refuse_tools_beside_format("chat.completions.parse", params)
     tools = params.get("tools")
     wire = type_to_response_format_param(response_format)
     formatted = {**params, "response_format": wire, "tools": omit if not tools else list(tools)}

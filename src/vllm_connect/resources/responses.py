@@ -31,6 +31,7 @@ from ..errors import UnsupportedOperationError
 from ..responses_over_chat import ResponseEvents, chat_request, replayable, response_from_chat
 from ._added_text import placed
 from ._params import SamplingParams
+from ._tools_and_format import refuse_tools_beside_format
 from .chat import TemplateParams, chat_call, chat_stream_call, read_chat
 
 if TYPE_CHECKING:
@@ -192,6 +193,9 @@ class Responses(SDKResponses):
             show_schema: whether to show the model the schema of the class, in the `instructions` (or the
                 system message that the `input` begins with); see `chat.completions.parse`.
             params: see `create`.
+
+        Raises:
+            UnsupportedOperationError: there are tools, too, which the model may call.
         """
         return self._client._perform(
             _parse_call(params, text_format, show_schema, self._client.responses_api)
@@ -304,6 +308,7 @@ def _formatted(params: Mapping[str, Any], text_format: Any, show_schema: bool) -
         formatted["tools"] = [_tool(tool) for tool in formatted["tools"]]
     if text_format is omit:
         return formatted
+    refuse_tools_beside_format("responses.parse", formatted)
     text = params.get("text")
     if isinstance(text, Mapping) and "format" in text:
         raise TypeError("pass either text_format= or text={'format': …}, not both")
