@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from .._wire.body import encode
+from .._wire.decoding import JsonObject
 
 SESSION_HEADER = "X-Session-ID"
 RANK_HEADER = "X-data-parallel-rank"
@@ -28,10 +29,10 @@ class Affinity(NamedTuple):
 
     session: str | None
     opening: Callable[[], bytes] | None
-    options: dict[str, Any]
+    options: JsonObject
 
 
-def affinity(operation: str, body: dict[str, Any], options: Mapping[str, Any]) -> Affinity:
+def affinity(operation: str, body: JsonObject, options: Mapping[str, Any]) -> Affinity:
     """Find out where a request is at home.
 
     Args:

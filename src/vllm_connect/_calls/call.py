@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, c
 
 from .._wire.arguments import check_model
 from .._wire.body import encode
+from .._wire.decoding import JsonObject
 from .._wire.payloads import ErrorPayload
 from .affinity import affinity
 
@@ -115,7 +116,7 @@ def body_of(read: Callable[[bytes], T]) -> Callable[[httpx.Response], T]:
 def json_call(
     operation: str,
     paths: tuple[str, ...],
-    body: dict[str, Any],
+    body: JsonObject,
     options: Mapping[str, object],
     read: Callable[[bytes], T],
     *,
@@ -152,7 +153,7 @@ def json_call(
 def stream_call(
     operation: str,
     path: str,
-    body: dict[str, Any],
+    body: JsonObject,
     options: Mapping[str, object],
     read_event: Callable[[bytes], T],
 ) -> Call[T]:

@@ -146,7 +146,9 @@ _DRAIN_SECONDS = 0.05
 class VLLMStream(Stream[T]):
     """A stream of chunks; iterate it, or close it to make the server stop generating."""
 
-    def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
+    def __init__(
+        self, *, cast_to: type[T], response: httpx.Response, client: object, options: object = None
+    ) -> None:
         self.response = response
         # The generator does not know this object: dropping the one ends the other, and the connection.
         self._iterator = _chunks(_Held(response), _reader(response))
@@ -158,7 +160,7 @@ class VLLMStream(Stream[T]):
 class _Held:
     """A response that is closed when nobody holds it any more, as a stream that was never iterated."""
 
-    def __init__(self, response: Any) -> None:
+    def __init__(self, response: httpx.Response) -> None:
         self.response = response
 
     def __del__(self) -> None:
@@ -177,7 +179,9 @@ class _HeldInLoop(_Held):
 class AsyncVLLMStream(AsyncStream[T]):
     """A stream of chunks; iterate it, or close it to make the server stop generating."""
 
-    def __init__(self, *, cast_to: type[T], response: Any, client: Any, options: Any = None) -> None:
+    def __init__(
+        self, *, cast_to: type[T], response: httpx.Response, client: object, options: object = None
+    ) -> None:
         self.response = response
         self._iterator = _async_chunks(_HeldInLoop(response), _reader(response))
 
@@ -238,7 +242,7 @@ async def _async_chunks(held: _Held, reader: ChunkReader[T]) -> AsyncIterator[T]
         attempt_of(response.request).end()
 
 
-def _is_decoded(response: Any) -> bool:
+def _is_decoded(response: httpx.Response) -> bool:
     """Whether httpx has to decompress the body, or holds all of it: an event hook may have read it."""
     return "content-encoding" in response.headers or response.is_stream_consumed
 

@@ -172,7 +172,7 @@ class ProviderConfig:
         return {"keys": self.keys, **{name: value for name, value in arguments.items() if value is not None}}
 
 
-def load_keys(config: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]) -> ProviderConfig:
+def load_keys(config: str | os.PathLike[str] | Mapping[str, object] | Sequence[Any]) -> ProviderConfig:
     """Read a configuration: the path of a JSON file, or what is in one.
 
     Raises:

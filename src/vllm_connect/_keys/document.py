@@ -91,7 +91,7 @@ class Node:
     def _at(self) -> str:
         return f"{self.source}: {self.path}" if self.path else self.source
 
-    def mapping(self) -> Mapping[str, Any]:
+    def mapping(self) -> Mapping[str, object]:
         """The object here, empty if there is none."""
         if self.value is not None and not isinstance(self.value, Mapping):
             raise self.error(f"must be an object, not {kind_of(self.value)}")

@@ -89,7 +89,7 @@ class _Configured:
     ) -> None:
         self._limits = limits
         self._stock_options: Any = {"limits": limits, "verify": verify, "trust_env": trust_env}
-        self._proxies: Mapping[str, Any] = getproxies() if trust_env else {}
+        self._proxies: Mapping[str, object] = getproxies() if trust_env else {}
         if proxy is not None:
             self._proxies = {"all": proxy}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-async def gather(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather(coroutines: Sequence[Coroutine[object, object, T]]) -> list[T]:
     """Run coroutines at once, on asyncio or trio.
 
     Returns:
@@ -28,7 +28,7 @@ async def gather(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     results: dict[int, T] = {}
     failures: list[Exception] = []
 
-    async def settle(number: int, coroutine: Coroutine[Any, Any, T]) -> None:
+    async def settle(number: int, coroutine: Coroutine[object, object, T]) -> None:
         try:
             results[number] = await coroutine
         except Exception as failure:  # noqa: BLE001 - raised below; a task group would wrap it

@@ -8,12 +8,12 @@ innermost call, so that no `await` in it ever suspends: one step runs it to its 
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run(coroutine: Coroutine[object, None, T]) -> T:
     """Run a coroutine whose every `await` blocks instead of suspending.
 
     Returns:

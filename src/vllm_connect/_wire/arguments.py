@@ -10,6 +10,7 @@ from typing import Any
 from openai import NotGiven, Omit
 
 from .._transport._httpx import httpx
+from .decoding import JsonObject
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -73,7 +74,7 @@ def refuse_non_finite(operation: str, body: object) -> None:
             raise ValueError(f"{operation}: {place} is {value}, which JSON cannot carry")
 
 
-def mended(operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def mended(operation: str, body: Mapping[str, Any]) -> JsonObject:
     """Return a body without lone surrogates, halves of characters that UTF-8 cannot carry.
 
     In the arguments of a tool call they come from the server itself: there they become JSON escapes, which is

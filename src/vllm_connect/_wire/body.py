@@ -22,6 +22,7 @@ from typing_extensions import TypedDict
 
 from .._transport._httpx import httpx
 from .arguments import check_options, mended, refuse_non_finite
+from .decoding import JsonObject
 
 
 class RequestOptions(TypedDict, total=False):
@@ -43,7 +44,7 @@ _OPTIONS = {
 
 # What the SDK's parse() adds to a message, and the server must not get back.
 _PARSED_TYPES = (ParsedChatCompletionMessage, ParsedFunctionToolCall)
-_PARSED: dict[str, Any] = {
+_PARSED: JsonObject = {
     "parsed": True,
     "function": {"parsed_arguments"},
     "tool_calls": {"__all__": {"function": {"parsed_arguments"}}},
@@ -60,8 +61,8 @@ _GUIDED = {
 
 
 def read_params(
-    operation: str, given: Mapping[str, Any], known: frozenset[str] | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    operation: str, given: Mapping[str, object], known: frozenset[str] | None
+) -> tuple[JsonObject, JsonObject]:
     """Sort a caller's keyword arguments.
 
     Args:
@@ -76,8 +77,8 @@ def read_params(
     Raises:
         TypeError: a name that neither the SDK nor vLLM knows for this operation.
     """
-    body: dict[str, Any] = {}
-    options: dict[str, Any] = {}
+    body: JsonObject = {}
+    options: JsonObject = {}
     for name, value in given.items():
         if isinstance(value, (Omit, NotGiven)):
             continue
@@ -101,7 +102,7 @@ def read_params(
     return body, options
 
 
-def without_unset(given: Mapping[str, Any]) -> dict[str, Any]:
+def without_unset(given: Mapping[str, object]) -> JsonObject:
     """A caller's keyword arguments without those that say nothing: None, and the SDK's markers."""
     return {
         name: value
@@ -115,7 +116,7 @@ def names(*tables: Any) -> frozenset[str]:
     return frozenset().union(*(table.__annotations__ for table in tables))
 
 
-def encode(body: Mapping[str, Any], *, operation: str = "request") -> bytes:
+def encode(body: Mapping[str, object], *, operation: str = "request") -> bytes:
     """Serialise a request body.
 
     Pydantic models (an assistant message that is sent back, say) become their set, non-null fields;
@@ -143,7 +144,7 @@ def encode(body: Mapping[str, Any], *, operation: str = "request") -> bytes:
     return data
 
 
-def _dump(body: Mapping[str, Any]) -> bytes:
+def _dump(body: Mapping[str, object]) -> bytes:
     listed: dict[int, list[object]] = {}
 
     def plain(value: object) -> object:
@@ -186,7 +187,7 @@ def _plain(value: object) -> object:
     raise TypeError(f"JSON cannot carry {type(value).__name__}")
 
 
-def _translate_guided(body: dict[str, Any]) -> None:
+def _translate_guided(body: JsonObject) -> None:
     found = [name for name in _GUIDED if name in body]
     warnings.warn(
         f"vLLM ignores {', '.join(found)} since 0.12: it was sent as structured_outputs, use that instead",

@@ -7,6 +7,9 @@ from typing import Any
 
 import orjson
 
+JsonObject = dict[str, Any]
+"""A JSON object; what its values are, who reads them knows."""
+
 
 def loads(data: bytes) -> Any:
     """Decode JSON; NaN, Infinity and a byte order mark are taken as they are meant.

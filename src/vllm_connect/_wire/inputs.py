@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+
+from .decoding import JsonObject
 
 
-def count_of(body: dict[str, Any], name: str, operation: str) -> int | None:
+def count_of(body: JsonObject, name: str, operation: str) -> int | None:
     """Count the inputs of a parameter, and make the list of them that JSON needs.
 
     Args:

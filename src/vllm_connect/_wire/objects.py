@@ -13,7 +13,7 @@ from openai import BaseModel
 from openai.types.chat import ChatCompletionChunk
 from pydantic import ValidationError
 
-from .decoding import loads
+from .decoding import JsonObject, loads
 from .payloads import ErrorPayload, find_error
 from .repairs import repair
 
@@ -32,7 +32,7 @@ class NotAReply(ValueError):
     """The JSON is neither a reply of the expected type nor an error payload."""
 
 
-def read_object(data: bytes) -> dict[str, Any]:
+def read_object(data: bytes) -> JsonObject:
     """Decode a JSON object.
 
     Raises:

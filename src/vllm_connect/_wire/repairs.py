@@ -6,14 +6,14 @@ text, an object for JSON text. What can only mean one thing is read as that.
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
+
+from .decoding import JsonObject
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
-def repair(payload: dict[str, Any], *, is_chunk: bool = False) -> None:
+def repair(payload: JsonObject, *, is_chunk: bool = False) -> None:
     """Put a reply right, in place.
 
     Args:
@@ -30,7 +30,7 @@ def repair(payload: dict[str, Any], *, is_chunk: bool = False) -> None:
             _repair_choice(choice)
 
 
-def _repair_choice(choice: dict[str, Any]) -> None:
+def _repair_choice(choice: JsonObject) -> None:
     if "delta" in choice and choice["delta"] is None:  # some gateways' last chunk
         choice["delta"] = {}
     for name in ("message", "delta"):
@@ -41,7 +41,7 @@ def _repair_choice(choice: dict[str, Any]) -> None:
         choice["finish_reason"] = str(choice["finish_reason"])
 
 
-def _repair_message(message: dict[str, Any]) -> None:
+def _repair_message(message: JsonObject) -> None:
     if "reasoning_content" in message:  # vLLM before 0.16
         older = message.pop("reasoning_content")
         if not message.get("reasoning"):
@@ -66,7 +66,7 @@ def _text(value: object) -> str | None:
     return str(value)
 
 
-def _usage(usage: object) -> dict[str, Any] | None:
+def _usage(usage: object) -> JsonObject | None:
     """Token counts without those that are none; None if nothing was counted."""
     if not isinstance(usage, dict):
         return None

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..types import EmbeddingResponse
+from .decoding import JsonObject
 from .objects import NotAReply, in_order, read_object
 from .repairs import repair
 
@@ -102,14 +103,14 @@ def _validator() -> Any:
     return EmbeddingResponse.__pydantic_validator__
 
 
-def _in_order(items: Any) -> list[dict[str, Any]]:
+def _in_order(items: Any) -> list[JsonObject]:
     """The descriptions of the vectors, in the order of the input."""
     if not isinstance(items, list):
         raise NotAReply("the reply holds no embeddings")
     return in_order(items, lambda item: item.get("index") if isinstance(item, dict) else None)
 
 
-def _parts(content: bytes, items: list[dict[str, Any]]) -> list[Any]:
+def _parts(content: bytes, items: list[JsonObject]) -> list[Any]:
     view, parts = memoryview(content), []
     for item in items:
         start, end = item.get("start"), item.get("end")

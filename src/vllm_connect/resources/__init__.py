@@ -7,7 +7,8 @@ else that the SDK's clients offer.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import openai
 from typing_extensions import Unpack
@@ -15,6 +16,7 @@ from typing_extensions import Unpack
 from .._unsupported import UnsupportedResource
 
 if TYPE_CHECKING:
+    from .._client import VLLM, AsyncVLLM
     from ..types import DetokenizeResponse, TokenizeResponse
     from .audio import AsyncAudio, Audio
     from .beta import AsyncBeta, Beta
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=type)
 
 
-def _refuse_rest(sdk_client: type) -> Any:
+def _refuse_rest(sdk_client: type) -> Callable[[R], R]:
     """A class decorator: stand-ins for every resource of the SDK's client that the class lacks."""
 
     def decorate(cls: R) -> R:
@@ -45,100 +47,110 @@ def _refuse_rest(sdk_client: type) -> Any:
     return decorate
 
 
+def _sync(resources: object) -> VLLM:
+    """The client that `Resources` are part of."""
+    return cast("VLLM", resources)
+
+
+def _async(resources: object) -> AsyncVLLM:
+    """The client that `AsyncResources` are part of."""
+    return cast("AsyncVLLM", resources)
+
+
 @_refuse_rest(openai.OpenAI)
 class Resources:
     """What a sync client offers."""
 
     @functools.cached_property
-    def chat(self: Any) -> Chat:
+    def chat(self) -> Chat:
         """Chat completions."""
         from .chat import Chat
 
-        return Chat(self)
+        return Chat(_sync(self))
 
     @functools.cached_property
-    def beta(self: Any) -> Beta:
+    def beta(self) -> Beta:
         """What older code calls chat completions by."""
         from .beta import Beta
 
-        return Beta(self)
+        return Beta(_sync(self))
 
     @functools.cached_property
-    def completions(self: Any) -> Completions:
+    def completions(self) -> Completions:
         """Text completions."""
         from .completions import Completions
 
-        return Completions(self)
+        return Completions(_sync(self))
 
     @functools.cached_property
-    def responses(self: Any) -> Responses:
+    def responses(self) -> Responses:
         """The Responses API."""
         from .responses import Responses
 
-        return Responses(self)
+        return Responses(_sync(self))
 
     @functools.cached_property
-    def embeddings(self: Any) -> Embeddings:
+    def embeddings(self) -> Embeddings:
         """Embeddings."""
         from .embeddings import Embeddings
 
-        return Embeddings(self)
+        return Embeddings(_sync(self))
 
     @functools.cached_property
-    def rerank(self: Any) -> Rerank:
+    def rerank(self) -> Rerank:
         """Documents by relevance to a query."""
         from .rerank import Rerank
 
-        return Rerank(self)
+        return Rerank(_sync(self))
 
     @functools.cached_property
-    def score(self: Any) -> Score:
+    def score(self) -> Score:
         """How well texts match."""
         from .scoring import Score
 
-        return Score(self)
+        return Score(_sync(self))
 
     @functools.cached_property
-    def classify(self: Any) -> Classify:
+    def classify(self) -> Classify:
         """Classes of texts."""
         from .scoring import Classify
 
-        return Classify(self)
+        return Classify(_sync(self))
 
     @functools.cached_property
-    def pooling(self: Any) -> Pooling:
+    def pooling(self) -> Pooling:
         """Whatever a pooling model gives."""
         from .scoring import Pooling
 
-        return Pooling(self)
+        return Pooling(_sync(self))
 
     @functools.cached_property
-    def models(self: Any) -> Models:
+    def models(self) -> Models:
         """The models of every key."""
         from .models import Models
 
-        return Models(self)
+        return Models(_sync(self))
 
     @functools.cached_property
-    def audio(self: Any) -> Audio:
+    def audio(self) -> Audio:
         """Transcriptions and translations."""
         from .audio import Audio
 
-        return Audio(self)
+        return Audio(_sync(self))
 
     @functools.cached_property
-    def server(self: Any) -> Server:
+    def server(self) -> Server:
         """Health, version, load and metrics."""
         from .server import Server
 
-        return Server(self)
+        return Server(_sync(self))
 
     @functools.cached_property
-    def tokens(self: Any) -> Tokens:
+    def tokens(self) -> Tokens:
         """Tokenize and detokenize."""
         from .tokens import Tokens
 
-        return Tokens(self)
+        return Tokens(_sync(self))
 
     def tokenize(self, **params: Unpack[TokenizeParams]) -> TokenizeResponse:
         """Count and number the tokens of a text, or of a conversation as the model would see it.
@@ -162,95 +174,95 @@ class AsyncResources:
     """What an async client offers."""
 
     @functools.cached_property
-    def chat(self: Any) -> AsyncChat:
+    def chat(self) -> AsyncChat:
         """Chat completions."""
         from .chat import AsyncChat
 
-        return AsyncChat(self)
+        return AsyncChat(_async(self))
 
     @functools.cached_property
-    def beta(self: Any) -> AsyncBeta:
+    def beta(self) -> AsyncBeta:
         """What older code calls chat completions by."""
         from .beta import AsyncBeta
 
-        return AsyncBeta(self)
+        return AsyncBeta(_async(self))
 
     @functools.cached_property
-    def completions(self: Any) -> AsyncCompletions:
+    def completions(self) -> AsyncCompletions:
         """Text completions."""
         from .completions import AsyncCompletions
 
-        return AsyncCompletions(self)
+        return AsyncCompletions(_async(self))
 
     @functools.cached_property
-    def responses(self: Any) -> AsyncResponses:
+    def responses(self) -> AsyncResponses:
         """The Responses API."""
         from .responses import AsyncResponses
 
-        return AsyncResponses(self)
+        return AsyncResponses(_async(self))
 
     @functools.cached_property
-    def embeddings(self: Any) -> AsyncEmbeddings:
+    def embeddings(self) -> AsyncEmbeddings:
         """Embeddings."""
         from .embeddings import AsyncEmbeddings
 
-        return AsyncEmbeddings(self)
+        return AsyncEmbeddings(_async(self))
 
     @functools.cached_property
-    def rerank(self: Any) -> AsyncRerank:
+    def rerank(self) -> AsyncRerank:
         """Documents by relevance to a query."""
         from .rerank import AsyncRerank
 
-        return AsyncRerank(self)
+        return AsyncRerank(_async(self))
 
     @functools.cached_property
-    def score(self: Any) -> AsyncScore:
+    def score(self) -> AsyncScore:
         """How well texts match."""
         from .scoring import AsyncScore
 
-        return AsyncScore(self)
+        return AsyncScore(_async(self))
 
     @functools.cached_property
-    def classify(self: Any) -> AsyncClassify:
+    def classify(self) -> AsyncClassify:
         """Classes of texts."""
         from .scoring import AsyncClassify
 
-        return AsyncClassify(self)
+        return AsyncClassify(_async(self))
 
     @functools.cached_property
-    def pooling(self: Any) -> AsyncPooling:
+    def pooling(self) -> AsyncPooling:
         """Whatever a pooling model gives."""
         from .scoring import AsyncPooling
 
-        return AsyncPooling(self)
+        return AsyncPooling(_async(self))
 
     @functools.cached_property
-    def models(self: Any) -> AsyncModels:
+    def models(self) -> AsyncModels:
         """The models of every key."""
         from .models import AsyncModels
 
-        return AsyncModels(self)
+        return AsyncModels(_async(self))
 
     @functools.cached_property
-    def audio(self: Any) -> AsyncAudio:
+    def audio(self) -> AsyncAudio:
         """Transcriptions and translations."""
         from .audio import AsyncAudio
 
-        return AsyncAudio(self)
+        return AsyncAudio(_async(self))
 
     @functools.cached_property
-    def server(self: Any) -> AsyncServer:
+    def server(self) -> AsyncServer:
         """Health, version, load and metrics."""
         from .server import AsyncServer
 
-        return AsyncServer(self)
+        return AsyncServer(_async(self))
 
     @functools.cached_property
-    def tokens(self: Any) -> AsyncTokens:
+    def tokens(self) -> AsyncTokens:
         """Tokenize and detokenize."""
         from .tokens import AsyncTokens
 
-        return AsyncTokens(self)
+        return AsyncTokens(_async(self))
 
     async def tokenize(self, **params: Unpack[TokenizeParams]) -> TokenizeResponse:
         """Count and number the tokens of a text or conversation; see `Resources.tokenize`."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from openai import _legacy_response as legacy
 from openai import _response as modern
@@ -23,16 +23,16 @@ class OwnResource:
         self._client = client
 
     @cached_property
-    def with_raw_response(self) -> Any:
+    def with_raw_response(self) -> SimpleNamespace:
         """The same methods; they return the raw response, whose `.parse()` gives the result."""
         return self._wrapped(legacy.to_raw_response_wrapper)
 
     @cached_property
-    def with_streaming_response(self) -> Any:
+    def with_streaming_response(self) -> SimpleNamespace:
         """The same methods; they return a context manager over the response, its body not yet read."""
         return self._wrapped(modern.to_streamed_response_wrapper)
 
-    def _wrapped(self, wrap: Callable[[Any], Any]) -> Any:
+    def _wrapped(self, wrap: Callable[[Callable[..., object]], object]) -> SimpleNamespace:
         return SimpleNamespace(**{name: wrap(getattr(self, name)) for name in self.methods})
 
 
@@ -45,14 +45,14 @@ class AsyncOwnResource:
         self._client = client
 
     @cached_property
-    def with_raw_response(self) -> Any:
+    def with_raw_response(self) -> SimpleNamespace:
         """The same methods; they return the raw response, whose `.parse()` gives the result."""
         return self._wrapped(legacy.async_to_raw_response_wrapper)
 
     @cached_property
-    def with_streaming_response(self) -> Any:
+    def with_streaming_response(self) -> SimpleNamespace:
         """The same methods; they return a context manager over the response, its body not yet read."""
         return self._wrapped(modern.async_to_streamed_response_wrapper)
 
-    def _wrapped(self, wrap: Callable[[Any], Any]) -> Any:
+    def _wrapped(self, wrap: Callable[[Callable[..., Awaitable[object]]], object]) -> SimpleNamespace:
         return SimpleNamespace(**{name: wrap(getattr(self, name)) for name in self.methods})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -14,7 +13,7 @@ class StructuredOutputs(TypedDict, total=False):
     With a reasoning parser the constraint begins after the reasoning.
     """
 
-    json: str | Mapping[str, Any]
+    json: str | Mapping[str, object]
     regex: str
     choice: Sequence[str]
     grammar: str
@@ -56,7 +55,7 @@ class SamplingParams(TypedDict, total=False):
     """-1 for no limit."""
     repetition_detection: Mapping[str, int] | None
     # constraints
-    structured_outputs: StructuredOutputs | Mapping[str, Any] | None
+    structured_outputs: StructuredOutputs | Mapping[str, object] | None
     # routing and identity
     priority: int | None
     """Lower is sooner; needs --scheduling-policy priority."""
@@ -66,9 +65,9 @@ class SamplingParams(TypedDict, total=False):
     data_parallel_rank: int | None
     """The engine of a data-parallel server, from 0; sent as X-data-parallel-rank."""
     cache_salt: str | None
-    kv_transfer_params: Mapping[str, Any] | None
-    ec_transfer_params: Mapping[str, Any] | None
-    vllm_xargs: Mapping[str, Any] | None
+    kv_transfer_params: Mapping[str, object] | None
+    ec_transfer_params: Mapping[str, object] | None
+    vllm_xargs: Mapping[str, object] | None
     stream_interval: int | None
     # what else to return
     return_tokens_as_token_ids: bool | None

@@ -65,7 +65,7 @@ class SpeechParams(TypedDict, total=False):
     max_completion_tokens: int | None
     use_beam_search: bool | None
     n: int | None
-    vllm_xargs: Mapping[str, Any] | None
+    vllm_xargs: Mapping[str, object] | None
 
 
 class TranscriptionParams(TranscriptionCreateParamsBase, SpeechParams, RequestOptions, total=False):
@@ -74,14 +74,14 @@ class TranscriptionParams(TranscriptionCreateParamsBase, SpeechParams, RequestOp
     `response_format` is "json", "text", "verbose_json" or "diarized_json"; vLLM refuses srt and vtt.
     """
 
-    model: NotRequired[str | None]  # type: ignore[misc]
+    model: NotRequired[str | None]  # type: ignore[misc]  # the server has one
     """Default: the server's model."""
 
 
 class TranslationParams(TranslationCreateParams, SpeechParams, RequestOptions, total=False):
     """Everything that `audio.translations.create` accepts."""
 
-    model: NotRequired[str | None]  # type: ignore[misc]
+    model: NotRequired[str | None]  # type: ignore[misc]  # the server has one
     """Default: the server's model."""
 
     language: str | None
@@ -114,7 +114,7 @@ _READERS: dict[str, dict[str, Callable[[bytes], object]]] = {
 _KNOWN = {"transcriptions": names(TranscriptionParams), "translations": names(TranslationParams)}
 
 
-def _call(kind: str, params: Mapping[str, Any]) -> Call[Any]:
+def _call(kind: str, params: Mapping[str, object]) -> Call[Any]:
     """Build the call; its file is as the caller passed it."""
     operation = f"audio.{kind}.create"
     form, options = read_params(operation, params, _KNOWN[kind])
@@ -188,7 +188,7 @@ class Transcriptions(SDKTranscriptions):
 
     _client: VLLM
 
-    def create(self, **params: Unpack[TranscriptionParams]) -> Any:  # type: ignore[override]
+    def create(self, **params: Unpack[TranscriptionParams]) -> Any:  # type: ignore[override]  # vLLM's parameters
         """Transcribe audio.
 
         Args:
@@ -207,7 +207,7 @@ class AsyncTranscriptions(SDKAsyncTranscriptions):
 
     _client: AsyncVLLM
 
-    async def create(self, **params: Unpack[TranscriptionParams]) -> Any:  # type: ignore[override]
+    async def create(self, **params: Unpack[TranscriptionParams]) -> Any:  # type: ignore[override]  # vLLM's parameters
         """Transcribe audio; see `Transcriptions.create`."""
         return await _async_create(self._client, "transcriptions", params)
 
@@ -218,7 +218,7 @@ class Translations(SDKTranslations):
 
     _client: VLLM
 
-    def create(self, **params: Unpack[TranslationParams]) -> Any:  # type: ignore[override]
+    def create(self, **params: Unpack[TranslationParams]) -> Any:  # type: ignore[override]  # vLLM's parameters
         """Translate audio.
 
         Args:
@@ -237,18 +237,18 @@ class AsyncTranslations(SDKAsyncTranslations):
 
     _client: AsyncVLLM
 
-    async def create(self, **params: Unpack[TranslationParams]) -> Any:  # type: ignore[override]
+    async def create(self, **params: Unpack[TranslationParams]) -> Any:  # type: ignore[override]  # vLLM's parameters
         """Translate audio; see `Translations.create`."""
         return await _async_create(self._client, "translations", params)
 
 
-def _create(client: VLLM, kind: str, params: Mapping[str, Any]) -> Any:
+def _create(client: VLLM, kind: str, params: Mapping[str, object]) -> Any:
     call = _call(kind, params)
     call = replace(call, files=to_httpx_files(call.files))
     return client._stream(call) if call.read_event else client._perform(call)
 
 
-async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, Any]) -> Any:
+async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, object]) -> Any:
     call = _call(kind, params)
     call = replace(call, files=await async_to_httpx_files(call.files))
     return await (client._stream(call) if call.read_event else client._perform(call))

@@ -20,6 +20,7 @@ from typing_extensions import NotRequired, TypedDict, Unpack
 from .._calls.call import Call, json_call, stream_call
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
+from .._wire.decoding import JsonObject
 from .._wire.objects import Reader
 from .._wire.schema_prompt import schema_prompt
 from .._wire.schema_prompt import show_schema as with_text
@@ -42,13 +43,13 @@ class TemplateParams(TypedDict, total=False):
     add_special_tokens: bool | None
     chat_template: str | None
     """Refused by the server unless started with --trust-request-chat-template."""
-    chat_template_kwargs: Mapping[str, Any] | None
+    chat_template_kwargs: Mapping[str, object] | None
     """e.g. ``{"enable_thinking": False}``."""
     continue_final_message: bool | None
     documents: Iterable[Mapping[str, str]] | None
     echo: bool | None
-    media_io_kwargs: Mapping[str, Any] | None
-    mm_processor_kwargs: Mapping[str, Any] | None
+    media_io_kwargs: Mapping[str, object] | None
+    mm_processor_kwargs: Mapping[str, object] | None
 
 
 class ChatCompletionParams(
@@ -56,7 +57,7 @@ class ChatCompletionParams(
 ):
     """Everything that `chat.completions.create` accepts but `stream`: OpenAI's parameters and vLLM's."""
 
-    model: NotRequired[str | None]  # type: ignore[misc]
+    model: NotRequired[str | None]  # type: ignore[misc]  # the server has one
     """Default: the server's model."""
 
     include_reasoning: bool | None
@@ -76,7 +77,7 @@ read_chunk = Reader(ChatCompletionChunk, "choices")
 
 def chat_call(
     operation: str,
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     read: Callable[[bytes], T],
     known: frozenset[str] | None = _KNOWN,
 ) -> Call[T]:
@@ -93,7 +94,7 @@ def chat_call(
 
 
 def chat_stream_call(
-    operation: str, params: Mapping[str, Any], known: frozenset[str] | None = _KNOWN
+    operation: str, params: Mapping[str, object], known: frozenset[str] | None = _KNOWN
 ) -> Call[ChatCompletionChunk]:
     """Build the call of a streamed chat completion; see `chat_call`."""
     body, options = _read_chat_params(operation, params, known)
@@ -102,8 +103,8 @@ def chat_stream_call(
 
 
 def _read_chat_params(
-    operation: str, params: Mapping[str, Any], known: frozenset[str] | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    operation: str, params: Mapping[str, object], known: frozenset[str] | None
+) -> tuple[JsonObject, JsonObject]:
     body, options = read_params(operation, params, known)
     if isinstance(body.get("response_format"), type):
         raise TypeError(
@@ -118,7 +119,7 @@ class Completions(SDKCompletions):
 
     _client: VLLM
 
-    @overload  # type: ignore[override]
+    @overload  # type: ignore[override]  # vLLM's parameters
     def create(
         self, *, stream: Literal[True], **params: Unpack[ChatCompletionParams]
     ) -> Stream[ChatCompletionChunk]: ...
@@ -130,7 +131,7 @@ class Completions(SDKCompletions):
     def create(
         self, *, stream: bool | None = None, **params: Unpack[ChatCompletionParams]
     ) -> ChatCompletion | Stream[ChatCompletionChunk]: ...
-    def create(self, *, stream: Any = None, **params: Any) -> Any:
+    def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Answer a conversation.
 
         Args:
@@ -187,7 +188,7 @@ class AsyncCompletions(SDKAsyncCompletions):
 
     _client: AsyncVLLM
 
-    @overload  # type: ignore[override]
+    @overload  # type: ignore[override]  # vLLM's parameters
     async def create(
         self, *, stream: Literal[True], **params: Unpack[ChatCompletionParams]
     ) -> AsyncStream[ChatCompletionChunk]: ...
@@ -199,7 +200,7 @@ class AsyncCompletions(SDKAsyncCompletions):
     async def create(
         self, *, stream: bool | None = None, **params: Unpack[ChatCompletionParams]
     ) -> ChatCompletion | AsyncStream[ChatCompletionChunk]: ...
-    async def create(self, *, stream: Any = None, **params: Any) -> Any:
+    async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Answer a conversation; see `Completions.create`."""
         if stream is True:
             return await self._client._stream(chat_stream_call(_OPERATION, params))
@@ -219,14 +220,15 @@ class AsyncCompletions(SDKAsyncCompletions):
         `show_schema` is that of `parse`.
         """
         formatted = _formatted(params, response_format, show_schema)
+        create: Any = self.create(stream=True, **formatted)
         return AsyncChatCompletionStreamManager(
-            self.create(stream=True, **formatted),
+            create,
             response_format=response_format,
             input_tools=formatted["tools"],
         )
 
 
-def _formatted(params: Mapping[str, Any], response_format: Any, show_schema: bool) -> dict[str, Any]:
+def _formatted(params: Mapping[str, Any], response_format: Any, show_schema: bool) -> JsonObject:
     """The parameters with the format in the SDK's wire form, and with tools that can be read twice."""
     if isinstance(response_format, type):
         refuse_tools_beside_format("chat.completions.parse", params)
@@ -239,7 +241,7 @@ def _formatted(params: Mapping[str, Any], response_format: Any, show_schema: boo
 
 
 def _parse_call(
-    params: Mapping[str, Any], response_format: Any, show_schema: bool
+    params: Mapping[str, object], response_format: Any, show_schema: bool
 ) -> Call[ParsedChatCompletion[Any]]:
     formatted = _formatted(params, response_format, show_schema)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from openai import AsyncStream, Stream
 from openai.resources.completions import AsyncCompletions as SDKAsyncCompletions
@@ -28,14 +28,14 @@ class CompletionParams(CompletionCreateParamsBase, SamplingParams, RequestOption
     `max_tokens` is 16 unless set. A server with a reasoning parser ignores `structured_outputs` here.
     """
 
-    model: NotRequired[str | None]  # type: ignore[misc]
+    model: NotRequired[str | None]  # type: ignore[misc]  # the server has one
     """Default: the server's model."""
 
     add_special_tokens: bool | None
     """Default True."""
     prompt_embeds: str | list[str] | None
     """Base64 of a saved torch tensor; needs --enable-prompt-embeds."""
-    response_format: Mapping[str, Any] | None
+    response_format: Mapping[str, object] | None
 
 
 _KNOWN = names(CompletionParams)
@@ -45,11 +45,11 @@ read_completion = Reader(Completion, "choices", filled=True)
 read_completion_chunk = Reader(Completion, "choices")
 
 
-def _call(params: Mapping[str, Any]) -> Call[Completion]:
+def _call(params: Mapping[str, object]) -> Call[Completion]:
     return json_call(_OPERATION, (_PATH,), *read_params(_OPERATION, params, _KNOWN), read_completion)
 
 
-def _stream_call(params: Mapping[str, Any]) -> Call[Completion]:
+def _stream_call(params: Mapping[str, object]) -> Call[Completion]:
     return stream_call(_OPERATION, _PATH, *read_params(_OPERATION, params, _KNOWN), read_completion_chunk)
 
 
@@ -59,7 +59,7 @@ class Completions(SDKCompletions):
 
     _client: VLLM
 
-    @overload  # type: ignore[override]
+    @overload  # type: ignore[override]  # vLLM's parameters
     def create(self, *, stream: Literal[True], **params: Unpack[CompletionParams]) -> Stream[Completion]: ...
     @overload
     def create(
@@ -69,7 +69,7 @@ class Completions(SDKCompletions):
     def create(
         self, *, stream: bool | None = None, **params: Unpack[CompletionParams]
     ) -> Completion | Stream[Completion]: ...
-    def create(self, *, stream: Any = None, **params: Any) -> Any:
+    def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Continue a text.
 
         Args:
@@ -90,7 +90,7 @@ class AsyncCompletions(SDKAsyncCompletions):
 
     _client: AsyncVLLM
 
-    @overload  # type: ignore[override]
+    @overload  # type: ignore[override]  # vLLM's parameters
     async def create(
         self, *, stream: Literal[True], **params: Unpack[CompletionParams]
     ) -> AsyncStream[Completion]: ...
@@ -102,7 +102,7 @@ class AsyncCompletions(SDKAsyncCompletions):
     async def create(
         self, *, stream: bool | None = None, **params: Unpack[CompletionParams]
     ) -> Completion | AsyncStream[Completion]: ...
-    async def create(self, *, stream: Any = None, **params: Any) -> Any:
+    async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Continue a text; see `Completions.create`."""
         if stream is True:
             return await self._client._stream(_stream_call(params))

@@ -45,15 +45,15 @@ _DOUBTFUL = frozenset({415, 422, 500, 501, 502})
 class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
     """Everything that `embeddings.create` accepts: `input`, or vLLM's `messages`."""
 
-    model: NotRequired[str | None]  # type: ignore[misc]
+    model: NotRequired[str | None]  # type: ignore[misc]  # the server has one
     """Default: the server's model."""
 
-    encoding_format: EncodingFormat  # type: ignore[misc]
+    encoding_format: EncodingFormat  # type: ignore[misc]  # vLLM's own
     """How vectors travel; the result is the same. Default: what is fastest for the server."""
     embed_dtype: EmbedDtype | None
     """What they travel as in base64 and bytes. Default: float32."""
     endianness: Literal["native", "big", "little"] | None
-    input: NotRequired[str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]]  # type: ignore[misc]
+    input: NotRequired[str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]]  # type: ignore[misc]  # vLLM's own
     messages: Iterable[Any]
     """A conversation, perhaps with images, to embed as one text."""
     add_special_tokens: bool | None
@@ -133,7 +133,7 @@ class Embeddings(SDKEmbeddings):
 
     _client: VLLM
 
-    def create(self, **params: Unpack[EmbeddingParams]) -> EmbeddingResponse:  # type: ignore[override]
+    def create(self, **params: Unpack[EmbeddingParams]) -> EmbeddingResponse:  # type: ignore[override]  # vLLM's parameters
         """Embed texts, token ids or a conversation.
 
         Args:
@@ -155,7 +155,7 @@ class AsyncEmbeddings(SDKAsyncEmbeddings):
 
     _client: AsyncVLLM
 
-    async def create(self, **params: Unpack[EmbeddingParams]) -> EmbeddingResponse:  # type: ignore[override]
+    async def create(self, **params: Unpack[EmbeddingParams]) -> EmbeddingResponse:  # type: ignore[override]  # vLLM's parameters
         """Embed texts, token ids or a conversation; see `Embeddings.create`."""
         large_headers = takes_large_headers(self._client._client)
         return await self._client._perform(embedding_call(params, large_headers=large_headers))

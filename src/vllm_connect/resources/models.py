@@ -125,7 +125,7 @@ class Models(SDKModels):
 
     _client: VLLM
 
-    def list(self, **params: Unpack[RequestOptions]) -> ModelPage:  # type: ignore[override]
+    def list(self, **params: Unpack[RequestOptions]) -> ModelPage:  # type: ignore[override]  # vLLM's parameters
         """List the models of every key.
 
         Returns:
@@ -171,7 +171,7 @@ class AsyncModels(SDKAsyncModels):
 
     _client: AsyncVLLM
 
-    def list(self, **params: Unpack[RequestOptions]) -> AsyncModelList:  # type: ignore[override]
+    def list(self, **params: Unpack[RequestOptions]) -> AsyncModelList:  # type: ignore[override]  # vLLM's parameters
         """List the models of every key; await it, or iterate it with `async for`. See `Models.list`."""
         return AsyncModelList(self._client, params)
 

@@ -35,8 +35,8 @@ class PoolingOptions(RequestOptions, total=False):
     priority: int | None
     request_id: str | None
     cache_salt: str | None
-    mm_processor_kwargs: Mapping[str, Any] | None
-    chat_template_kwargs: Mapping[str, Any] | None
+    mm_processor_kwargs: Mapping[str, object] | None
+    chat_template_kwargs: Mapping[str, object] | None
     truncate_prompt_tokens: int | None
     """Keep this many tokens; -1 for the model's context. Without it, too long an input is an error."""
     truncation_side: str | None
@@ -54,7 +54,7 @@ class RerankParams(PoolingOptions, total=False):
     """How many to return at the most, at least 1. Default: all."""
     return_documents: bool | None
     """Put the request's documents into the results."""
-    params: Mapping[str, Any] | None
+    params: Mapping[str, object] | None
     """Any of these, nested as Bifrost's SDK nests them."""
     instruction: str | None
     max_tokens_per_query: int | None
@@ -98,7 +98,7 @@ def rerank_call(params: Mapping[str, Any], documents: Iterable[Document]) -> Cal
     return json_call("rerank.create", _PATHS, body, options, read, falls_back=path_is_missing)
 
 
-def wire_document(document: Document, index: int) -> str | Mapping[str, Any]:
+def wire_document(document: Document, index: int) -> str | Mapping[str, object]:
     """A document as vLLM takes it: ``{"text": …}`` is 400 there, so it becomes the text."""
     if isinstance(document, str):
         return document
@@ -106,7 +106,7 @@ def wire_document(document: Document, index: int) -> str | Mapping[str, Any]:
         if isinstance(document.get("content"), (list, tuple)):
             return {"content": document["content"]}
         if isinstance(document.get("text"), str):
-            return document["text"]  # type: ignore[no-any-return]
+            return document["text"]  # type: ignore[no-any-return]  # it is a string
         if document.get("type") in ("text", "image_url", "video_url", "input_audio", "audio_url"):
             return {"content": [document]}
     raise TypeError(
@@ -200,7 +200,7 @@ class Rerank(OwnResource):
     def create(
         self,
         *,
-        query: str | Mapping[str, Any],
+        query: str | Mapping[str, object],
         documents: Sequence[Document],
         **params: Unpack[RerankParams],
     ) -> RerankResponse:
@@ -224,7 +224,7 @@ class AsyncRerank(AsyncOwnResource):
     async def create(
         self,
         *,
-        query: str | Mapping[str, Any],
+        query: str | Mapping[str, object],
         documents: Sequence[Document],
         **params: Unpack[RerankParams],
     ) -> RerankResponse:

@@ -23,6 +23,7 @@ from typing_extensions import Unpack
 from .._calls.call import Call, Variant, body_of, converted, json_call, stream_call
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params, without_unset
+from .._wire.decoding import JsonObject
 from .._wire.objects import ErrorInReply, NotAReply, Reader
 from .._wire.payloads import find_error
 from .._wire.schema_prompt import SYSTEM_ROLES, AddedText, schema_prompt
@@ -86,7 +87,7 @@ def read_native_event(data: bytes) -> ResponseStreamEvent:
     return cast("ResponseStreamEvent", construct_type(type_=ResponseStreamEvent, value=payload))
 
 
-def _call(params: dict[str, Any], api: str, finish: Callable[[Response], T]) -> Call[T]:
+def _call(params: JsonObject, api: str, finish: Callable[[Response], T]) -> Call[T]:
     """Build the call.
 
     Args:
@@ -106,7 +107,7 @@ def _call(params: dict[str, Any], api: str, finish: Callable[[Response], T]) -> 
     return chat_call(_OPERATION, chat_request(params), read, known=None)
 
 
-def _stream_call(params: dict[str, Any], api: str) -> Call[ResponseStreamEvent]:
+def _stream_call(params: JsonObject, api: str) -> Call[ResponseStreamEvent]:
     if api == "native":
         body, options = read_params(_OPERATION, params, _NATIVE)
         call = stream_call(_OPERATION, _PATH, body, options, read_native_event)
@@ -115,7 +116,7 @@ def _stream_call(params: dict[str, Any], api: str) -> Call[ResponseStreamEvent]:
     return converted(chat_stream_call(_OPERATION, request, known=None), lambda: ResponseEvents(params))
 
 
-def _stored_call(operation: str, response_id: str, params: Mapping[str, Any], api: str) -> Call[Response]:
+def _stored_call(operation: str, response_id: str, params: Mapping[str, object], api: str) -> Call[Response]:
     """Build a call about a response that a server keeps (VLLM_ENABLE_RESPONSES_API_STORE=1).
 
     Raises:
@@ -149,7 +150,7 @@ class Responses(SDKResponses):
 
     _client: VLLM
 
-    @overload  # type: ignore[override]
+    @overload  # type: ignore[override]  # vLLM's parameters
     def create(
         self, *, stream: Literal[True], **params: Unpack[ResponseParams]
     ) -> Stream[ResponseStreamEvent]: ...
@@ -161,7 +162,7 @@ class Responses(SDKResponses):
     def create(
         self, *, stream: bool | None = None, **params: Unpack[ResponseParams]
     ) -> Response | Stream[ResponseStreamEvent]: ...
-    def create(self, *, stream: Any = None, **params: Any) -> Any:
+    def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Make a response.
 
         Args:
@@ -179,7 +180,7 @@ class Responses(SDKResponses):
             return self._client._stream(_stream_call(params, self._client.responses_api))
         return self._client._perform(_call(params, self._client.responses_api, _unchanged))
 
-    def parse(  # type: ignore[override]
+    def parse(  # type: ignore[override]  # vLLM's parameters
         self,
         *,
         text_format: type[FormatT] | Any = omit,
@@ -201,7 +202,7 @@ class Responses(SDKResponses):
             _parse_call(params, text_format, show_schema, self._client.responses_api)
         )
 
-    def stream(  # type: ignore[override]
+    def stream(  # type: ignore[override]  # vLLM's parameters
         self,
         *,
         text_format: type[FormatT] | Any = omit,
@@ -220,7 +221,7 @@ class Responses(SDKResponses):
             starting_after=None,
         )
 
-    def retrieve(self, response_id: str, **params: Any) -> Response:  # type: ignore[override]
+    def retrieve(self, response_id: str, **params: Any) -> Response:  # type: ignore[override]  # vLLM's parameters
         """Fetch a response that the server keeps; `responses_api="native"` alone.
 
         Args:
@@ -240,7 +241,7 @@ class AsyncResponses(SDKAsyncResponses):
 
     _client: AsyncVLLM
 
-    @overload  # type: ignore[override]
+    @overload  # type: ignore[override]  # vLLM's parameters
     async def create(
         self, *, stream: Literal[True], **params: Unpack[ResponseParams]
     ) -> AsyncStream[ResponseStreamEvent]: ...
@@ -252,14 +253,14 @@ class AsyncResponses(SDKAsyncResponses):
     async def create(
         self, *, stream: bool | None = None, **params: Unpack[ResponseParams]
     ) -> Response | AsyncStream[ResponseStreamEvent]: ...
-    async def create(self, *, stream: Any = None, **params: Any) -> Any:
+    async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Make a response; see `Responses.create`."""
         params = replayable(without_unset(params))
         if stream is True:
             return await self._client._stream(_stream_call(params, self._client.responses_api))
         return await self._client._perform(_call(params, self._client.responses_api, _unchanged))
 
-    async def parse(  # type: ignore[override]
+    async def parse(  # type: ignore[override]  # vLLM's parameters
         self,
         *,
         text_format: type[FormatT] | Any = omit,
@@ -271,7 +272,7 @@ class AsyncResponses(SDKAsyncResponses):
             _parse_call(params, text_format, show_schema, self._client.responses_api)
         )
 
-    def stream(  # type: ignore[override]
+    def stream(  # type: ignore[override]  # vLLM's parameters
         self,
         *,
         text_format: type[FormatT] | Any = omit,
@@ -290,7 +291,7 @@ class AsyncResponses(SDKAsyncResponses):
             starting_after=None,
         )
 
-    async def retrieve(self, response_id: str, **params: Any) -> Response:  # type: ignore[override]
+    async def retrieve(self, response_id: str, **params: Any) -> Response:  # type: ignore[override]  # vLLM's parameters
         """Fetch a response that the server keeps; see `Responses.retrieve`."""
         call = _stored_call(_RETRIEVE, response_id, params, self._client.responses_api)
         return await self._client._perform(call)
@@ -301,7 +302,7 @@ class AsyncResponses(SDKAsyncResponses):
         return await self._client._perform(call)
 
 
-def _formatted(params: Mapping[str, Any], text_format: Any, show_schema: bool) -> dict[str, Any]:
+def _formatted(params: Mapping[str, object], text_format: Any, show_schema: bool) -> JsonObject:
     """The parameters with format and tools in the SDK's wire form."""
     formatted = replayable(without_unset(params))
     if formatted.get("tools"):
@@ -319,7 +320,7 @@ def _formatted(params: Mapping[str, Any], text_format: Any, show_schema: bool) -
     return {**formatted, "text": {**options, "format": wire}}
 
 
-def _show(wire: Any, params: dict[str, Any]) -> None:
+def _show(wire: Any, params: JsonObject) -> None:
     """Show the model a format: in the instructions, or in the system message that it is given instead."""
     prompt = schema_prompt({"type": "json_schema", "json_schema": wire})
     items = params.get("input")
@@ -344,7 +345,7 @@ def _tool(tool: Any) -> Any:
 
 
 def _parse_call(
-    params: Mapping[str, Any], text_format: Any, show_schema: bool, api: str
+    params: Mapping[str, object], text_format: Any, show_schema: bool, api: str
 ) -> Call[ParsedResponse[Any]]:
     formatted = _formatted(params, text_format, show_schema)
     tools = formatted.get("tools") or omit

@@ -9,6 +9,7 @@ from typing_extensions import Unpack
 
 from .._calls.call import Call, json_call
 from .._wire.body import names, read_params
+from .._wire.decoding import JsonObject
 from .._wire.inputs import count_of, is_number
 from .._wire.objects import NotAReply, Reader, in_order
 from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
@@ -19,7 +20,7 @@ from ._base import AsyncOwnResource, OwnResource
 from .rerank import PoolingOptions, path_is_missing
 
 #: A text, or vLLM's ``{"content": [parts]}``.
-Item = str | Mapping[str, Any]
+Item = str | Mapping[str, object]
 
 
 class ScoreParams(PoolingOptions, total=False):
@@ -44,12 +45,12 @@ class InputParams(PoolingOptions, total=False):
 
     model: str | None
     input: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
-    messages: Iterable[Any]
+    messages: Iterable[object]
     add_special_tokens: bool | None
     add_generation_prompt: bool | None
     continue_final_message: bool | None
     chat_template: str | None
-    media_io_kwargs: Mapping[str, Any] | None
+    media_io_kwargs: Mapping[str, object] | None
     user: str | None
 
 
@@ -134,7 +135,7 @@ def _check_pooling(item: PoolingItem, index: int) -> None:
 def _call(
     operation: str,
     paths: tuple[str, ...],
-    body: dict[str, Any],
+    body: JsonObject,
     options: Mapping[str, object],
     read: Callable[[bytes], T],
 ) -> Call[T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from typing_extensions import Unpack
 
@@ -21,16 +21,16 @@ class TokenizeParams(RequestOptions, total=False):
 
     model: str | None
     prompt: str
-    messages: Iterable[Any]
+    messages: Iterable[object]
     return_token_strs: bool | None
     add_special_tokens: bool | None
     add_generation_prompt: bool | None
     continue_final_message: bool | None
     chat_template: str | None
-    chat_template_kwargs: Mapping[str, Any] | None
-    media_io_kwargs: Mapping[str, Any] | None
-    mm_processor_kwargs: Mapping[str, Any] | None
-    tools: Iterable[Any] | None
+    chat_template_kwargs: Mapping[str, object] | None
+    media_io_kwargs: Mapping[str, object] | None
+    mm_processor_kwargs: Mapping[str, object] | None
+    tools: Iterable[object] | None
 
 
 class DetokenizeParams(RequestOptions, total=False):

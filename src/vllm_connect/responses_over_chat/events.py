@@ -38,6 +38,7 @@ from openai.types.responses import (
 )
 
 from .._calls.tool_calls import Piece, ToolCalls
+from .._wire.decoding import JsonObject
 from .output import ItemStatus, reasoning_of
 from .reply import CHOICE_EXTRA, EXTRA, Ending, echo, ending_of, extras, make_response, response_id
 from .writing import CallWriter, MessageWriter, ReasoningWriter, Writer
@@ -57,10 +58,10 @@ class ResponseEvents:
         params: what `chat_request` was called with; the Response echoes much of it.
     """
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
+    def __init__(self, params: Mapping[str, object]) -> None:
         self._echo = echo(params)
-        self._base: dict[str, Any] = {}  # id, created_at and model, once they are known
-        self._extras: dict[str, Any] = {}  # what vLLM tells beyond OpenAI's fields
+        self._base: JsonObject = {}  # id, created_at and model, once they are known
+        self._extras: JsonObject = {}  # what vLLM tells beyond OpenAI's fields
         self._usage: CompletionUsage | None = None
         self._finish_reason: str | None = None
         self._token_ids: list[int] = []
@@ -140,7 +141,7 @@ class ResponseEvents:
         failure = ResponseError(code=codes.get(status, "server_error"), message=message)
         return self._fail(Ending("failed", error=failure))
 
-    def emit(self, cls: type[BaseModel], **fields: Any) -> None:
+    def emit(self, cls: type[BaseModel], **fields: object) -> None:
         """Add an event, with the next sequence number."""
         fields["sequence_number"] = self._sequence_number
         self._sequence_number += 1
@@ -208,7 +209,7 @@ class ResponseEvents:
             type="response.output_item.done",
         )
 
-    def _begin(self, base: dict[str, Any]) -> None:
+    def _begin(self, base: JsonObject) -> None:
         self._base = base
         for cls, type in _BEGINNING:
             response = make_response(self._echo, **base, output=[], ending=Ending("in_progress"))

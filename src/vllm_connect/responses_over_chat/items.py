@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .._wire.decoding import JsonObject
 from ..errors import UnsupportedOperationError
 from ._plain import mapping
 from .parameters import NATIVE
@@ -31,7 +32,7 @@ _CHAT_PARTS = frozenset(
 )
 
 
-def messages_from_input(given: Any) -> list[dict[str, Any]]:
+def messages_from_input(given: Any) -> list[JsonObject]:
     """Convert the input of a response.
 
     Args:
@@ -69,11 +70,11 @@ class _Conversation:
     """
 
     def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-        self.turn: dict[str, Any] | None = None
+        self.messages: list[JsonObject] = []
+        self.turn: JsonObject | None = None
         self.reasoning: list[str] = []
 
-    def say(self, message: dict[str, Any]) -> None:
+    def say(self, message: JsonObject) -> None:
         """Add a message of somebody else than the assistant."""
         self.flush_reasoning()
         self.turn = None
@@ -84,28 +85,28 @@ class _Conversation:
         if self.reasoning and self.unanswered() is None:
             self.begin_turn()
 
-    def begin_turn(self) -> dict[str, Any]:
+    def begin_turn(self) -> JsonObject:
         """Start an assistant message, with the reasoning that waits for one."""
         self.turn = {"role": "assistant", "content": ""}
         self.messages.append(self.turn)
         self._take_reasoning(self.turn)
         return self.turn
 
-    def unanswered(self) -> dict[str, Any] | None:
+    def unanswered(self) -> JsonObject | None:
         """The assistant message that made calls which have no output yet: whatever follows is part of it."""
         if self.turn is None or "tool_calls" not in self.turn:
             return None
         self._take_reasoning(self.turn)
         return self.turn
 
-    def _take_reasoning(self, message: dict[str, Any]) -> None:
+    def _take_reasoning(self, message: JsonObject) -> None:
         if self.reasoning:
             earlier = [message["reasoning"]] if "reasoning" in message else []
             message["reasoning"] = "\n".join(earlier + self.reasoning)
             self.reasoning = []
 
 
-def _add_message(conversation: _Conversation, item: Mapping[str, Any], where: str) -> None:
+def _add_message(conversation: _Conversation, item: Mapping[str, object], where: str) -> None:
     role = item.get("role")
     if role not in _ROLES:
         hint = "; use an item of type 'function_call_output'" if role == "tool" else ""
@@ -123,7 +124,7 @@ def _add_message(conversation: _Conversation, item: Mapping[str, Any], where: st
         turn["content"] = _joined(turn["content"], content)
 
 
-def _add_call(conversation: _Conversation, item: Mapping[str, Any], where: str) -> None:
+def _add_call(conversation: _Conversation, item: Mapping[str, object], where: str) -> None:
     call_id, name, arguments = (_text_of(item, field, where) for field in ("call_id", "name", "arguments"))
     if item.get("namespace"):
         raise ValueError(f"{where}.namespace: chat completions have no namespaces; put it into `name`")
@@ -137,13 +138,13 @@ def _add_call(conversation: _Conversation, item: Mapping[str, Any], where: str) 
     turn.setdefault("tool_calls", []).append(call)
 
 
-def _add_output(conversation: _Conversation, item: Mapping[str, Any], where: str) -> None:
+def _add_output(conversation: _Conversation, item: Mapping[str, object], where: str) -> None:
     call_id = _text_of(item, "call_id", where)
     output = _content(item.get("output"), f"{where}.output")
     conversation.say({"role": "tool", "tool_call_id": call_id, "content": output})
 
 
-def _add_reasoning(conversation: _Conversation, item: Mapping[str, Any], where: str) -> None:
+def _add_reasoning(conversation: _Conversation, item: Mapping[str, object], where: str) -> None:
     texts = _texts(item.get("content"), f"{where}.content") or _texts(item.get("summary"), f"{where}.summary")
     if not texts and item.get("encrypted_content"):
         raise ValueError(f"{where} is encrypted, and only the service that made it can read it: leave it out")
@@ -151,12 +152,12 @@ def _add_reasoning(conversation: _Conversation, item: Mapping[str, Any], where: 
         conversation.reasoning.append(text)
 
 
-def _add_reference(conversation: _Conversation, item: Mapping[str, Any], where: str) -> None:
+def _add_reference(conversation: _Conversation, item: Mapping[str, object], where: str) -> None:
     reason = f"vLLM's chat completions keep no state: send the item itself, or {NATIVE}"
     raise UnsupportedOperationError(f"responses.create({where}: item_reference)", reason)
 
 
-_ITEMS: dict[str, Callable[[_Conversation, Mapping[str, Any], str], None]] = {
+_ITEMS: dict[str, Callable[[_Conversation, Mapping[str, object], str], None]] = {
     "message": _add_message,
     "function_call": _add_call,
     "function_call_output": _add_output,
@@ -176,7 +177,7 @@ def _unknown_item(kind: object, where: str) -> ValueError:
     )
 
 
-def _content(content: Any, where: str) -> str | list[dict[str, Any]]:
+def _content(content: Any, where: str) -> str | list[JsonObject]:
     """The content of a chat message: a string where one will do."""
     if isinstance(content, str):
         return content
@@ -188,7 +189,7 @@ def _content(content: Any, where: str) -> str | list[dict[str, Any]]:
     return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
 
 
-def _assistant_content(content: Any, where: str) -> str | list[dict[str, Any]]:
+def _assistant_content(content: Any, where: str) -> str | list[JsonObject]:
     """The same for what the model said: one text, however many parts, unless a refusal is among them."""
     parts = _content(content, where)
     if isinstance(parts, str) or any(part["type"] != "text" for part in parts):
@@ -201,13 +202,13 @@ def _joined(earlier: Any, later: Any) -> Any:
         return earlier or later
     if isinstance(earlier, str) and isinstance(later, str):
         return earlier + later
-    parts: list[dict[str, Any]] = []
+    parts: list[JsonObject] = []
     for content in (earlier, later):
         parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
     return parts
 
 
-def _part(part: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _part(part: Mapping[str, object], where: str) -> JsonObject:
     kind = part.get("type")
     if kind in ("input_text", "output_text", "text"):
         return {"type": "text", "text": _text_of(part, "text", where)}
@@ -230,7 +231,7 @@ def _part(part: Mapping[str, Any], where: str) -> dict[str, Any]:
     )
 
 
-def _image(part: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _image(part: Mapping[str, Any], where: str) -> JsonObject:
     url = part.get("image_url")
     if not isinstance(url, str):
         stored = "; vLLM stores no files" if part.get("file_id") else ""
@@ -242,7 +243,7 @@ def _image(part: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": image}
 
 
-def _file(part: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _file(part: Mapping[str, object], where: str) -> JsonObject:
     if not part.get("file_data"):
         raise ValueError(f"{where} needs `file_data`: vLLM neither stores files nor fetches them")
     return {
@@ -263,7 +264,7 @@ def _list(value: Any, where: str) -> Iterable[Any]:
     return value
 
 
-def _text_of(item: Mapping[str, Any], field: str, where: str) -> str:
+def _text_of(item: Mapping[str, object], field: str, where: str) -> str:
     value = item.get(field)
     if not isinstance(value, str):
         hint = "; json.dumps() makes one" if isinstance(value, (Mapping, list)) else ""

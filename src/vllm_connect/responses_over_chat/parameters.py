@@ -170,7 +170,7 @@ def refuse(name: str, reason: str) -> UnsupportedOperationError:
     return UnsupportedOperationError(f"responses.create({name}=…)", reason)
 
 
-def check(params: Mapping[str, Any]) -> None:
+def check(params: Mapping[str, object]) -> None:
     """Refuse what a chat completion cannot do.
 
     Raises:

@@ -25,6 +25,7 @@ from openai.types.shared import Reasoning
 from pydantic import ValidationError
 
 from .._calls.tool_calls import ToolCall, readable, whole_calls
+from .._wire.decoding import JsonObject
 from ._plain import mapping
 from .logprobs import logprobs_of, of_part
 from .output import (
@@ -110,7 +111,7 @@ def ending_of(finish_reason: str | None) -> Ending:
     return Ending("completed")
 
 
-def response_from_chat(completion: ChatCompletion, params: Mapping[str, Any]) -> Response:
+def response_from_chat(completion: ChatCompletion, params: Mapping[str, object]) -> Response:
     """Convert a reply.
 
     Args:
@@ -140,7 +141,7 @@ def response_from_chat(completion: ChatCompletion, params: Mapping[str, Any]) ->
 
 
 def make_response(
-    echoed: Mapping[str, Any],
+    echoed: Mapping[str, object],
     *,
     id: str,
     created_at: float | None,
@@ -185,14 +186,14 @@ def response_id(chat_id: str | None) -> str:
     return f"resp_{chat_id.removeprefix('chatcmpl-')}" if chat_id else new_id("resp")
 
 
-def echo(params: Mapping[str, Any]) -> dict[str, Any]:
+def echo(params: Mapping[str, object]) -> JsonObject:
     """The fields of a Response that repeat the request.
 
     What was not given has the API's default, except where the default is the model's own
     (`temperature`, `top_p`): that is None.
     """
     params = replayable(params)
-    echoed: dict[str, Any] = {name: params.get(name) for name in _SAME}
+    echoed: JsonObject = {name: params.get(name) for name in _SAME}
     echoed |= {
         "model": params.get("model") or "",
         "metadata": params.get("metadata") or {},
@@ -234,7 +235,7 @@ def response_usage(usage: CompletionUsage) -> ResponseUsage:
     )
 
 
-def extras(source: object, names: Sequence[str]) -> dict[str, Any]:
+def extras(source: object, names: Sequence[str]) -> JsonObject:
     """Those fields of an object that are set."""
     return {name: value for name in names if (value := getattr(source, name, None)) is not None}
 
@@ -283,7 +284,7 @@ def _tool_choice(choice: Any) -> Any:
     return make(ToolChoiceFunction, {"type": "function", "name": name})
 
 
-def _given(params: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _given(params: Mapping[str, object], name: str) -> JsonObject:
     value = params.get(name)
     given = {} if value is None else mapping(value, name)
     return {key: item for key, item in given.items() if item is not None}

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from .._wire.decoding import JsonObject
 from ._plain import mapping
 from .items import messages_from_input
 from .parameters import ADVISORY, REQUEST, SAME, VLLM, check, refuse
@@ -31,7 +32,7 @@ _NOTHING_TO_INCLUDE = frozenset(
 )
 
 
-def chat_request(params: Mapping[str, Any]) -> dict[str, Any]:
+def chat_request(params: Mapping[str, object]) -> JsonObject:
     """Convert a request.
 
     Args:
@@ -60,7 +61,7 @@ def chat_request(params: Mapping[str, Any]) -> dict[str, Any]:
     return chat
 
 
-def replayable(params: Mapping[str, Any]) -> dict[str, Any]:
+def replayable(params: Mapping[str, object]) -> JsonObject:
     """Turn iterators among parameters into lists.
 
     The request and the reply both read the parameters; a generator would be empty the second time.
@@ -82,8 +83,8 @@ def _settled(value: Any) -> Any:
     return value if again else list(value)
 
 
-def _messages(params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = []
+def _messages(params: Mapping[str, object]) -> list[JsonObject]:
+    messages: list[JsonObject] = []
     instructions = params.get("instructions")
     if instructions is not None and not isinstance(instructions, str):
         raise TypeError(
@@ -98,7 +99,7 @@ def _messages(params: Mapping[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
-def _convert_reasoning(reasoning: Any, chat: dict[str, Any]) -> None:
+def _convert_reasoning(reasoning: Any, chat: JsonObject) -> None:
     if reasoning is None:
         return
     for name, value in mapping(reasoning, "reasoning").items():
@@ -116,7 +117,7 @@ def _convert_reasoning(reasoning: Any, chat: dict[str, Any]) -> None:
             raise refuse(f"reasoning.{name}", "there is nothing like it in vLLM")
 
 
-def _convert_text(text: Any, chat: dict[str, Any]) -> None:
+def _convert_text(text: Any, chat: JsonObject) -> None:
     if text is None:
         return
     for name, value in mapping(text, "text").items():
@@ -130,7 +131,7 @@ def _convert_text(text: Any, chat: dict[str, Any]) -> None:
             raise refuse(f"text.{name}", "there is nothing like it in vLLM")
 
 
-def _convert_format(wanted: Mapping[str, Any], chat: dict[str, Any]) -> None:
+def _convert_format(wanted: Mapping[str, object], chat: JsonObject) -> None:
     kind = wanted.get("type")
     if kind == "text":
         return
@@ -150,7 +151,7 @@ def _convert_format(wanted: Mapping[str, Any], chat: dict[str, Any]) -> None:
         )
 
 
-def _convert_logprobs(include: Any, top_logprobs: Any, chat: dict[str, Any]) -> None:
+def _convert_logprobs(include: Any, top_logprobs: Any, chat: JsonObject) -> None:
     if isinstance(include, str):
         raise TypeError(f"include must be a list: [{include!r}]")
     for wanted in include or ():
@@ -162,7 +163,7 @@ def _convert_logprobs(include: Any, top_logprobs: Any, chat: dict[str, Any]) -> 
         chat |= {"logprobs": True, "top_logprobs": top_logprobs}
 
 
-def _convert_cache_options(options: Any, chat: dict[str, Any]) -> None:
+def _convert_cache_options(options: Any, chat: JsonObject) -> None:
     if options is None:
         return
     given = {

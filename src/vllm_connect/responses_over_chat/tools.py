@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .._wire.decoding import JsonObject
 from ._plain import mapping
 from .parameters import NATIVE, refuse
 
@@ -13,7 +14,7 @@ _PASSED_ON = ("name", "description", "parameters", "strict")
 _ADVISORY = frozenset({"type", "output_schema"})
 
 
-def chat_tools(tools: Any, choice: Any) -> dict[str, Any]:
+def chat_tools(tools: Any, choice: Any) -> JsonObject:
     """Convert both.
 
     Args:
@@ -41,7 +42,7 @@ def chat_tools(tools: Any, choice: Any) -> dict[str, Any]:
         if wanted == "required":
             raise ValueError("tool_choice 'required' needs `tools`")
         return {}
-    chat: dict[str, Any] = {
+    chat: JsonObject = {
         "tools": [
             {"type": "function", "function": {k: f[k] for k in _PASSED_ON if f.get(k) is not None}}
             for f in functions
@@ -52,7 +53,7 @@ def chat_tools(tools: Any, choice: Any) -> dict[str, Any]:
     return chat
 
 
-def function_tool(tool: Any, where: str) -> dict[str, Any]:
+def function_tool(tool: Any, where: str) -> JsonObject:
     """Read one tool.
 
     Args:

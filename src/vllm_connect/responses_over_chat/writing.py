@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from openai import BaseModel
 from openai.types.chat import ChatCompletionTokenLogprob
@@ -24,6 +24,7 @@ from openai.types.responses import (
 from openai.types.responses.response_output_text import Logprob
 
 from .._calls.tool_calls import readable
+from .._wire.decoding import JsonObject
 from . import logprobs
 from .output import (
     Item,
@@ -41,7 +42,7 @@ from .output import (
 class Emitter(Protocol):
     """Whoever collects the events and numbers them."""
 
-    def emit(self, cls: type[BaseModel], **fields: Any) -> None:
+    def emit(self, cls: type[BaseModel], **fields: object) -> None:
         """Add an event."""
 
 
@@ -75,7 +76,7 @@ class Writer:
         raise NotImplementedError
 
     @property
-    def place(self) -> dict[str, Any]:
+    def place(self) -> JsonObject:
         """How events name it."""
         return {"item_id": self.id, "output_index": self.index}
 

@@ -38,7 +38,7 @@ class Choice(chat_completion.Choice):
         routed_experts: base64 of a .npy array, where the server was started to return it.
     """
 
-    finish_reason: str | None = None  # type: ignore[assignment]
+    finish_reason: str | None = None  # type: ignore[assignment]  # vLLM's own values
     message: ChatCompletionMessage
     stop_reason: int | str | None = None
     token_ids: list[int] | None = None
@@ -57,7 +57,7 @@ class ChatCompletion(chat_completion.ChatCompletion):
         metrics: times in ms, with the server's --enable-per-request-metrics.
     """
 
-    choices: list[Choice]  # type: ignore[assignment]
+    choices: list[Choice]  # type: ignore[assignment]  # vLLM's own values
     usage: CompletionUsage | None = None
     prompt_logprobs: PromptLogprobs | None = None
     prompt_token_ids: list[int] | None = None
@@ -82,7 +82,7 @@ class ChunkChoice(chat_completion_chunk.Choice):
     """One choice of a chunk; fields as in `Choice`."""
 
     delta: ChoiceDelta
-    finish_reason: str | None = None  # type: ignore[assignment]
+    finish_reason: str | None = None  # type: ignore[assignment]  # vLLM's own values
     stop_reason: int | str | None = None
     token_ids: list[int] | None = None
 
@@ -93,7 +93,7 @@ class ChatCompletionChunk(chat_completion_chunk.ChatCompletionChunk):
     `choices` is empty in the chunk that carries the usage.
     """
 
-    choices: list[ChunkChoice]  # type: ignore[assignment]
+    choices: list[ChunkChoice]  # type: ignore[assignment]  # vLLM's own values
     usage: CompletionUsage | None = None
     prompt_token_ids: list[int] | None = None
     prompt_text: str | None = None

@@ -19,7 +19,7 @@ class CompletionChoice(completion_choice.CompletionChoice):
         prompt_logprobs: with `prompt_logprobs=N`.
     """
 
-    finish_reason: str | None = None  # type: ignore[assignment]
+    finish_reason: str | None = None  # type: ignore[assignment]  # vLLM's own values
     stop_reason: int | str | None = None
     token_ids: list[int] | None = None
     prompt_token_ids: list[int] | None = None
@@ -30,7 +30,7 @@ class CompletionChoice(completion_choice.CompletionChoice):
 class Completion(openai.types.Completion):
     """A text completion, or one chunk of it."""
 
-    choices: list[CompletionChoice]  # type: ignore[assignment]
+    choices: list[CompletionChoice]  # type: ignore[assignment]  # vLLM's own values
     usage: CompletionUsage | None = None
     service_tier: str | None = None
     kv_transfer_params: dict[str, object] | None = None

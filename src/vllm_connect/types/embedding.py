@@ -27,7 +27,7 @@ class EmbeddingResponse(create_embedding_response.CreateEmbeddingResponse):
 
     id: str | None = None
     created: int | None = None
-    data: list[Embedding]  # type: ignore[assignment]
+    data: list[Embedding]  # type: ignore[assignment]  # vLLM's own values
     _array: Any = PrivateAttr(default=None)
 
     @property
@@ -37,4 +37,4 @@ class EmbeddingResponse(create_embedding_response.CreateEmbeddingResponse):
             import numpy as np
 
             self._array = np.array([item.embedding for item in self.data], dtype=np.float32)
-        return self._array  # type: ignore[no-any-return]
+        return self._array  # type: ignore[no-any-return]  # numpy's, if it is there
