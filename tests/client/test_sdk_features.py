@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
-from tests.both import settled
+from tests.both import each, settled
 from tests.client.requests import MESSAGES, PLAIN
 
 from vllm_connect import VLLM, AsyncVLLM, UnsupportedOperationError
@@ -230,3 +230,13 @@ async def test_tools_that_are_called_always_or_never_go_along_with_a_format(
     answer = await client(f"{resource}.parse", **beside_format(resource, LOOK_UP, tool_choice=choice))
     parsed = answer.output_parsed if resource == "responses" else answer.choices[0].message.parsed
     assert isinstance(parsed, Forecast) == (choice == "none")
+
+
+@pytest.mark.parametrize("operation", ["chat.completions.create", "completions.create", "responses.create"])
+async def test_any_true_value_asks_for_a_stream(
+    make_client: Callable[..., Any], vllm_sim: SimServer, operation: str
+) -> None:
+    client = make_client(vllm_sim.url)
+    streamed = [item async for item in each(await client(operation, stream=1, **PLAIN[operation]))]
+    assert len(streamed) > 1
+    assert vllm_sim.requests[-1].json["stream"] is True

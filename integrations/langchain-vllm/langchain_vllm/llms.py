@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing, contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseLLM, LangSmithParams, LanguageModelInput
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.runnables import RunnableConfig
+from pydantic import Field
 from vllm_connect.types import Completion
 
 from .errors import model_errors
 from .language_model import LanguageModel
 from .parameters import CompletionParameters
 from .server import CONFIG
+from .usage import sums
 from .wire import Json
 
 _OF_CHOICE = (
@@ -25,6 +28,10 @@ _OF_CHOICE = (
     "prompt_token_ids",
     "prompt_logprobs",
 )
+
+_NOT_OF_REQUEST = frozenset({"callbacks", "metadata", "run_id", "run_name", "stop", "tags"})
+_CALL: ContextVar[tuple[object, Mapping[str, object]]] = ContextVar("call", default=(None, {}))
+"""The model whose `generate` runs, and the arguments of the request."""
 
 
 class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
@@ -38,13 +45,17 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
 
     model_config = CONFIG
 
+    batch_size: int | None = Field(default=None, ge=1)
+    """Prompts per request at the most; further requests follow one after another. Default: all in one."""
+
     @property
     def _llm_type(self) -> str:
         return "vllm-completion"
 
     @property
     def _identifying_params(self) -> Json:
-        return self._identify(CompletionParameters)
+        model, arguments = _CALL.get()
+        return {**self._identify(CompletionParameters), **(arguments if model is self else {})}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
@@ -55,11 +66,25 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
 
     def generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
         """See `BaseLLM`."""
-        return super().generate(prompts, *args, **self._without_secrets(kwargs))
+        kwargs = self._without_secrets(kwargs)
+        with self._identified_by(kwargs):
+            return super().generate(prompts, *args, **kwargs)
 
     async def agenerate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
         """See `BaseLLM`."""
-        return await super().agenerate(prompts, *args, **self._without_secrets(kwargs))
+        kwargs = self._without_secrets(kwargs)
+        with self._identified_by(kwargs):
+            return await super().agenerate(prompts, *args, **kwargs)
+
+    @contextmanager
+    def _identified_by(self, kwargs: Mapping[str, object]) -> Iterator[None]:
+        """Let caches tell calls apart by their arguments, too; langchain-core's `BaseLLM` forgets these."""
+        arguments = {name: value for name, value in kwargs.items() if name not in _NOT_OF_REQUEST}
+        token = _CALL.set((self, arguments))
+        try:
+            yield
+        finally:
+            _CALL.reset(token)
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
@@ -87,8 +112,9 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
             return _result_of_stream(whole)
         with model_errors():
             request = self._request(CompletionParameters, stop, kwargs, stream=False)
-            reply = self._client().completions.create(prompt=prompts, **request)
-        return read_completion(cast("Completion", reply), len(prompts))
+            create = self._client().completions.create
+            replies = [create(prompt=batch, **request) for batch in self._batches(prompts)]
+        return self._result(prompts, replies)
 
     async def _agenerate(
         self,
@@ -104,8 +130,9 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
             return _result_of_stream(whole)
         with model_errors():
             request = self._request(CompletionParameters, stop, kwargs, stream=False)
-            reply = await self._async_client().completions.create(prompt=prompts, **request)
-        return read_completion(cast("Completion", reply), len(prompts))
+            create = self._async_client().completions.create
+            replies = [await create(prompt=batch, **request) for batch in self._batches(prompts)]
+        return self._result(prompts, replies)
 
     def _stream(
         self,
@@ -135,18 +162,31 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
                         await run_manager.on_llm_new_token(read.text, chunk=read)
                     yield read
 
-    def _chunks(self, prompt: str, stop: Any, kwargs: Mapping[str, Any]) -> Any:
+    def _chunks(
+        self, prompt: str, stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> Generator[Completion]:
         with model_errors():
             request = self._request(CompletionParameters, stop, kwargs, stream=True)
             with self._client().completions.create(prompt=prompt, **request) as stream:
                 yield from stream
 
-    async def _achunks(self, prompt: str, stop: Any, kwargs: Mapping[str, Any]) -> Any:
+    async def _achunks(
+        self, prompt: str, stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> AsyncGenerator[Completion]:
         with model_errors():
             request = self._request(CompletionParameters, stop, kwargs, stream=True)
             async with await self._async_client().completions.create(prompt=prompt, **request) as stream:
                 async for chunk in stream:
                     yield chunk
+
+    def _batches(self, prompts: list[str]) -> list[list[str]]:
+        """The prompts, as many together as go into a request."""
+        size = self.batch_size or len(prompts) or 1
+        return [prompts[start : start + size] for start in range(0, len(prompts), size)]
+
+    def _result(self, prompts: list[str], replies: Sequence[object]) -> LLMResult:
+        batches = zip(self._batches(prompts), replies, strict=True)
+        return joined([read_completion(cast("Completion", reply), len(batch)) for batch, reply in batches])
 
     def _streams(self, prompts: list[str], given: Mapping[str, Any]) -> bool:
         return bool(self.streaming) and len(prompts) == 1 and self._answers(given) == 1
@@ -173,6 +213,23 @@ def read_completion(completion: Completion, prompts: int) -> LLMResult:
     if completion.usage:
         output["token_usage"] = completion.usage.model_dump(exclude_none=True)
     return LLMResult(generations=generations, llm_output=output)
+
+
+def joined(results: Sequence[LLMResult]) -> LLMResult:
+    """The results of several requests as one, with the tokens of them all."""
+    if len(results) == 1:
+        return results[0]
+    output: Json = {}
+    usage: Json = {}
+    for result in results:
+        output.update(result.llm_output or {})
+        usage = sums(usage, (result.llm_output or {}).get("token_usage") or {})
+    if usage:
+        output["token_usage"] = usage
+    output.pop("id", None)
+    return LLMResult(
+        generations=[each for result in results for each in result.generations], llm_output=output
+    )
 
 
 def read_chunk(chunk: Completion) -> GenerationChunk | None:

@@ -145,7 +145,7 @@ class Completions(SDKCompletions):
             ContextLengthError: the conversation is longer than the model's context.
             VLLMError: see `vllm_connect.errors`.
         """
-        if stream is True:
+        if stream:
             return self._client._stream(chat_stream_call(_OPERATION, params))
         return self._client._perform(chat_call(_OPERATION, params, read_chat))
 
@@ -202,7 +202,7 @@ class AsyncCompletions(SDKAsyncCompletions):
     ) -> ChatCompletion | AsyncStream[ChatCompletionChunk]: ...
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Answer a conversation; see `Completions.create`."""
-        if stream is True:
+        if stream:
             return await self._client._stream(chat_stream_call(_OPERATION, params))
         return await self._client._perform(chat_call(_OPERATION, params, read_chat))
 

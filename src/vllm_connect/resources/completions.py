@@ -79,7 +79,7 @@ class Completions(SDKCompletions):
         Returns:
             A `Completion`, or a stream of them; choice i*n+j is answer j to prompt i.
         """
-        if stream is True:
+        if stream:
             return self._client._stream(_stream_call(params))
         return self._client._perform(_call(params))
 
@@ -104,6 +104,6 @@ class AsyncCompletions(SDKAsyncCompletions):
     ) -> Completion | AsyncStream[Completion]: ...
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Continue a text; see `Completions.create`."""
-        if stream is True:
+        if stream:
             return await self._client._stream(_stream_call(params))
         return await self._client._perform(_call(params))

@@ -176,7 +176,7 @@ class Responses(SDKResponses):
             UnsupportedOperationError: a parameter, tool or input item that chat completions cannot do.
         """
         params = replayable(without_unset(params))
-        if stream is True:
+        if stream:
             return self._client._stream(_stream_call(params, self._client.responses_api))
         return self._client._perform(_call(params, self._client.responses_api, _unchanged))
 
@@ -256,7 +256,7 @@ class AsyncResponses(SDKAsyncResponses):
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Make a response; see `Responses.create`."""
         params = replayable(without_unset(params))
-        if stream is True:
+        if stream:
             return await self._client._stream(_stream_call(params, self._client.responses_api))
         return await self._client._perform(_call(params, self._client.responses_api, _unchanged))
 

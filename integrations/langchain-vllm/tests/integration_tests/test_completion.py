@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 
 from langchain_vllm import VLLMCompletion
@@ -69,3 +70,29 @@ def test_leaving_a_stream_ends_the_generation(sim):
     for _ in VLLMCompletion(base_url=sim.url, max_tokens=9000).stream("Count to 9000"):
         break
     assert sim.wait_for_abort()
+
+
+async def test_a_batch_size_bounds_the_prompts_of_a_request(sim, llm):
+    prompts = ["Say: one", "Say: two", "Say: three"]
+    whole = llm.generate(prompts)
+    small = VLLMCompletion(model="sim-chat", base_url=sim.url, max_tokens=20, batch_size=2)
+    sim.reset()
+    for result in (small.generate(prompts), await small.agenerate(prompts)):
+        assert [answers[0].text for answers in result.generations] == [
+            answers[0].text for answers in whole.generations
+        ]
+        assert (
+            result.llm_output["token_usage"]["total_tokens"]
+            == whole.llm_output["token_usage"]["total_tokens"]
+        )
+    assert [request.json["prompt"] for request in sim.requests] == [prompts[:2], prompts[2:]] * 2
+
+
+async def test_a_cache_tells_calls_apart_by_their_arguments(sim):
+    llm = VLLMCompletion(base_url=sim.url, max_tokens=20, cache=InMemoryCache())
+    for arguments in ({}, {"max_tokens": 3}, {"extra_headers": {"X-Tenant": "a"}}, {"stop": ["w"]}):
+        sim.reset()
+        answers = [llm.invoke("Say: one two three", **arguments) for _ in range(2)]
+        answers.append(await llm.ainvoke("Say: one two three", **arguments))
+        assert len(sim.requests) == 1
+        assert len(set(answers)) == 1
