@@ -3,8 +3,8 @@ PYTHON ?= python3
 # The lowest versions are tried on the oldest Python that is here.
 OLDEST ?= $(firstword $(foreach each,python3.10 python3.11 $(PYTHON),$(shell $(each) -c 'print("$(each)")' 2>/dev/null)))
 PYTEST_ARGS ?=
-# The network is closed to the tests, but for this machine's loopback.
-OFFLINE := --block-network --allowed-hosts='127\.0\.0\.1|localhost|::1' -n 2 --dist loadfile
+# The network is closed to the tests, but for this machine's loopback and Unix sockets.
+OFFLINE := --block-network --allowed-hosts='127\.0\.0\.\d+|localhost|::1|/.*' -n 2 --dist loadfile
 TESTS := tests/unit tests/client tests/simulator tests/operations
 LIVE := $(PYTHON) -m scripts.live
 LOCK := $(PYTHON) scripts/lock.py

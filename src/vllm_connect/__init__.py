@@ -1,6 +1,7 @@
 """The Python client for vLLM servers: the official OpenAI SDK, made truthful and fast for vLLM."""
 
 import importlib
+import logging
 from typing import TYPE_CHECKING
 
 from ._version import __version__
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
         UnsupportedOperationError,
         VLLMError,
     )
+
+# As in every library: what is logged is shown by those who configure logging, and not on stderr.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "VLLM",

@@ -51,6 +51,10 @@ def test_every_form_of_an_operation_has_a_body(operation):
     assert {form for name, form in covered if name == operation} == set(OPERATIONS[operation])
 
 
+# On servers that keep responses (VLLM_ENABLE_RESPONSES_API_STORE=1), which those that were recorded do not.
+STORED = {"responses.cancel", "responses.retrieve"}
+
+
 def test_every_operation_of_the_client_is_listed():
     """Whatever the client offers and does not refuse is an operation."""
     failing = httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(500)))
@@ -66,7 +70,7 @@ def test_every_operation_of_the_client_is_listed():
         ):
             found |= offered(name, getattr(client, name))
     client.close()
-    assert found == set(OPERATIONS)
+    assert found - STORED == set(OPERATIONS)
 
 
 def offered(path, resource):

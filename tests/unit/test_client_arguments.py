@@ -151,7 +151,9 @@ async def test_a_copy_keeps_the_rest(canned):
 
 
 async def test_a_copy_knows_what_servers_understand(canned):
-    client = canned((404, {"detail": "Not Found"}), (200, {"results": []}))
+    client = canned(
+        (404, {"detail": "Not Found"}), (200, {"results": [{"index": 0, "relevance_score": 1.0}]})
+    )
     await client("rerank.create", query="q", documents=["a"])
     client.client = client.client.copy()
     await client("rerank.create", query="q", documents=["a"])

@@ -7,7 +7,7 @@ showing a call while it is written, fatal when the answer is over, since agents 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
 from langchain_core.messages.ai import add_ai_message_chunks
@@ -54,8 +54,10 @@ class MessageChunk(_Whole, AIMessageChunk):
             read_call(call["id"] or "", call["name"] or "", call["args"] or "", finish_reason)
             for call in self.tool_call_chunks
         ]
-        self.tool_calls = [call for call in calls if call["type"] == "tool_call"]
-        self.invalid_tool_calls = [call for call in calls if call["type"] == "invalid_tool_call"]
+        self.tool_calls = [cast("ToolCall", call) for call in calls if call["type"] == "tool_call"]
+        self.invalid_tool_calls = [
+            cast("InvalidToolCall", call) for call in calls if call["type"] == "invalid_tool_call"
+        ]
         if isinstance(self.content, list):  # output_version "v1", whose blocks langchain-core has repaired
             by_id = {call["id"]: call for call in calls}
             self.content = [_block(block, by_id) for block in self.content]

@@ -44,12 +44,13 @@ _CONTEXT_LENGTH = re.compile(
     r"maximum context length|context length is only|exceeds model's maximum|"
     r"longer than the (?:maximum model|model's context) length|greater than the context length|"
     r"cannot be greater than max_model_len|exceeds the max_model_len|too long to fit into the model|"
-    r"max_tokens must be at least 1, got -\d",
+    r"max_tokens must be at least 1, got -\d+\.?$",
     re.IGNORECASE,
 )
-_WINDOW = re.compile(r"context length (?:is |of )?(?:only )?(\d+)", re.IGNORECASE)
+_WINDOW = re.compile(r"(?:context length (?:is |of )?(?:only )?|max_model_len=)(\d+)", re.IGNORECASE)
 _OUTPUT = re.compile(
-    r"(\d+) (?:in|tokens for) the completion|requested (\d+) output tokens|is too large: (\d+)"
+    r"(\d+) (?:in|tokens for) the completion|requested (\d+) output tokens|"
+    r"is too large: (\d+)|max_tokens=(\d+)"
 )
 
 

@@ -56,7 +56,6 @@ _STATUS_OF_CODE = {
     "insufficient_quota": 429,
     "rate_limit_exceeded": 429,
     "too_many_requests": 429,
-    "internal_error": 500,
     "internal_server_error": 500,
     "server_error": 500,
     "bad_gateway": 502,

@@ -147,11 +147,7 @@ def _score_call(params: Mapping[str, object]) -> Call[ScoreResponse]:
     pair = next((pair for pair in _PAIRS if pair[0] in body and pair[1] in body), None)
     if pair is None:
         raise TypeError("score.create: pass queries= and documents=, or text_1= and text_2=")
-    left, right = (count_of(body, name, "score.create") for name in pair)
-    if left is not None and right is not None and left not in (1, right):
-        raise ValueError(
-            f"score.create: {pair[0]} are {left} and {pair[1]} are {right}: pass one with many, or as many"
-        )
+    _, right = (count_of(body, name, "score.create") for name in pair)  # one with many, or pairwise
     read = _ordered(_read_score, right, _check_score, "scores", "pairs")
     return _call("score.create", ("/score", "/v1/score"), body, options, read)
 
