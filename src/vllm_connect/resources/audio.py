@@ -40,6 +40,7 @@ from .._wire.arguments import check_model
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import Reader
 from ..types.audio import TranscriptionChunk
+from ._patched import Result, SDKMethod
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -182,6 +183,22 @@ class TranscriptionEvents:
         return []
 
 
+_SDK_METHODS = {
+    kind: SDKMethod(resource, "create", _KNOWN[kind], table)
+    for kind, resource, table in (
+        ("transcriptions", SDKTranscriptions, TranscriptionCreateParamsBase),
+        ("translations", SDKTranslations, TranslationCreateParams),
+    )
+}
+_ASYNC_SDK_METHODS = {
+    kind: SDKMethod(resource, "create", _KNOWN[kind], table)
+    for kind, resource, table in (
+        ("transcriptions", SDKAsyncTranscriptions, TranscriptionCreateParamsBase),
+        ("translations", SDKAsyncTranslations, TranslationCreateParams),
+    )
+}
+
+
 @only("audio.transcriptions", "create")
 class Transcriptions(SDKTranscriptions):
     """Speech to text in the language that is spoken."""
@@ -242,16 +259,26 @@ class AsyncTranslations(SDKAsyncTranslations):
         return await _async_create(self._client, "translations", params)
 
 
-def _create(client: VLLM, kind: str, params: Mapping[str, object]) -> Any:
-    call = _call(kind, params)
-    call = replace(call, files=to_httpx_files(call.files))
-    return client._stream(call) if call.read_event else client._perform(call)
+def _create(client: VLLM, kind: str, params: Mapping[str, object]) -> Result:
+    def ask(params: Mapping[str, object], stream: bool, _: object) -> Result:
+        call = _call(kind, {**params, "stream": True} if stream else params)
+        call = replace(call, files=to_httpx_files(call.files))
+        return client._stream(call) if call.read_event else client._perform(call)
+
+    if _SDK_METHODS[kind].is_replaced:
+        return _SDK_METHODS[kind].call(client, params, ask)
+    return ask(params, False, None)
 
 
-async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, object]) -> Any:
-    call = _call(kind, params)
-    call = replace(call, files=await async_to_httpx_files(call.files))
-    return await (client._stream(call) if call.read_event else client._perform(call))
+async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, object]) -> Result:
+    async def ask(params: Mapping[str, object], stream: bool, _: object) -> Result:
+        call = _call(kind, {**params, "stream": True} if stream else params)
+        call = replace(call, files=await async_to_httpx_files(call.files))
+        return await (client._stream(call) if call.read_event else client._perform(call))
+
+    if _ASYNC_SDK_METHODS[kind].is_replaced:
+        return await _ASYNC_SDK_METHODS[kind].call(client, params, ask)
+    return await ask(params, False, None)
 
 
 @only("audio", "transcriptions", "translations")

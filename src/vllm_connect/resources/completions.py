@@ -17,6 +17,7 @@ from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import Reader
 from ..types import Completion
 from ._params import SamplingParams
+from ._patched import Ask, Result, SDKMethod
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -53,6 +54,17 @@ def _stream_call(params: Mapping[str, object]) -> Call[Completion]:
     return stream_call(_OPERATION, _PATH, *read_params(_OPERATION, params, _KNOWN), read_completion_chunk)
 
 
+_CREATE = SDKMethod(SDKCompletions, "create", _KNOWN, CompletionCreateParamsBase)
+_ASYNC_CREATE = SDKMethod(SDKAsyncCompletions, "create", _KNOWN, CompletionCreateParamsBase)
+
+
+def _asking(client: Result) -> Ask:
+    """What makes a call of either client, see `SDKMethod.call`."""
+    return lambda params, stream, _: (
+        client._stream(_stream_call(params)) if stream else client._perform(_call(params))
+    )
+
+
 @only("completions", "create")
 class Completions(SDKCompletions):
     """Text completions."""
@@ -79,6 +91,8 @@ class Completions(SDKCompletions):
         Returns:
             A `Completion`, or a stream of them; choice i*n+j is answer j to prompt i.
         """
+        if _CREATE.is_replaced:
+            return _CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
         if stream:
             return self._client._stream(_stream_call(params))
         return self._client._perform(_call(params))
@@ -104,6 +118,8 @@ class AsyncCompletions(SDKAsyncCompletions):
     ) -> Completion | AsyncStream[Completion]: ...
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Continue a text; see `Completions.create`."""
+        if _ASYNC_CREATE.is_replaced:
+            return await _ASYNC_CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
         if stream:
             return await self._client._stream(_stream_call(params))
         return await self._client._perform(_call(params))

@@ -22,10 +22,12 @@ from .._transport.clients import takes_large_headers
 from .._unsupported import only
 from .._wire.arguments import check_model
 from .._wire.body import encode, names, read_params
+from .._wire.decoding import JsonObject
 from .._wire.inputs import count_of
 from .._wire.payloads import ErrorPayload
 from .._wire.vectors import Layout, read_embeddings
 from ..types import EmbeddingResponse
+from ._patched import Ask, Result, SDKMethod
 from .rerank import PoolingOptions
 
 if TYPE_CHECKING:
@@ -127,6 +129,22 @@ def _is_refused_or_too_large(variant: Variant, status: int, error: ErrorPayload)
     return by_proxy or _is_refused(variant, status, error)
 
 
+_CREATE = SDKMethod(SDKEmbeddings, "create", _KNOWN, EmbeddingCreateParams)
+_ASYNC_CREATE = SDKMethod(SDKAsyncEmbeddings, "create", _KNOWN, EmbeddingCreateParams)
+
+
+def _asking(client: Result, chosen: object) -> Ask:
+    """What makes a call of either client, see `SDKMethod.call`; the SDK puts base64 for want of a choice."""
+
+    def ask(params: JsonObject, stream: bool, parser: object) -> Result:
+        if chosen is None and params.get("encoding_format") == "base64":
+            del params["encoding_format"]
+        large_headers = takes_large_headers(client._client)
+        return client._perform(embedding_call(params, large_headers=large_headers))
+
+    return ask
+
+
 @only("embeddings", "create")
 class Embeddings(SDKEmbeddings):
     """Embeddings."""
@@ -145,6 +163,9 @@ class Embeddings(SDKEmbeddings):
         Raises:
             ContextLengthError: an input is too long; `truncate_prompt_tokens=-1` cuts it instead.
         """
+        if _CREATE.is_replaced:
+            asking = _asking(self._client, params.get("encoding_format"))
+            return _CREATE.call(self._client, params, asking)  # type: ignore[no-any-return]  # whoever replaced it
         large_headers = takes_large_headers(self._client._client)
         return self._client._perform(embedding_call(params, large_headers=large_headers))
 
@@ -157,5 +178,8 @@ class AsyncEmbeddings(SDKAsyncEmbeddings):
 
     async def create(self, **params: Unpack[EmbeddingParams]) -> EmbeddingResponse:  # type: ignore[override]  # vLLM's parameters
         """Embed texts, token ids or a conversation; see `Embeddings.create`."""
+        if _ASYNC_CREATE.is_replaced:
+            asking = _asking(self._client, params.get("encoding_format"))
+            return await _ASYNC_CREATE.call(self._client, params, asking)  # type: ignore[no-any-return]  # as above
         large_headers = takes_large_headers(self._client._client)
         return await self._client._perform(embedding_call(params, large_headers=large_headers))

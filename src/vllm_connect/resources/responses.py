@@ -32,6 +32,7 @@ from ..errors import UnsupportedOperationError
 from ..responses_over_chat import ResponseEvents, chat_request, replayable, response_from_chat
 from ._added_text import placed
 from ._params import SamplingParams
+from ._patched import Ask, Parser, Result, SDKMethod
 from ._tools_and_format import refuse_tools_beside_format
 from .chat import TemplateParams, chat_call, chat_stream_call, read_chat
 
@@ -144,6 +145,29 @@ def _stored_call(operation: str, response_id: str, params: Mapping[str, object],
     )
 
 
+def _sdk_methods(resource: type) -> tuple[SDKMethod, SDKMethod, SDKMethod]:
+    create, parse, stream = (
+        SDKMethod(resource, name, _NATIVE, ResponseCreateParamsBase) for name in ("create", "parse", "stream")
+    )
+    return create, parse, stream
+
+
+_CREATE, _PARSE, _STREAM = _sdk_methods(SDKResponses)
+_ASYNC_CREATE, _ASYNC_PARSE, _ASYNC_STREAM = _sdk_methods(SDKAsyncResponses)
+
+
+def _asking(client: Result) -> Ask:
+    """What makes a call of either client, see `SDKMethod.call`."""
+
+    def ask(params: JsonObject, stream: bool, parser: Parser) -> Result:
+        api = client.responses_api
+        if stream:
+            return client._stream(_stream_call(params, api))
+        return client._perform(_call(params, api, parser or _unchanged))
+
+    return ask
+
+
 @only("responses", "create", "parse", "stream", "retrieve", "cancel")
 class Responses(SDKResponses):
     """Responses."""
@@ -176,6 +200,8 @@ class Responses(SDKResponses):
             UnsupportedOperationError: a parameter, tool or input item that chat completions cannot do.
         """
         params = replayable(without_unset(params))
+        if _CREATE.is_replaced:
+            return _CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
         if stream:
             return self._client._stream(_stream_call(params, self._client.responses_api))
         return self._client._perform(_call(params, self._client.responses_api, _unchanged))
@@ -198,6 +224,9 @@ class Responses(SDKResponses):
         Raises:
             UnsupportedOperationError: there are tools, too, which the model may call.
         """
+        if _PARSE.is_replaced:
+            shown = _shown(params, text_format, show_schema)
+            return _PARSE.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # whoever replaced it
         return self._client._perform(
             _parse_call(params, text_format, show_schema, self._client.responses_api)
         )
@@ -213,6 +242,9 @@ class Responses(SDKResponses):
 
         `show_schema` is that of `parse`.
         """
+        if _STREAM.is_replaced:
+            shown = _shown(params, text_format, show_schema)
+            return _STREAM.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # as above
         formatted = _formatted(params, text_format, show_schema)
         return ResponseStreamManager(
             partial(self.create, stream=True, **formatted),
@@ -256,6 +288,8 @@ class AsyncResponses(SDKAsyncResponses):
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Make a response; see `Responses.create`."""
         params = replayable(without_unset(params))
+        if _ASYNC_CREATE.is_replaced:
+            return await _ASYNC_CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
         if stream:
             return await self._client._stream(_stream_call(params, self._client.responses_api))
         return await self._client._perform(_call(params, self._client.responses_api, _unchanged))
@@ -268,6 +302,9 @@ class AsyncResponses(SDKAsyncResponses):
         **params: Unpack[ResponseParams],
     ) -> ParsedResponse[FormatT]:
         """Like `create`, and parse the output text into `text_format`; see `Responses.parse`."""
+        if _ASYNC_PARSE.is_replaced:
+            shown = _shown(params, text_format, show_schema)
+            return await _ASYNC_PARSE.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # as above
         return await self._client._perform(
             _parse_call(params, text_format, show_schema, self._client.responses_api)
         )
@@ -283,6 +320,9 @@ class AsyncResponses(SDKAsyncResponses):
 
         `show_schema` is that of `parse`.
         """
+        if _ASYNC_STREAM.is_replaced:
+            shown = _shown(params, text_format, show_schema)
+            return _ASYNC_STREAM.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # as above
         formatted = _formatted(params, text_format, show_schema)
         return AsyncResponseStreamManager(
             self.create(stream=True, **formatted),
@@ -318,6 +358,15 @@ def _formatted(params: Mapping[str, object], text_format: Any, show_schema: bool
     if show_schema:
         _show(wire, formatted)
     return {**formatted, "text": {**options, "format": wire}}
+
+
+def _shown(params: Mapping[str, object], text_format: Any, show_schema: bool) -> JsonObject:
+    """The parameters for the SDK's own `parse` or `stream`, which put the format into its wire form."""
+    formatted = _formatted(params, text_format, show_schema)
+    if text_format is not omit:
+        text = {name: value for name, value in formatted.pop("text").items() if name != "format"}
+        formatted |= {"text_format": text_format, **({"text": text} if text else {})}
+    return formatted
 
 
 def _show(wire: Any, params: JsonObject) -> None:
