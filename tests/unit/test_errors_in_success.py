@@ -23,7 +23,8 @@ OPERATIONS = {
     "chat.completions.create": {"model": "m", "messages": MESSAGES},
     "completions.create": {"model": "m", "prompt": "Hi"},
     "responses.create": {"model": "m", "input": "Hi"},
-    "embeddings.create": {"model": "m", "input": "Hi"},
+    # A format that was never understood gives way to the next one; one that the caller chose does not.
+    "embeddings.create": {"model": "m", "input": "Hi", "encoding_format": "float"},
     "rerank.create": {"model": "m", "query": "q", "documents": ["a", "b"]},
     "score.create": {"model": "m", "text_1": "a", "text_2": "b"},
     "classify.create": {"model": "m", "input": "a"},
