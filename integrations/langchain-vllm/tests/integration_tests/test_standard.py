@@ -3,6 +3,7 @@
 One class runs them all; these are what is left out, and why:
 
     test_pdf_inputs, test_pdf_tool_message   vLLM takes no PDF; ChatVLLM says so (test_content.py)
+    test_stream_time                         runs on a recording, in cassette_tests
     usage details other than cache_read and  vLLM counts neither audio in nor out, nor cache creation
       reasoning_output
 """
@@ -30,7 +31,6 @@ class TestChatVLLM(CountsDetails, ChatModelIntegrationTests):
         return {"model": "sim-chat", "base_url": simulator().url}
 
     model_override_value = "sim-adapter"
-    enable_vcr_tests = True  # test_stream_time: it asks the server all the same
     supports_json_mode = True
     supports_image_inputs = True
     supports_image_urls = True
