@@ -1,6 +1,6 @@
 """The standard integration tests of live_tests, replayed from cassettes with the network closed.
 
-The same tests are left out as there, for the same reasons.
+The same tests are left out as there, for the same reasons, but for the one that is about recordings.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Replayed(live.OfServer):
 
 
 class TestChatVLLM(Replayed, live.TestChatVLLM):
-    pass
+    enable_vcr_tests = True
 
 
 class TestImages(Replayed, live.TestImages):
-    pass
+    enable_vcr_tests = True
 
 
 class TestVLLMEmbeddings(Replayed, live.TestVLLMEmbeddings):

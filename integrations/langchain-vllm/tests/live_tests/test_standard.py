@@ -46,7 +46,6 @@ class TestChatVLLM(OfServer, CountsDetails, ChatModelIntegrationTests):
         return {"model": f"tiny-{self.server}", "temperature": 0, "max_tokens": 300, **self.connection()}
 
     model_override_value = "tiny-alias"
-    enable_vcr_tests = True  # test_stream_time: it asks the server all the same
     supports_json_mode = True
     supports_anthropic_inputs = True
 
