@@ -204,7 +204,5 @@ def test_location_that_is_no_url(servers: tuple[Server, Server], ask: Ask) -> No
     server, _ = servers
     server.route = lambda path: (307, {"location": "http://[::1/"})
     # httpx of openai 2.x refuses it before we see the reply.
-    with pytest.raises(
-        (APIStatusError, APIConnectionError), match="to what is no URL|Invalid URL in location"
-    ):
+    with pytest.raises((APIStatusError, APIConnectionError), match=r"to what is no URL|Invalid URL"):
         ask(server.url)
