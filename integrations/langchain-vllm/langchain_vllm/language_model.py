@@ -12,6 +12,7 @@ from vllm_connect.adapters import is_in_event_loop
 from .errors import model_errors
 from .parameters import GenerationParameters
 from .server import Server
+from .threads import thread_of_graph
 from .tokens import TIMEOUT, TokenCounter
 from .wire import Json
 
@@ -64,6 +65,8 @@ class LanguageModel(Server, GenerationParameters):
         if stop is not None:
             given["stop"] = stop
         request = self._parameters(kind, given)
+        if self.balance == "sticky" and "session_id" not in request and (thread := thread_of_graph()):
+            request["session_id"] = thread
         options = request.pop("stream_options", None)
         if stream:
             request["stream"] = True

@@ -72,6 +72,10 @@ class GenerationParameters(Parameters):
     """e.g. ``{"continuous_usage_stats": True}``: token counts with every chunk, which add up."""
     response_format: Mapping[str, object] | None = None
     """OpenAI's; `ChatVLLM.with_structured_output` sets it."""
+    session_id: str | None = None
+    """A conversation, which stays on one of several servers, and which routers read as `X-Session-ID`."""
+    data_parallel_rank: int | None = None
+    """The engine of a data-parallel server, from 0."""
 
     top_k: int | None = None
     """vLLM's; as are all that follow. See vLLM's documentation of `SamplingParams`."""

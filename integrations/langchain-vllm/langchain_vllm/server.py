@@ -22,6 +22,7 @@ from pydantic import (
 from typing_extensions import Self
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
 from vllm_connect.adapters import (
+    Balance,
     ClientCache,
     config_arguments,
     missing_server,
@@ -68,6 +69,10 @@ class Server(Serializable):
     """The server's ``--api-key``, or ``"env.NAME"``. ``VLLM_API_KEY`` goes with ``VLLM_BASE_URL`` only."""
     keys: list[Any] | None = None
     """Several servers instead: `vllm_connect.Key`s, or mappings of their fields."""
+    balance: Balance | None = None
+    """Which of several servers that are well gets a request: ``"weighted"`` (default), ``"least_busy"``, or
+    ``"sticky"``, which keeps a conversation on one server. That is known by its `session_id`, else by its
+    thread in LangGraph, else by its beginning."""
     timeout: Any = None
     """Seconds, or an `httpx.Timeout`: to connect, for the first token, and from one token to the next.
     Default 600, connect 10."""
@@ -158,7 +163,8 @@ class Server(Serializable):
             "max_retries": self.max_retries,
             "default_headers": self.default_headers and dict(self.default_headers),
         }
-        return arguments if self.timeout is None else {**arguments, "timeout": self.timeout}
+        chosen = {"balance": self.balance, "timeout": self.timeout}
+        return arguments | {name: value for name, value in chosen.items() if value is not None}
 
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():

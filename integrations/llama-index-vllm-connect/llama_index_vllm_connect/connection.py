@@ -24,6 +24,7 @@ from typing_extensions import Self
 
 from vllm_connect import VLLM, AsyncVLLM, Key
 from vllm_connect.adapters import (
+    Balance,
     ClientCache,
     missing_server,
     public_secret,
@@ -110,6 +111,11 @@ class Connection(BaseComponent):
     )
     keys: Annotated[list[Key] | None, PlainValidator(_read_keys), PlainSerializer(_write_keys)] = Field(
         default=None, description="Several servers instead of one."
+    )
+    balance: Balance | None = Field(
+        default=None,
+        description="Which of several servers that are well gets a request: 'weighted' (default), "
+        "'least_busy', or 'sticky', which keeps a conversation on one server.",
     )
     config: Annotated[Any, PlainSerializer(_write_config)] = Field(
         default=None, repr=False, description="A configuration instead; see `from_config`."
@@ -229,6 +235,7 @@ class Connection(BaseComponent):
             "base_url": self.base_url,
             "api_key": secret,
             "keys": self.keys,
+            "balance": self.balance,
             "timeout": self.timeout,
             "max_retries": self.max_retries,
             "default_headers": self.default_headers,

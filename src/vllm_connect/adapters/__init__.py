@@ -11,6 +11,7 @@ Clients, which all models of the same settings share:
     ClientCache         the clients of one model
     config_arguments    what a configuration file says, as arguments of either client
     read_keys           `keys=` as a caller may write it
+    Balance             the type of `balance=`
     missing_server      what to say when there is none
 
 The served model and its context, asked once:
@@ -58,6 +59,7 @@ from .._calls.tool_calls import (
     read_arguments,
     whole_calls,
 )
+from .._keys.balancing import Balance
 from .._keys.key import missing_server, read_keys, saved_key
 from .._keys.references import masked, public_secret, public_url
 from .._wire.endings import describe_cut, describe_empty
@@ -76,6 +78,7 @@ from .served import Served, ServedModels, find_served
 
 __all__ = [
     "ArgumentsError",
+    "Balance",
     "ClientCache",
     "Limiter",
     "Piece",

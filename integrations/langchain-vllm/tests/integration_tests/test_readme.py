@@ -22,6 +22,8 @@ def test_there_are_examples():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_block(block):
+def test_block(block, monkeypatch):
     with SimServer(models=["llama", "bge", "bge-reranker"]) as server:
-        exec(compile(block.replace("http://localhost:8000", server.url), "README.md", "exec"), {})
+        monkeypatch.setenv("GPU2_URL", server.url)
+        block = re.sub(r"http://(localhost|gpu1):8000", server.url, block)
+        exec(compile(block, "README.md", "exec"), {})

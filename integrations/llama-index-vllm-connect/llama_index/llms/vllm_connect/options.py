@@ -74,6 +74,13 @@ class GenerationOptions(BaseModel):
         default=None, description="What the model's chat template takes beyond messages and tools."
     )
     mm_processor_kwargs: Json | None = None
+    session_id: str | None = Field(
+        default=None,
+        description="A conversation, which stays on one of several servers, and which routers read.",
+    )
+    data_parallel_rank: int | None = Field(
+        default=None, description="The engine of a data-parallel server, from 0."
+    )
     priority: int | None = Field(default=None, description="Lower is sooner.")
     cache_salt: str | None = None
     vllm_xargs: Json | None = None
