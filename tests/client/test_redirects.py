@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vllm_connect import VLLM, AsyncVLLM
+from vllm_connect import VLLM, AsyncVLLM, Key
 from vllm_connect._transport._httpx import httpx
 from vllm_connect.errors import APIConnectionError, APIStatusError
 
@@ -203,6 +203,19 @@ def test_circle_ends(servers: tuple[Server, Server], ask: Ask) -> None:
 def test_location_that_is_no_url(servers: tuple[Server, Server], ask: Ask) -> None:
     server, _ = servers
     server.route = lambda path: (307, {"location": "http://[::1/"})
-    # httpx of openai 2.x refuses it before we see the reply.
-    with pytest.raises((APIStatusError, APIConnectionError), match=r"to what is no URL|Invalid URL"):
+    # The httpx of openai 2.x refuses it before we see the reply, of which only the problem is left.
+    with pytest.raises((APIStatusError, APIConnectionError), match=r"is redirected .*to what is no URL"):
         ask(server.url)
+    assert len(server.seen) == 1
+
+
+def test_location_that_is_no_url_says_nothing_of_health(servers: tuple[Server, Server]) -> None:
+    server, other = servers
+    server.route = other.route = lambda path: (307, {"location": "http://[::1/"})
+    keys = [Key(name=name, url=one.url) for name, one in zip("ab", servers, strict=True)]
+    message = {"role": "user", "content": "prompt"}
+    with VLLM(keys=keys) as client:
+        with pytest.raises((APIStatusError, APIConnectionError)):
+            client.chat.completions.create(messages=[message], model="m")
+        assert len(server.seen + other.seen) == 1  # neither again nor elsewhere
+        assert [status.state for status in client.servers()] == ["healthy", "healthy"]

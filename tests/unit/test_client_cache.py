@@ -17,6 +17,7 @@ import pytest
 
 from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
 from vllm_connect.adapters import ClientCache, clients, config_arguments, missing_server, read_keys
+from vllm_connect.sim import SimServer
 
 SETTINGS: list[dict[str, Any]] = [
     {"base_url": "http://a"},
@@ -44,6 +45,53 @@ def test_models_of_the_same_settings_share_a_client(kind: Any, settings: dict[st
 @pytest.mark.parametrize("kind", [VLLM, AsyncVLLM])
 def test_models_of_other_settings_share_none(kind: Any) -> None:
     assert len({id(ClientCache().get(kind, settings)) for settings in SETTINGS}) == len(SETTINGS)
+
+
+ALIKE: list[dict[str, Any]] = [
+    {"timeout": 5.0},
+    {"default_headers": {"X-Tenant": "a"}},
+    {"api_key": "secret"},
+    {"max_retries": 0},
+]
+
+
+@pytest.mark.parametrize("kind", [VLLM, AsyncVLLM])
+def test_models_of_one_server_share_connections(kind: Any) -> None:
+    with SimServer() as sim:
+        made = [ClientCache().get(kind, {"base_url": sim.url, **settings}) for settings in ALIKE * 5]
+
+        async def ask_each() -> None:
+            for client in made:
+                listed = client.models.list()
+                assert (await listed if kind is AsyncVLLM else listed).data
+
+        asyncio.run(ask_each())
+        assert len({request.client for request in sim.requests}) == 1
+        assert len({id(client._client) for client in made}) == len(ALIKE)  # each has its own cookies
+
+
+def test_models_of_other_servers_share_no_connections() -> None:
+    settings = [{"base_url": "http://a"}, {"base_url": "http://b"}, {"keys": [Key(name="a", url="http://c")]}]
+    parts: list[Any] = [ClientCache().get(VLLM, each)._client._transport for each in settings]
+    assert len({id(part._shared) for part in parts}) == 3
+
+
+def test_the_last_of_a_server_closes_the_connections() -> None:
+    first, second = ClientCache(), ClientCache()
+    closed = []
+    clients = [
+        first.get(VLLM, {"base_url": "http://a"}),
+        second.get(VLLM, {"base_url": "http://a", "timeout": 5}),
+    ]
+    transport: Any = clients[0]._client._transport
+    transport._shared.transport.close = lambda: closed.append(True)
+    first.close()
+    assert clients[0].is_closed()
+    assert not closed
+    second.close()
+    assert closed == [True]
+    anew: Any = first.get(VLLM, {"base_url": "http://a"})._client._transport
+    assert anew._shared is not transport._shared
 
 
 def test_a_change_is_another_client_in_place_too() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -24,10 +25,11 @@ from vllm_connect import VLLM, AsyncVLLM, ConfigError, Key
 from vllm_connect.adapters import (
     Balance,
     ClientCache,
-    config_arguments,
+    ProviderConfig,
     missing_server,
     public_secret,
     public_url,
+    read_config,
     read_keys,
     saved_key,
 )
@@ -84,6 +86,8 @@ class Server(Serializable):
     """Instead of the default `httpx.Client`."""
     http_async_client: Any = Field(default=None, exclude=True)
     """Instead of the default `httpx.AsyncClient`; the default one works in any number of event loops."""
+    connections: ProviderConfig | None = Field(default=None, exclude=True, repr=False)
+    """What `from_config` read of TLS, proxies and limits of connections; not serialised."""
     client: Any = Field(default=None, exclude=True)
     """A ready `vllm_connect.VLLM`, to share connections; the fields above are not looked at then."""
     async_client: Any = Field(default=None, exclude=True)
@@ -102,17 +106,29 @@ class Server(Serializable):
         Raises:
             ConfigError: something in it cannot be right; the message says where.
         """
-        arguments, async_arguments = config_arguments(config)
-        if "http_client" in async_arguments:
-            arguments["http_async_client"] = async_arguments["http_client"]
-        return cls(**{**arguments, **fields})
+        provider = read_config(config)
+        arguments = provider.arguments(lambda **options: None)
+        # What else there is, TLS, a proxy and limits, is the clients'; they warn of nothing a second time.
+        connections = replace(
+            provider,
+            timeout=None,
+            max_retries=None,
+            extra_headers={},
+            stream_idle_timeout=None,
+            retry_backoff_initial=None,
+            retry_backoff_max=None,
+        )
+        return cls(**{"connections": connections, **arguments, **fields})
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_other_names(cls, given: object) -> object:
-        for name in given if isinstance(given, Mapping) else ():
+        if not isinstance(given, Mapping) or _INSTEAD.keys().isdisjoint(given):
+            return given
+        fields = cls.model_fields
+        for name in given:
             instead = _INSTEAD.get(name)
-            if name not in cls.model_fields and instead in cls.model_fields:
+            if name not in fields and instead in fields:
                 raise ValueError(f"there is no {name}=: did you mean {instead}=?")
         return given
 
@@ -163,7 +179,7 @@ class Server(Serializable):
             "max_retries": self.max_retries,
             "default_headers": self.default_headers and dict(self.default_headers),
         }
-        chosen = {"balance": self.balance, "timeout": self.timeout}
+        chosen = {"balance": self.balance, "timeout": self.timeout, "config": self.connections}
         return arguments | {name: value for name, value in chosen.items() if value is not None}
 
     def __repr_args__(self) -> Any:
@@ -180,8 +196,8 @@ class Server(Serializable):
     def close(self) -> None:
         """Close the connections of the synchronous client; it may be used again.
 
-        Those of a given `client` or `http_client` stay open, and so do those that another model of the same
-        settings uses.
+        Those of a given `client` or `http_client` stay open, and so do those that another model uses which
+        asks the same servers.
         """
         self._clients.close()
 

@@ -219,7 +219,7 @@ class Connection(BaseComponent):
     def close(self) -> None:
         """Close the connections of the sync client; it can still be used.
 
-        Those of `http_client` stay open, and so do those that another one of the same settings uses.
+        Those of `http_client` stay open, and so do those that another one uses which asks the same servers.
         """
         self._clients.close()
 

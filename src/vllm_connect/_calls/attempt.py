@@ -21,8 +21,9 @@ from .._transport._httpx import timeout_exceptions
 from .._wire.objects import ErrorInReply, NotAReply
 from .._wire.payloads import ErrorPayload, read_error
 from .call import Call, Variant
-from .failures import Where, invalid_response, status_error, timeout_error
+from .failures import Where, bad_redirect, invalid_response, status_error, timeout_error
 from .outcomes import NOTHING, Outcome, outcome_of_exception, outcome_of_reply
+from .redirects import is_bad_location
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -264,7 +265,10 @@ class Attempt(Generic[T_co]):
 
         Raises:
             APITimeoutError: a generation timed out, and may still be running: it is not sent again.
+            APIConnectionError: the server answered, with a redirect to what is no URL.
         """
+        if is_bad_location(cause):
+            raise bad_redirect(request, self.where, cause) from cause
         timed_out = isinstance(cause, timeout_exceptions()) and type(cause).__name__ not in _NOTHING_SENT
         if timed_out and self.call.generates:
             raise timeout_error(request, self.where, cause) from cause

@@ -136,6 +136,13 @@ def timeout_error(request: httpx.Request, where: Where, cause: Exception) -> API
     return connection_error(timeout, where)
 
 
+def bad_redirect(request: httpx.Request, where: Where, cause: Exception) -> APIConnectionError:
+    """The exception for a redirect to what is no URL, of which there is no reply; see `is_bad_location`."""
+    url = str(request.url.copy_with(userinfo=b"", query=None))
+    message = f"{request.method} {url} is redirected to what is no URL: {cause} [{where}]"
+    return _located(APIConnectionError(message=message, request=request), where)
+
+
 def invalid_response(response: httpx.Response, where: Where, problem: str) -> InvalidResponseError:
     """The exception for a success that is no answer to the call."""
     content_type = response.headers.get("content-type", "no content type")

@@ -41,6 +41,14 @@ def redirected(response: httpx.Response) -> httpx.Request | None:
     )
 
 
+def is_bad_location(cause: Exception) -> bool:
+    """Whether an http client ended a request since it was redirected to what is no URL.
+
+    The httpx of openai 2.x reads the address even where it is told to follow none, and the reply is lost.
+    """
+    return "Invalid URL in location header" in str(cause)
+
+
 def refused_redirect(response: httpx.Response) -> ErrorPayload | None:
     """Why a redirect was not followed, as the error that the reply is; None if it is no redirect."""
     if not response.has_redirect_location:

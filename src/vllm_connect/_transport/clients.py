@@ -26,6 +26,7 @@ from .patches import async_is_patched, sync_is_patched
 from .pool import BlockingPool, LoopPool
 from .proxies import Proxy, proxy_for
 from .run import run
+from .tls import default_context
 from .unix import SCHEME as UNIX
 from .unix import as_http, socket_path
 
@@ -50,22 +51,34 @@ class Options(TypedDict, total=False):
 
 
 def default_http_client(
-    *, timeout: httpx.Timeout | float | None = TIMEOUT, **options: Unpack[Options]
+    transport: httpx.BaseTransport | None = None,
+    *,
+    timeout: httpx.Timeout | float | None = TIMEOUT,
+    **options: Unpack[Options],
 ) -> httpx.Client:
-    """Return the http client that `VLLM` uses if it is given none."""
-    return openai.DefaultHttpxClient(transport=Transport(**options), timeout=timeout)
+    """Return the http client that `VLLM` uses if it is given none.
+
+    Args:
+        transport: instead of one that is made with the options.
+        timeout: as in httpx.
+        options: of the transport.
+    """
+    return openai.DefaultHttpxClient(transport=transport or Transport(**options), timeout=timeout)
 
 
 def default_async_http_client(
-    *, timeout: httpx.Timeout | float | None = TIMEOUT, **options: Unpack[Options]
+    transport: httpx.AsyncBaseTransport | None = None,
+    *,
+    timeout: httpx.Timeout | float | None = TIMEOUT,
+    **options: Unpack[Options],
 ) -> httpx.AsyncClient:
-    """Return the http client that `AsyncVLLM` uses if it is given none."""
-    return openai.DefaultAsyncHttpxClient(transport=AsyncTransport(**options), timeout=timeout)
+    """Return the http client that `AsyncVLLM` uses if it is given none; see `default_http_client`."""
+    return openai.DefaultAsyncHttpxClient(transport=transport or AsyncTransport(**options), timeout=timeout)
 
 
 def takes_large_headers(http_client: Any) -> bool:
     """Whether an http client takes response headers of 100 kB: ours does, aiohttp's ends at 8 kB."""
-    return isinstance(getattr(http_client, "_transport", None), (Transport, AsyncTransport))
+    return isinstance(getattr(http_client, "_transport", None), Ours)
 
 
 _OURS = ("http", UNIX)
@@ -78,7 +91,11 @@ class _Stock(NamedTuple):
     uds: str | None = None
 
 
-class _Configured:
+class Ours:
+    """What marks a transport as one of this package."""
+
+
+class _Configured(Ours):
     def __init__(
         self,
         *,
@@ -92,6 +109,13 @@ class _Configured:
         self._proxies: Mapping[str, object] = getproxies() if trust_env else {}
         if proxy is not None:
             self._proxies = {"all": proxy}
+
+    def _options(self) -> Any:
+        """How a stock transport is made."""
+        options = self._stock_options
+        if options["verify"] is True:
+            options = {**options, "verify": default_context(options["trust_env"])}
+        return options
 
 
 class Transport(_Configured, httpx.BaseTransport):
@@ -115,7 +139,7 @@ class Transport(_Configured, httpx.BaseTransport):
         with self._lock:
             stock = self._stock.get(key)
             if stock is None:
-                stock = self._stock[key] = httpx.HTTPTransport(**key._asdict(), **self._stock_options)
+                stock = self._stock[key] = httpx.HTTPTransport(**key._asdict(), **self._options())
         if is_patched:
             return stock.handle_request(request)
         watch = _Watch(request)
@@ -161,7 +185,7 @@ class AsyncTransport(_Configured, httpx.AsyncBaseTransport):
         stock = self._stock.get((loop, key))
         if stock is None:
             self._forget_closed_loops()
-            stock = httpx.AsyncHTTPTransport(**key._asdict(), **self._stock_options)
+            stock = httpx.AsyncHTTPTransport(**key._asdict(), **self._options())
             self._stock[loop, key] = stock
         if is_patched:
             return await stock.handle_async_request(request)

@@ -10,6 +10,8 @@ Clients, which all models of the same settings share:
 
     ClientCache         the clients of one model
     config_arguments    what a configuration file says, as arguments of either client
+    read_config         the same, to be kept by a model
+    ProviderConfig      what that returns
     read_keys           `keys=` as a caller may write it
     Balance             the type of `balance=`
     missing_server      what to say when there is none
@@ -60,12 +62,13 @@ from .._calls.tool_calls import (
     whole_calls,
 )
 from .._keys.balancing import Balance
+from .._keys.bifrost import ProviderConfig
 from .._keys.key import missing_server, read_keys, saved_key
 from .._keys.references import masked, public_secret, public_url
 from .._wire.endings import describe_cut, describe_empty
 from .._wire.schema_prompt import schema_prompt, show_schema
 from . import counting
-from .clients import ClientCache, config_arguments
+from .clients import ClientCache, config_arguments, read_config
 from .gathering import (
     Limiter,
     TaskGroup,
@@ -82,6 +85,7 @@ __all__ = [
     "ClientCache",
     "Limiter",
     "Piece",
+    "ProviderConfig",
     "Served",
     "ServedModels",
     "TaskGroup",
@@ -102,6 +106,7 @@ __all__ = [
     "public_secret",
     "public_url",
     "read_arguments",
+    "read_config",
     "read_keys",
     "saved_key",
     "schema_prompt",

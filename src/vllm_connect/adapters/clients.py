@@ -3,7 +3,8 @@
 A model of a framework is a bag of fields. It is copied, configured anew for a call, or made in a request
 handler; what is dear (connections, TLS contexts, what is known of each server's health) belongs to its
 settings. So all models of a process that have the same settings share one client of each kind. The latest
-`KEPT` of them outlive their models.
+`KEPT` of them outlive their models. And clients that differ in anything but their servers, such as a header
+or a timeout of each request, share the connections to these.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple, TypeVar
 from urllib.request import getproxies
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from .._client import VLLM, AsyncVLLM
-from .._keys.bifrost import load_keys
-from .._transport.clients import default_async_http_client, default_http_client
+from .._keys.bifrost import ProviderConfig, load_keys
+from .._transport.clients import (
+    AsyncTransport,
+    Transport,
+    default_async_http_client,
+    default_http_client,
+)
+from .._transport.sharing import AsyncPart, Part, Shared
 
 ClientT = TypeVar("ClientT", VLLM, AsyncVLLM)
 
@@ -46,6 +53,18 @@ def config_arguments(
     """
     provider = load_keys(config)
     return provider.arguments(default_http_client), provider.arguments(default_async_http_client)
+
+
+def read_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> ProviderConfig:
+    """Read Bifrost's configuration, for the `config` of `ClientCache.get`.
+
+    Args:
+        config: path of a JSON file, or its content: ``{"providers": {"vllm": {"keys": […]}}}``.
+
+    Raises:
+        ConfigError: something in it cannot be right; the message says where.
+    """
+    return load_keys(config)
 
 
 class ClientCache:
@@ -83,8 +102,8 @@ class ClientCache:
 
         Args:
             kind: `VLLM` or `AsyncVLLM`.
-            settings: arguments of its constructor, and perhaps `config`, as `from_config` takes it. What is
-                changed in them later, in place too, is another client's.
+            settings: arguments of its constructor, and perhaps `config`, as `from_config` takes it or
+                `read_config` returns it. What is changed in them later, in place too, is another client's.
             http_client: instead of the default one. Such a client is this model's alone.
 
         Raises:
@@ -100,7 +119,7 @@ class ClientCache:
     def close(self) -> None:
         """Close the connections of the sync client, which is made anew if it is needed again.
 
-        They stay open where another model has the same settings and is in use, and where an http client was
+        They stay open where another model asks the same servers and is in use, and where an http client was
         given.
         """
         if (client := self._let_go(VLLM)) is not None:
@@ -162,6 +181,17 @@ class _Shared:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._leases: list[_Lease] = []
+        self._transports: WeakValueDictionary[Hashable, Shared[Any]] = WeakValueDictionary()
+
+    def part(self, identity: _Identity) -> Part | AsyncPart:
+        """A part in the connections to the servers of a client."""
+        is_async = issubclass(identity.kind, AsyncVLLM)
+        key = (is_async, _urls(identity.settings), tuple(sorted(identity.environment.items())))
+        with self._lock:
+            shared = self._transports.get(key)
+            if shared is None or shared.is_closed:
+                shared = self._transports[key] = Shared(AsyncTransport() if is_async else Transport())
+            return AsyncPart(shared) if is_async else Part(shared)
 
     def lease(self, identity: _Identity, make: Callable[[], object]) -> _Lease:
         """The client of this identity, or a new one."""
@@ -201,21 +231,35 @@ if hasattr(os, "register_at_fork"):
 def _hold(kind: type[VLLM | AsyncVLLM], settings: dict[str, object], http_client: object) -> _Hold:
     arguments = dict(settings)
     if (config := arguments.pop("config", None)) is not None:
-        arguments["config"] = load_keys(config)  # type: ignore[arg-type]  # which says what is wrong with it
+        # Which says what is wrong with it.
+        arguments["config"] = config if isinstance(config, ProviderConfig) else load_keys(config)  # type: ignore[arg-type]
     if http_client is not None:
-        lease = _Lease(None, _make(kind, arguments, http_client))
+        lease = _Lease(None, _make(kind, {**arguments, "http_client": http_client}))
     else:
         environment = {**getproxies(), **{name: os.environ.get(name) for name in _ENVIRONMENT}}
         identity = _Identity(kind, arguments, environment)
-        lease = _shared.lease(identity, lambda: _make(kind, arguments, None))
+        lease = _shared.lease(identity, lambda: _make(kind, arguments, identity))
     return _Hold(lease, settings, http_client)
 
 
-def _make(kind: Any, arguments: Mapping[str, Any], http_client: object) -> Any:
+def _make(kind: Any, arguments: Mapping[str, Any], identity: _Identity | None = None) -> Any:
     own = dict(arguments)
     if (config := own.pop("config", None)) is not None:
         make_http_client = default_async_http_client if issubclass(kind, AsyncVLLM) else default_http_client
         own = {**config.arguments(make_http_client), **own}
-    if http_client is not None:
-        own["http_client"] = http_client
+    if identity is not None and "http_client" not in own:  # those of a configuration are its own
+        own["http_client"] = _default_http_client(identity)
     return kind(**own)
+
+
+def _default_http_client(identity: _Identity) -> object:
+    """An http client of its own, for its cookies, with a part in the connections."""
+    part = _shared.part(identity)
+    return default_async_http_client(part) if isinstance(part, AsyncPart) else default_http_client(part)
+
+
+def _urls(settings: Mapping[str, object]) -> frozenset[object]:
+    """Where the servers are that a client asks."""
+    config: Any = settings.get("config")
+    keys: Any = settings.get("keys") or (config.keys if config is not None else ())
+    return frozenset(key.url for key in keys) or frozenset({settings.get("base_url")})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,8 +64,26 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> type[Stock]:
 def test_https_goes_to_one_stock_transport(both: Both, stock: type[Stock]) -> None:
     for _ in range(2):
         assert both.get("https://example.test/").content == b"stock"
-    options = {"verify": True, "trust_env": True, "limits": under_test.LIMITS, "proxy": None, "uds": None}
-    assert stock.made == [options]
+    (options,) = stock.made
+    assert isinstance(options.pop("verify"), ssl.SSLContext)
+    assert options == {"trust_env": True, "limits": under_test.LIMITS, "proxy": None, "uds": None}
+
+
+def test_tls_context_is_one_for_all_that_verify_alike(
+    make: Make, stock: type[Stock], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clients = [make(), make(), make(trust_env=False), make(verify=False)]
+    for both in clients:
+        both.get("https://example.test/")
+    first, second, untrusting, careless = (options["verify"] for options in stock.made)
+    assert first is second
+    assert first.verify_mode is ssl.CERT_REQUIRED
+    assert first.check_hostname
+    assert untrusting is not first
+    assert careless is False
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    make().get("https://example.test/")
+    assert stock.made[-1]["verify"] is not first
 
 
 DEAD = httpx.RemoteProtocolError("Server disconnected without sending a response.")
