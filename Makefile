@@ -76,8 +76,12 @@ lint: .venv/ready ## Check style and types
 AGED := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
 suite = cd $(1) && $(CURDIR)/$(2)/bin/python -m pytest $(3) $(OFFLINE) $(PYTEST_ARGS)
 
+# Two suites at a time, since each waits a good deal; the output of each stays together, where make can do that.
+TOGETHER := $(MAKE) $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
+
 .PHONY: test
-test: test-core test-langchain test-llama-index ## Lint, types and all offline tests of all packages, on the newest versions
+test: .venv/ready ## Lint, types and all offline tests of all packages, on the newest versions
+	$(TOGETHER) test-core test-langchain test-llama-index
 
 .PHONY: test-all
 test-all: test test-lowest ## … and on the older major of the openai SDK and the lowest versions
@@ -98,7 +102,8 @@ test-llama-index: .venv-llama-index/ready ## Types and offline tests of llama-in
 	$(call suite,$(LLAMA_INDEX),.venv-llama-index,--ignore tests/live)
 
 .PHONY: test-lowest
-test-lowest: test-core-lowest test-langchain-lowest test-llama-index-meta ## The offline tests on the lowest versions, and beside llama-index
+test-lowest: .venv/ready ## The offline tests on the lowest versions, and beside llama-index
+	$(TOGETHER) test-core-lowest test-langchain-lowest test-llama-index-meta
 
 .PHONY: test-core-lowest
 test-core-lowest: .venv-lowest/ready
