@@ -2,7 +2,8 @@
 
     python -m scripts.live run -- pytest tests/live     everything: install, up, the command, down
     python -m scripts.live install                      once: about 3 minutes, 2.7 GB
-    python -m scripts.live up [NAME...]                 chat embed rerank whisper vision strict (default: all)
+    python -m scripts.live run --only chat -- CMD       the same with some of them
+    python -m scripts.live up [NAME...]                 default: chat embed rerank whisper vision strict
     eval "$(python -m scripts.live env)"                name those that are up to the tests, as `run` does
     python -m scripts.live status
     python -m scripts.live down
@@ -31,19 +32,19 @@ import sys
 from scripts.live.cache import CACHE, NotInstalled, Running, lock, read_state, say
 from scripts.live.environment import STAMP, install
 from scripts.live.processes import down, healthy, up
-from scripts.live.servers import SERVERS
+from scripts.live.servers import SERVERS, USUAL
 
 NOT_INSTALLED = 3
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(arguments: list[str], keep: bool) -> int:
+def run(arguments: list[str], names: list[str], keep: bool) -> int:
     """Run a command with the servers' addresses in its environment, then stop what was started for it."""
     try:
         with lock("users", fcntl.LOCK_SH):  # while this is held no other `run` stops the servers
             with lock("lock", fcntl.LOCK_EX):
                 install()
-                servers = up(list(SERVERS), keep)
+                servers = up(names, keep)
             return run_command(arguments, os.environ | variables(servers))
     finally:
         for ending in ENDINGS:  # a second Ctrl-C must not leave servers behind
@@ -115,9 +116,12 @@ def main() -> int:
     commands.add_parser("env", help="print shell commands that name the servers to the tests")
     running = commands.add_parser("run", help="run a command while the servers are up")
     running.add_argument("--keep", action="store_true", help="leave the servers up")
+    running.add_argument(
+        "--only", dest="names", action="append", metavar="NAME", help="start this one, not all"
+    )
     running.add_argument("arguments", nargs="+", metavar="-- CMD")
     options = parser.parse_args()
-    if unknown := set(getattr(options, "names", [])) - set(SERVERS):
+    if unknown := set(getattr(options, "names", None) or []) - set(SERVERS):
         parser.error(f"no such server: {', '.join(sorted(unknown))}")
     if options.command == "run" and not shutil.which(options.arguments[0]):
         parser.error(f"no such command: {options.arguments[0]}")
@@ -127,7 +131,7 @@ def main() -> int:
             signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     try:
         if options.command == "run":
-            return run(options.arguments, options.keep)
+            return run(options.arguments, options.names or USUAL, options.keep)
         if options.command in ("status", "env"):
             status() if options.command == "status" else env()
             return 0
@@ -137,7 +141,7 @@ def main() -> int:
             else:
                 install()
             if options.command == "up":
-                up(options.names or list(SERVERS), keep=True)
+                up(options.names or USUAL, keep=True)
         return 0
     except NotInstalled as error:
         say(f"\n*** THE LIVE ENVIRONMENT CANNOT BE INSTALLED: nothing was tested ***\n{error}")

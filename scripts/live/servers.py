@@ -14,7 +14,8 @@ class Server(NamedTuple):
     """How one server is started, and the request that proves it works.
 
     `weights` is the folder of the model in `tests/models`, if that is not named after the server; `order` is
-    the file in it that is put before its chat template.
+    the file in it that is put before its chat template. An `extra` one is started only where it is named, and
+    its model bears the name of its weights.
     """
 
     flags: str
@@ -23,6 +24,7 @@ class Server(NamedTuple):
     content_type: str = "application/json"
     weights: str = ""
     order: str = ""
+    extra: bool = False
 
 
 def chat(model: str) -> bytes:
@@ -49,9 +51,10 @@ TOOLS = (
     "--enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3"
     " --structured-outputs-config.backend xgrammar"  # guidance answers 400 to every tool_choice "required"
 )
+CHAT = f"--max-model-len 2048 --max-num-seqs 8 --enable-prompt-tokens-details {TOOLS}"
 SERVERS = {
     "chat": Server(
-        f"--max-model-len 2048 --max-num-seqs 8 --enable-prompt-tokens-details {TOOLS}",
+        CHAT,
         "/v1/chat/completions",
         chat("tiny-chat"),
     ),
@@ -84,7 +87,10 @@ SERVERS = {
         weights="tiny-chat",
         order="strict_order.jinja",
     ),
+    # The same model once more, for what takes two servers of it; tests kill it and start it again.
+    "twin": Server(CHAT, "/v1/chat/completions", chat("tiny-chat"), weights="tiny-chat", extra=True),
 }
+USUAL = [name for name, server in SERVERS.items() if not server.extra]
 # The model runs in the engine's process. The default is one more process, and the two wait for each other in
 # a loop of sched_yield(): on two cores, Linux 6.18 then lets other processes, the server's own HTTP process
 # among them, wait for seconds. "uni" means the default here; the class's path means the class.

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -523,3 +524,75 @@ def test_sim_on_a_port_in_use(vllm_sim: SimServer) -> None:
     assert done.returncode == 1
     assert b"cannot listen on 127.0.0.1:" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+# --- check: several servers ------------------------------------------------------------------------------
+
+
+def test_several_servers_are_one_table(vllm_sim: SimServer) -> None:
+    with SimServer(tasks="embed", models=["vectors"]) as other:
+        result = run("check", vllm_sim.url, other.url)
+        read = json.loads(run("check", vllm_sim.url, other.url, "--json").stdout)
+    assert result.exit_code == 0, result.output
+    for url in (vllm_sim.url, other.url):
+        assert result.output.count(url) == 1
+    assert re.search(r"^embeddings +✅ [\d.]+ ms +✅ [\d.]+ ms", result.output, re.MULTILINE)
+    assert re.search(r"^chat completions +✅ [\d.]+ ms +–", result.output, re.MULTILINE)
+    assert re.search(r"^  streamed +✅ [\d.]+ ms +–", result.output, re.MULTILINE)
+    assert re.search(r"^models +sim-chat +vectors", result.output, re.MULTILINE)
+    names = [url.removeprefix("http://") for url in (vllm_sim.url, other.url)]
+    assert [server["key_name"] for server in read["servers"]] == names
+    assert [len(served(server)) for server in read["servers"]] == [len(OPERATIONS), 4 + len(ALWAYS)]
+    assert (read["ok"], read["exit_code"]) == (True, 0)
+
+
+def test_one_of_several_is_not_there(vllm_sim: SimServer) -> None:
+    result = run("check", vllm_sim.url, "http://127.0.0.1:9")
+    assert result.exit_code == 3
+    assert "❌ 127.0.0.1:9: no server at http://127.0.0.1:9" in result.output
+    assert re.search(r"^rerank +✅", result.output, re.MULTILINE)
+    assert "18 operations served, all of them work." in result.output
+
+
+def test_one_of_several_fails(vllm_sim: SimServer) -> None:
+    with SimServer() as other:
+        other.fail_always("400", path="/v1/embeddings")
+        result = run("check", vllm_sim.url, other.url)
+    assert result.exit_code == 1
+    assert re.search(r"^embeddings +✅ [\d.]+ ms +❌ 400", result.output, re.MULTILINE)
+
+
+def test_the_servers_of_a_configuration(vllm_sim: SimServer, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+
+    def listed(name: str, url: str, **fields: Any) -> dict[str, Any]:
+        return {"name": name, "vllm_key_config": {"url": url}, **fields}
+
+    keys = [
+        listed("one", vllm_sim.url, value="env.NO_KEY_NEEDED"),
+        listed("two", "env.NOT_SET_AT_ALL"),
+        listed("off", "http://127.0.0.1:9", enabled=False),
+    ]
+    path.write_text(json.dumps({"providers": {"vllm": {"keys": keys}}}))
+    result = run("check", "--config", str(path), NO_KEY_NEEDED="secret")
+    assert result.exit_code == 3
+    assert re.search(r"^ +one +two$", result.output, re.MULTILINE)
+    assert "two: no base URL configured: set vllm_key_config.url on key 'two'" in result.output
+    assert "off" not in result.output
+    assert "secret" not in result.output
+    assert {request.headers["authorization"] for request in vllm_sim.requests} == {"Bearer secret"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config", "nowhere.json"), "nowhere.json: No such file or directory"),
+        (("--config", "a.json", "http://a"), "pass either --config or URLs"),
+        (("http://a", "http://a/"), "a is named twice"),
+        (("http://a", "ftp://b"), "ftp://b"),
+    ],
+)
+def test_servers_that_cannot_be_asked(arguments: tuple[str, ...], message: str) -> None:
+    result = run("check", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr

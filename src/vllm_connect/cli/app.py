@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -20,7 +21,7 @@ app = typer.Typer(
 )
 
 _USAGE = 2
-_URL = "The server, e.g. http://localhost:8000; by default VLLM_BASE_URL, with VLLM_API_KEY."
+_URL = "The server, e.g. http://localhost:8000, or several; by default VLLM_BASE_URL, with VLLM_API_KEY."
 _API_KEY = "The server's API key, or env.NAME to read it from the environment."
 
 ApiKey = Annotated[str | None, typer.Option("--api-key", metavar="KEY|env.NAME", help=_API_KEY)]
@@ -52,40 +53,57 @@ def _common(
 
 @app.command(
     epilog="Exit codes: 0 everything that the server serves works; 1 something that it serves fails, or it "
-    "wants another API key; 2 wrong usage; 3 there is no vLLM server."
+    "wants another API key; 2 wrong usage; 3 there is no vLLM server. Of several servers the worst counts."
 )
 def check(
-    url: Annotated[
+    urls: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[URL]...", help=_URL),
+    ] = None,
+    config: Annotated[
         str | None,
-        typer.Argument(metavar="URL", help=_URL),
+        typer.Option(
+            "--config", metavar="FILE", help="Ask all servers of a configuration in Bifrost's shape."
+        ),
     ] = None,
     api_key: ApiKey = None,
     model: Model = None,
     timeout: Timeout = 30.0,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a server for every operation: which it serves, which fail, how fast; its version and models."""
+    """Ask servers for every operation: which they serve, which fail, how fast; their versions and models."""
     from ..errors import ConfigError
-    from .check import check as run
-    from .check_page import show
+    from .check import Report, SeveralReports, check_several
+    from .check import check as check_one
+    from .check_page import show, show_several
     from .console import make_console, print_json
 
+    if config is not None and (urls or api_key is not None):
+        _refuse("pass either --config or URLs (with --api-key): the configuration has both")
     console = make_console()
+
+    def run(progress: Callable[[str], None]) -> Report | SeveralReports:
+        if config is None and len(urls or ()) < 2:
+            url = urls[0] if urls else None
+            return check_one(url, api_key=api_key, model=model, timeout=timeout, progress=progress)
+        return check_several(
+            urls or (), config, api_key=api_key, model=model, timeout=timeout, progress=progress
+        )
+
     try:
         if as_json or not console.is_terminal:
-            report = run(url, api_key=api_key, model=model, timeout=timeout)
+            report = run(lambda operation: None)
         else:
             with console.status("asking …") as status:
-                report = run(
-                    url, api_key=api_key, model=model, timeout=timeout,
-                    progress=lambda operation: status.update(f"asking for {operation} …"),
-                )  # fmt: skip
+                report = run(lambda operation: status.update(f"asking for {operation} …"))
     except ConfigError as error:
         _refuse(str(error))
     if as_json:
         print_json(report.as_json())
-    else:
+    elif isinstance(report, Report):
         show(console, report)
+    else:
+        show_several(console, report)
     raise typer.Exit(report.exit_code)
 
 

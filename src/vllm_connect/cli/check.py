@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from .._client import VLLM
-from .._keys.key import resolve
+from .._keys.bifrost import load_keys
+from .._keys.key import Key, resolve
 from .._transport.clients import default_http_client
+from ..errors import ConfigError
 from .asking import Asking, ask, secrets_of
-from .facts import Facts, look
+from .facts import Facts, Problem, look
 from .outcomes import TIMED_OUT, Outcome
 from .probes import PROBES, Probe, Request
 
@@ -94,11 +99,93 @@ def check(
     Raises:
         ConfigError: there is no URL, or it or the key cannot be used.
     """
-    http_client = default_http_client()
+    arguments = {"base_url": url, "api_key": api_key, "timeout": timeout}
+    return _check(arguments, model, progress)
+
+
+@dataclass(frozen=True)
+class SeveralReports:
+    """What a check of several servers found out, by the names of their keys."""
+
+    reports: Mapping[str, Report]
+
+    @property
+    def exit_code(self) -> int:
+        """That of the server that is worst off."""
+        return max(report.exit_code for report in self.reports.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for scripts."""
+        servers = [{"key_name": name, **report.as_json()} for name, report in self.reports.items()]
+        return {"ok": self.exit_code == WORKS, "exit_code": self.exit_code, "servers": servers}
+
+
+def check_several(
+    urls: Sequence[str],
+    config: str | None = None,
+    *,
+    api_key: str | None = None,
+    model: str | None = None,
+    timeout: float = 30.0,
+    progress: Callable[[str], None] = lambda operation: None,
+) -> SeveralReports:
+    """Ask several servers for every operation, at once.
+
+    Args:
+        urls: where they are.
+        config: path of a configuration file that lists them instead; keys that are disabled are left out.
+        api_key: as for `check`, of all the URLs.
+        model: as for `check`.
+        timeout: as for `check`.
+        progress: as for `check`.
+
+    Raises:
+        ConfigError: the configuration, or a URL, cannot be used.
+    """
+    if config is None:
+        keys = [Key(name=name, url=url, api_key=api_key) for name, url in _named(urls).items()]
+        make: Callable[[], dict[str, Any]] = dict
+    else:
+        provider = load_keys(config)
+        keys = [key for key in provider.keys if key.enabled]
+        make = partial(provider.arguments, default_http_client)
+    if not keys:
+        raise ConfigError("every key of the configuration is disabled")
+
+    def ask(key: Key) -> Report:
+        try:
+            arguments = {**make(), "keys": [key], "timeout": timeout}
+            arguments.pop("balance", None)  # of one
+            return _check(arguments, model or key.model_name, lambda what: progress(f"{key.name}: {what}"))
+        except ConfigError as error:  # an environment variable that is not set, say
+            return Report(Facts(key.name, problem=Problem("none", str(error))), model=model)
+
+    with ThreadPoolExecutor(min(len(keys), 8)) as pool:
+        reports = list(pool.map(ask, keys))
+    return SeveralReports({key.name: report for key, report in zip(keys, reports, strict=True)})
+
+
+def _named(urls: Sequence[str]) -> dict[str, str]:
+    """The URLs by what is theirs alone: the authority, and the path where that is shared."""
+    places = [urlsplit(url if "://" in url else f"http://{url}") for url in urls]
+    hosts = [place.netloc.rpartition("@")[2] for place in places]
+    named: dict[str, str] = {}
+    for url, place, host in zip(urls, places, hosts, strict=True):
+        name = host if hosts.count(host) == 1 else host + place.path.rstrip("/")
+        if name in named:
+            raise ConfigError(f"{name} is named twice")
+        named[name or url] = url
+    return named
+
+
+def _check(arguments: dict[str, Any], model: str | None, progress: Callable[[str], None]) -> Report:
+    """Ask one server, with a client of these arguments."""
+    http_client = arguments.pop("http_client", None) or default_http_client()
     wire = _Wire()
     http_client.event_hooks = {"response": [wire.note]}
     # No retries: what happens is to be shown, not overcome.
-    with VLLM(url, api_key=api_key, timeout=timeout, max_retries=0, http_client=http_client) as client:
+    arguments |= {"max_retries": 0, "http_client": http_client}
+    with VLLM(**arguments) as client:
         progress("what it is")
         facts = look(client, insist=model is not None)
         if facts.problem is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .check import Report, Row
+from .check import Report, Row, SeveralReports
 from .console import cell, duration, mark, told
 from .facts import Facts
 from .outcomes import Outcome
@@ -33,6 +33,47 @@ def show(console: Console, report: Report) -> None:
     for line in _failures(report.rows):
         console.print(f"{mark(console, 'failed')} {told(console, line)}", style="red", soft_wrap=True)
     console.print(_summary(console, report))
+
+
+def show_several(console: Console, several: SeveralReports) -> None:
+    """Write the reports of several servers as one table, a column for each."""
+    reports = several.reports
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    for name in reports:
+        table.add_column(name, overflow="fold")
+    heads: dict[str, Callable[[Facts], str]] = {
+        "server": lambda facts: facts.url,
+        "version": lambda facts: facts.version or "unknown",
+        "latency": lambda facts: duration(facts.latency),
+        "models": lambda facts: "\n".join(model.id for model in facts.models[:_MOST_MODELS]),
+    }
+    for title, tell in heads.items():
+        cells = [
+            "" if report.facts.problem and title != "server" else tell(report.facts)
+            for report in reports.values()
+        ]
+        table.add_row(title, *cells, style="dim", end_section=title == "models")
+    operations = {row.probe.operation: row for report in reports.values() for row in report.rows}
+    for operation, model_row in operations.items():
+        rows = [_row_of(report, operation) for report in reports.values()]
+        table.add_row(operation, *(cell(console, row.plain if row else None) for row in rows))
+        if model_row.stream is not None:
+            table.add_row("  streamed", *(cell(console, row.stream if row else None) for row in rows))
+    console.print(table)
+    console.print()
+    for name, report in reports.items():
+        problem = report.facts.problem
+        lines = [problem.text] if problem is not None else _failures(report.rows)
+        for line in lines:
+            text = f"{mark(console, 'failed')} {name}: {told(console, line)}"
+            console.print(text, style="red", soft_wrap=True)
+        if problem is None:
+            console.print(Text.assemble(f"{name}: ", _summary(console, report)))
+
+
+def _row_of(report: Report, operation: str) -> Row | None:
+    return next((row for row in report.rows if row.probe.operation == operation), None)
 
 
 def _head(console: Console, facts: Facts, chosen: str | None) -> Table:
