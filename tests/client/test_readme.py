@@ -11,11 +11,10 @@ from vllm_connect.sim import SimServer
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = README + (ROOT / "docs" / "servers.md").read_text()
 # Examples of the integrations are run by their own tests, in their own environments.
 EXAMPLES = [
     example
-    for example in re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL)
+    for example in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     if not re.search(r"^(from|import) (langchain|llama_index)", example, re.MULTILINE)
 ]
 COMMANDS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)

@@ -174,6 +174,8 @@ def test_other_bodies(ask: Caller) -> None:
     items = ask.post("/v1/embeddings", "data_shuffled", input=["a", "b"]).json()["data"]
     assert [item["index"] for item in items] == [1, 0]
     assert len(ask.post("/v1/embeddings", "data_one_missing", input=["a", "b"]).json()["data"]) == 1
+    packed = ask.post("/v1/embeddings", "data_one_missing", input=["a", "b"], encoding_format="bytes")
+    assert len(json.loads(packed.headers["metadata"])["data"]) == 1
     choice = ask.post(CHAT, "abort, reasoning_content", messages=said("Say: x")).json()["choices"][0]
     assert choice["finish_reason"] == "abort"
     assert choice["message"]["reasoning_content"] == "I say it."
