@@ -62,6 +62,10 @@ LOWEST := .venv-lowest/ready .venv-langchain-lowest/ready .venv-llama-index-meta
 .PHONY: setup
 setup: $(NEWEST) $(LOWEST) ## Make all environments
 
+.PHONY: walk
+walk: .venv/ready ## Count how often a call changes from one file to another
+	@.venv/bin/python -m scripts.walk
+
 .PHONY: demo
 demo: .venv/ready ## Show every operation against the simulator, or against URL=http://…
 	@.venv/bin/python -m vllm_connect demo $(if $(URL),--url $(URL))

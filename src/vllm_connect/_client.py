@@ -17,7 +17,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from hashlib import blake2b
 from os import PathLike
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -38,9 +37,8 @@ from ._calls.attempt import (
     error_of,
     is_worth_another,
 )
-from ._calls.call import Call, body_of
+from ._calls.call import Call
 from ._calls.failures import connection_error
-from ._calls.outcomes import Outcome
 from ._calls.sending import BlockingHttp, LoopHttp, send
 from ._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
 from ._calls.templates import RequestTemplates, building_methods
@@ -49,7 +47,6 @@ from ._keys.fleet import Fleet
 from ._keys.key import Key, check_keys, missing_server, resolve
 from ._transport._httpx import httpx
 from ._transport.clients import default_async_http_client, default_http_client
-from ._transport.exchange import is_repeatable
 from ._transport.run import run
 from .errors import ConfigError, VLLMError
 from .resources import AsyncResources, Resources
@@ -172,34 +169,6 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     def _validate_headers(self, headers: object, custom_headers: object) -> None:
         return
 
-    def _open(
-        self, call: Call[T], converted: Callable[..., object] | None = None
-    ) -> tuple[type[object], FinalRequestOptions]:
-        """Begin a call.
-
-        Args:
-            call: the call.
-            converted: makes a stream of another one and a conversion.
-
-        Returns:
-            What the SDK shall cast the reply to, and its options; `request` takes both.
-        """
-        attempt = Attempt(call, self._understood)
-        post_parser: object = not_given
-        if call.read is not None:
-            post_parser = attempt.read if call.begins is None else partial(self._read_first, attempt)
-        elif call.conversion is not None and converted is not None:
-            post_parser = partial(_convert, converted, call.conversion)
-        return _unparsed(call.options.get("headers")), call_options(attempt, post_parser)
-
-    def _read_first(self, attempt: Attempt[object], reply: object) -> object:
-        """Read what begins a conversation, and remember where that is at home."""
-        result, begins = attempt.read(reply), attempt.call.begins
-        session = begins and begins(result)
-        if session and attempt.server is not None:
-            self._fleet.sessions.settle(session, attempt.server.key.name)
-        return result
-
     def _adopt(
         self, cast_to: Any, options: Any, stream_cls: Any, streams: Streams | None
     ) -> tuple[Any, CallOptions, Any]:
@@ -229,7 +198,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         read = None if streams else reply_reader(cast_to)
         reader = event_reader(cast_to, stream_cls) if streams else None
         if read is not None:
-            call = replace(call, read=body_of(read), json_reply=True)
+            call = replace(call, read=read, json_reply=True)
         elif reader is not None:
             call = replace(call, read_event=reader.read_event, conversion=reader.conversion)
         elif not streams:
@@ -239,7 +208,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         parsers: list[Callable[[Any], object]] = []
         if read is not None:
             parsers = [attempt.read]
-            cast_to = _unparsed(options.headers)
+            cast_to = _unparsed(vars(options))
         elif reader is not None and streams:
             stream_cls = streams.plain[object]
             if reader.conversion is not None:
@@ -249,35 +218,6 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
                 parsers.append(options.post_parser)
             fields["post_parser"] = partial(_parse_in_turn, parsers)
         return cast_to, CallOptions.model_construct(None, **fields), stream_cls
-
-    def _route(self, options: Any) -> Any:
-        """Begin an attempt of the SDK's loop: a round over the servers, or what is left of one."""
-        attempt: Attempt[object] = options.attempt
-        call, fleet = attempt.call, self._fleet
-        placement = attempt.tried and fleet.elsewhere(call.model, attempt.tried, session=self._session(call))
-        if not placement:
-            attempt.begin_round()
-            placement = fleet.place(call.model, key_name=call.key_name, session=self._session(call))
-        attempt.begin(placement)
-        return attempt.route(options)
-
-    def _reroute(
-        self, attempt: Attempt[object], outcome: Outcome, request: httpx.Request
-    ) -> httpx.Request | None:
-        """Make the request anew for another server, if there is one that may be asked at once."""
-        if not attempt.goes_elsewhere(outcome) or not is_repeatable(request):
-            return None
-        call = attempt.call
-        placement = self._fleet.elsewhere(call.model, attempt.tried, session=self._session(call))
-        if placement is None:
-            return None
-        attempt.begin(placement)
-        return self._build_request(attempt.reroute())
-
-    def _session(self, call: Call[object]) -> str | None:
-        if call.session is not None or self._fleet.balance != "sticky" or call.opening is None:
-            return call.session
-        return blake2b(call.opening(), digest_size=16).hexdigest()
 
     def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx.Request:
         if not isinstance(options, CallOptions):
@@ -418,14 +358,15 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
 
     def _perform(self, call: Call[T]) -> T:
         """Make a call whose answer is one object."""
-        cast_to, options = self._open(call)
-        result: T = self.request(cast_to, options)
+        result: T = self.request(_unparsed(call.options), call_options(call, self._understood))
         return result
 
     def _stream(self, call: Call[T]) -> Stream[T]:
         """Make a call whose answer is a stream."""
-        cast_to, options = self._open(call, ConvertedStream)
-        stream: Stream[T] = self.request(cast_to, options, stream=True, stream_cls=VLLMStream[object])
+        options = call_options(call, self._understood, _converting(ConvertedStream, call.conversion))
+        stream: Stream[T] = self.request(
+            _unparsed(call.options), options, stream=True, stream_cls=VLLMStream[object]
+        )
         return stream
 
     def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
@@ -440,10 +381,10 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
             raise connection_error(error, options.attempt.where) from error.__cause__
 
     def _prepare_options(self, options: Any) -> Any:
-        return self._route(options)
+        return options.attempt.route(options, self._fleet)
 
     def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
-        return run(send(BlockingHttp(self._client), request, self._reroute, stream=stream, **kwargs))
+        return run(send(BlockingHttp(self._client), request, self._build_request, stream=stream, **kwargs))
 
 
 class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, AsyncOpenAI):  # type: ignore[misc]  # as above
@@ -483,15 +424,14 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
 
     async def _perform(self, call: Call[T]) -> T:
         """Make a call whose answer is one object."""
-        cast_to, options = self._open(call)
-        result: T = await self.request(cast_to, options)
+        result: T = await self.request(_unparsed(call.options), call_options(call, self._understood))
         return result
 
     async def _stream(self, call: Call[T]) -> AsyncStream[T]:
         """Make a call whose answer is a stream."""
-        cast_to, options = self._open(call, AsyncConvertedStream)
+        options = call_options(call, self._understood, _converting(AsyncConvertedStream, call.conversion))
         stream: AsyncStream[T] = await self.request(
-            cast_to, options, stream=True, stream_cls=AsyncVLLMStream[object]
+            _unparsed(call.options), options, stream=True, stream_cls=AsyncVLLMStream[object]
         )
         return stream
 
@@ -509,10 +449,10 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
             raise connection_error(error, options.attempt.where) from error.__cause__
 
     async def _prepare_options(self, options: Any) -> Any:
-        return self._route(options)
+        return options.attempt.route(options, self._fleet)
 
     async def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
-        return await send(LoopHttp(self._client), request, self._reroute, stream=stream, **kwargs)
+        return await send(LoopHttp(self._client), request, self._build_request, stream=stream, **kwargs)
 
 
 _BUILDING_METHODS = building_methods(VLLM), building_methods(AsyncVLLM)  # before anybody replaces them
@@ -575,10 +515,17 @@ def _parse_in_turn(parsers: Sequence[Callable[[Any], object]], reply: object) ->
     return reply
 
 
-def _unparsed(headers: object) -> type[object]:
+def _converting(
+    converted: Callable[..., object], conversion: Callable[[], object] | None
+) -> Callable[[object], object] | None:
+    return None if conversion is None else partial(_convert, converted, conversion)
+
+
+def _unparsed(options: Mapping[str, object]) -> type[object]:
     """What the SDK shall cast a reply to that we read.
 
     `with_raw_response` cannot cast to bytes, everything else cannot cast to a response.
     """
+    headers = options.get("headers")
     is_raw = isinstance(headers, Mapping) and headers.get(RAW_RESPONSE_HEADER) == "true"
     return httpx.Response if is_raw else bytes

@@ -246,7 +246,7 @@ async def test_a_low_level_call_goes_to_the_server_of_the_key(canned):
 def test_a_key_goes_to_its_own_server_only(url, sent_to, with_key):
     with VLLM(keys=[Key(name="a", url="http://gpu1:80", api_key="secret")]) as client:
         attempt = Attempt(Call("GET", ()), {})
-        options = client._route(CallOptions.construct(method="get", url=url, attempt=attempt))
+        options = client._prepare_options(CallOptions.construct(method="get", url=url, attempt=attempt))
     assert options.url == sent_to
     headers = {} if isinstance(options.headers, openai.NotGiven) else options.headers
     assert ("Authorization" in headers) is with_key

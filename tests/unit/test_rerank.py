@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vllm_connect import BadRequestError, InternalServerError, InvalidResponseError, Key, NotFoundError
-from vllm_connect._transport._httpx import httpx
 from vllm_connect._wire.objects import ErrorInReply, NotAReply
 from vllm_connect._wire.payloads import ErrorPayload
 from vllm_connect.errors import APIStatusError, AuthenticationError
@@ -33,7 +32,7 @@ def body_of(documents=("a", "b"), **given):
     assert [variant.path for variant in call.variants] == ["/v1/rerank", "/rerank", "/v2/rerank"]
     body = json.loads(call.variants[0].body)
     scores = [result(index) for index in range(len(documents))][: body.get("top_n")]
-    reply = call.read(httpx.Response(200, json={"results": scores}))
+    reply = call.read(json.dumps({"results": scores}).encode())
     return body, reply.results[0].document is not None
 
 

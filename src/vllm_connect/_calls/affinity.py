@@ -6,39 +6,32 @@ one, the beginning of a conversation tells it from others: what precedes its fir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
 
 from .._wire.body import encode
 from .._wire.decoding import JsonObject
 
 SESSION_HEADER = "X-Session-ID"
 RANK_HEADER = "X-data-parallel-rank"
+NAMES_OF_HOME = frozenset({"session_id", "data_parallel_rank"})
+"""The parameters that say where a request is at home; one of its headers may, too."""
 _OPENING = 2048  # characters of a prompt: enough to tell it from another, and to be the same in its next turn
 
 
-class Affinity(NamedTuple):
-    """Where a request is at home.
-
-    Attributes:
-        session: the conversation, None if nobody said.
-        opening: makes the beginning of the conversation; None if the request is not part of one.
-        options: the request options, with the headers that servers and routers read.
-    """
-
-    session: str | None
-    opening: Callable[[], bytes] | None
-    options: JsonObject
-
-
-def affinity(operation: str, body: JsonObject, options: Mapping[str, Any]) -> Affinity:
+def affinity(
+    operation: str, body: JsonObject, options: Mapping[str, Any]
+) -> tuple[str | None, Mapping[str, object]]:
     """Find out where a request is at home.
 
     Args:
         operation: for error messages.
         body: the parameters; `data_parallel_rank` is taken out of them.
         options: request options under the SDK's names.
+
+    Returns:
+        The conversation, None if nobody said; and the options with the headers that servers and routers read.
 
     Raises:
         TypeError: `session_id` is no text, or `data_parallel_rank` no whole number.
@@ -56,20 +49,25 @@ def affinity(operation: str, body: JsonObject, options: Mapping[str, Any]) -> Af
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 0:
             raise TypeError(f"{operation}: data_parallel_rank must be a whole number from 0, not {rank!r}")
         added[RANK_HEADER] = str(rank)
-    changed = {**options, "headers": {**added, **headers}} if added else dict(options)
-    return Affinity(session, _opening(body), changed)
+    return session, {**options, "headers": {**added, **headers}} if added else options
 
 
-def _opening(body: Mapping[str, Any]) -> Callable[[], bytes] | None:
-    messages, prompt = body.get("messages"), body.get("prompt")
-    if isinstance(messages, Sequence) and not isinstance(messages, str):
-        return partial(_opening_of_messages, messages)
-    if isinstance(prompt, str):
-        return partial(prompt[:_OPENING].encode, "utf-8", "surrogatepass")
-    return None
+def session_of(conversation: object) -> str | None:
+    """Name a conversation by its beginning, so that the name stays the same as it goes on.
+
+    Args:
+        conversation: messages, or a prompt; None, and whatever else it may be, has no name.
+    """
+    if isinstance(conversation, str):
+        beginning = conversation[:_OPENING].encode("utf-8", "surrogatepass")
+    elif isinstance(conversation, Sequence):
+        beginning = _first_turn(conversation)
+    else:
+        return None
+    return blake2b(beginning, digest_size=16).hexdigest()
 
 
-def _opening_of_messages(messages: Sequence[object]) -> bytes:
+def _first_turn(messages: Sequence[object]) -> bytes:
     end = next((number for number, message in enumerate(messages) if _role(message) == "user"), len(messages))
     return encode({"messages": list(messages[: end + 1])})
 

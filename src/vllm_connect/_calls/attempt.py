@@ -14,18 +14,22 @@ from openai._models import FinalRequestOptions
 from openai._utils import strip_not_given
 from pydantic import Field
 
-from .._keys.fleet import Placement
+from .._keys.fleet import Fleet, Placement
 from .._keys.health import Admission
-from .._keys.key import Server, wire_model
+from .._keys.key import Server
 from .._transport._httpx import timeout_exceptions
+from .._transport.exchange import is_repeatable
 from .._wire.objects import ErrorInReply, NotAReply
 from .._wire.payloads import ErrorPayload, read_error
+from .affinity import session_of
 from .call import Call, Variant
 from .failures import Where, bad_redirect, invalid_response, status_error, timeout_error
-from .outcomes import NOTHING, Outcome, outcome_of_exception, outcome_of_reply
+from .outcomes import Outcome, outcome_of_exception, outcome_of_reply
 from .redirects import is_bad_location
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from openai import APIStatusError
 
     from .._transport._httpx import httpx
@@ -64,38 +68,97 @@ class Attempt(Generic[T_co]):
         self.wire_model = call.model
         self.refusals: list[tuple[int, httpx.Response]] = []
         self.response: httpx.Response | None = None
+        self._fleet: Fleet | None = None
         self._options: FinalRequestOptions | None = None
-        self._unrouted: dict[str, object] = {}  # what `route` changes of them
+        self._unrouted: tuple[Any, Any, Any] = (None, None, None)  # what routing changes of them
         self._understood = understood
         self._untried: list[int] = []  # numbers of the variants left for this server; the first is in use
         self._refused: list[tuple[str, str]] = []  # those that it did not understand in this attempt
         self._doubted: set[str] = set()  # roots of servers that failed in every variant
-        self._result: tuple[httpx.Response, object] | None = None  # what was read already
+        self._result: tuple[httpx.Response, T_co] | None = None  # what was read already
         self._admission: Admission | None = None
         self._killed_engines = 0
         self._passing: httpx.Response | Exception | None = None  # what may yet pass, of this round's outcomes
 
     # What goes out
 
-    def begin_round(self) -> None:
-        """Begin another round over the servers."""
-        self.tried.clear()
-        self._passing = None
+    def route(self, options: FinalRequestOptions, fleet: Fleet) -> FinalRequestOptions:
+        """Begin an attempt of the SDK's loop: a round over the servers, or what is left of one.
 
-    def begin(self, placement: Placement) -> None:
-        """Begin an attempt at a server."""
+        Args:
+            options: the SDK's, which are pointed at the server that was chosen.
+            fleet: the servers.
+        """
+        self._fleet = fleet
+        self._options, self._unrouted = options, (options.url, options.headers, options.json_data)
+        placement = self._elsewhere() if self.tried else None
+        if placement is None:
+            self.tried.clear()
+            self._passing = None
+            call = self.call
+            session = call.session if fleet.balance != "sticky" else self._session
+            placement = fleet.place(call.model, key_name=call.key_name, session=session)
+        return self._begin(placement, options)
+
+    def reroute(self, outcome: Outcome, request: httpx.Request) -> FinalRequestOptions | None:
+        """Point the same options at another server; None if there is none that may be asked at once.
+
+        Args:
+            outcome: what this one showed.
+            request: what it was sent.
+        """
+        if not self._may_go_elsewhere(outcome) or not is_repeatable(request):
+            return None
+        placement = self._elsewhere()
+        if placement is None:
+            return None
+        options = self._options
+        assert options is not None, "no options were routed yet"
+        options.url, options.headers, options.json_data = self._unrouted
+        return self._begin(placement, options)
+
+    def _elsewhere(self) -> Placement | None:
+        assert self._fleet is not None, "no server was chosen yet"
+        return self._fleet.elsewhere(self.call.model, self.tried, session=self._session)
+
+    @property
+    def _session(self) -> str | None:
+        call = self.call
+        if call.session is not None or self._fleet is None or self._fleet.balance != "sticky":
+            return call.session
+        return session_of(call.conversation)
+
+    def _begin(self, placement: Placement, options: FinalRequestOptions) -> FinalRequestOptions:
+        """Begin an attempt at a server, and point the options at it."""
         self.end()
-        server, self._admission = placement
+        server, self._admission, self.wire_model = placement
         self.server = server
         self.tried.append(server.key.name)
         self.refusals = []
         self._refused = []
-        variants = self.call.variants
+        call = self.call
+        variants = call.variants
         self._untried = list(range(len(variants)))
-        if len(variants) > 1 and (verdicts := self._verdicts):  # what it does not understand comes last
-            self._untried.sort(key=lambda number: verdicts.get(variants[number].what) is False)
-        if self.call.model is not None:
-            self.wire_model = wire_model(server.key, self.call.model)
+        if len(variants) > 1 and False in (verdicts := self._verdicts).values():
+            # What it does not understand comes last.
+            self._untried.sort(key=lambda number: verdicts.get(_what(variants[number])) is False)
+        if variants:
+            options.url = server.root + self.variant.path
+            if call.form is None:
+                options.content = self.content
+            else:
+                options.json_data = {**call.form, "model": self.wire_model} if call.model else call.form
+        else:
+            if "://" not in options.url:
+                options.url = server.url("/v1/" + options.url.lstrip("/"))
+            if isinstance(options.json_data, dict) and call.model is not None:
+                options.json_data = {**options.json_data, "model": self.wire_model}
+        authorization = server.authorization
+        # The slash matters: http://gpu1 must not lend its key to http://gpu1.elsewhere.
+        if authorization is not None and options.url.startswith(server.root + "/"):
+            headers = {} if isinstance(options.headers, NotGiven) else options.headers
+            options.headers = {**headers, "Authorization": authorization}
+        return options
 
     @property
     def variant(self) -> Variant:
@@ -112,39 +175,6 @@ class Attempt(Generic[T_co]):
             return body
         model = orjson.dumps(self.wire_model)
         return b'{"model":' + model + (b"}" if body == b"{}" else b"," + body[1:])
-
-    def route(self, options: FinalRequestOptions) -> FinalRequestOptions:
-        """Point the SDK's options of this attempt at the server in use."""
-        self._options = options
-        self._unrouted = {name: getattr(options, name) for name in ("url", "headers", "json_data")}
-        return self._point(options)
-
-    def reroute(self) -> FinalRequestOptions:
-        """Point the same options at another server."""
-        assert self._options is not None, "no options were routed yet"
-        for name, value in self._unrouted.items():
-            setattr(self._options, name, value)
-        return self._point(self._options)
-
-    def _point(self, options: FinalRequestOptions) -> FinalRequestOptions:
-        call, server = self.call, self._server
-        authorization = server.authorization
-        if call.variants:
-            options.url = server.url(self.variant.path)
-            if call.form is not None:
-                options.json_data = {**call.form, "model": self.wire_model} if call.model else call.form
-            else:
-                options.content = self.content
-        else:
-            if "://" not in options.url:
-                options.url = server.url("/v1/" + options.url.lstrip("/"))
-            if isinstance(options.json_data, dict) and call.model is not None:
-                options.json_data = {**options.json_data, "model": self.wire_model}
-        # The slash matters: http://gpu1 must not lend its key to http://gpu1.elsewhere.
-        if authorization is not None and options.url.startswith(server.root + "/"):
-            headers = {} if isinstance(options.headers, NotGiven) else options.headers
-            options.headers = {**headers, "Authorization": authorization}
-        return options
 
     def next_request(self, request: httpx.Request) -> httpx.Request:
         """The request of the variant in use, after the server refused this one."""
@@ -171,22 +201,45 @@ class Attempt(Generic[T_co]):
         self.refusals.append((error.weight, response))
         return self._next_variant()
 
+    def best_refusal(self, response: httpx.Response) -> httpx.Response:
+        """The error reply to go on with, after the last variant was tried: the first that says most."""
+        if self.refusals:
+            response = max(self.refusals, key=lambda refusal: refusal[0])[1]
+        self.response = response
+        return response
+
     def refuse_unreadable(self) -> bool:
         """Take a success that cannot be read; tell whether the next variant is to be tried."""
         return bool(self.call.doubtful) and self._is_doubtful and self._next_variant()
 
-    def refuse_unread(self, response: httpx.Response) -> bool:
-        """Take a success, and read it if it may be none; tell whether the next variant is to be tried."""
+    def accept(self, response: httpx.Response) -> bool:
+        """Take a success; tell whether it is one, or the next variant is to be tried."""
+        if len(self.call.variants) > 1 and not self._accept_variant(response):
+            return False
+        self.response = response
+        if self._admission is not None:
+            self._admission.succeeded()
+            if response.is_closed:  # else the stream is read yet
+                self._admission.end()
+        return True
+
+    def _accept_variant(self, response: httpx.Response) -> bool:
+        """Read a success if it may be none, and remember which variants were understood."""
         call = self.call
-        if not (call.doubtful and call.read and response.is_success and response.is_closed):
-            return False
-        if not self._is_doubtful:
-            return False
-        try:
-            self._result = response, call.read(response)
-        except (ErrorInReply, NotAReply):
-            return self._next_variant()
-        return False
+        if not response.is_success:
+            return True
+        if call.doubtful and response.is_closed and self._is_doubtful:
+            try:
+                self._result = response, self._read(response)
+            except (ErrorInReply, NotAReply):
+                if self._next_variant():
+                    return False
+        what = _what(self.variant)
+        if what not in self._refused:
+            verdicts = self._understood.setdefault((self._server.root, call.operation), {})
+            verdicts.update(dict.fromkeys(self._refused, False))
+            verdicts[what] = True
+        return True
 
     @property
     def _is_doubtful(self) -> bool:
@@ -194,7 +247,7 @@ class Attempt(Generic[T_co]):
         return (
             len(self.call.variants) > 1
             and self._server.root not in self._doubted
-            and not self._verdicts.get(self.variant.what)
+            and not self._verdicts.get(_what(self.variant))
         )
 
     @property
@@ -202,7 +255,7 @@ class Attempt(Generic[T_co]):
         return self._understood.get((self._server.root, self.call.operation), {})
 
     def _next_variant(self) -> bool:
-        self._refused.append(self.variant.what)
+        self._refused.append(_what(self.variant))
         if len(self._untried) == 1:
             self._doubted.add(self._server.root)
             return False
@@ -216,19 +269,6 @@ class Attempt(Generic[T_co]):
         response.extensions[_HTTP_STATUS] = response.status_code
         response.status_code = error.status or 500
 
-    def settle(self, response: httpx.Response) -> httpx.Response:
-        """Choose the reply to go on with, after the last variant was tried."""
-        if self.refusals and response.is_error:  # none was understood: the first that says most
-            response = max(self.refusals, key=lambda refusal: refusal[0])[1]
-        elif len(self.call.variants) > 1 and response.is_success:
-            what = self.variant.what
-            if what not in self._refused:
-                verdicts = self._understood.setdefault((self._server.root, self.call.operation), {})
-                verdicts.update(dict.fromkeys(self._refused, False))
-                verdicts[what] = True
-        self.response = response
-        return response
-
     def read(self, reply: object) -> object:
         """Make the result of a whole reply, once it was found to be no error.
 
@@ -238,23 +278,36 @@ class Attempt(Generic[T_co]):
         """
         content = reply if isinstance(reply, bytes) else getattr(reply, "content", None)
         response = self.response
-        if not isinstance(content, bytes) or response is None or self.call.read is None:
+        if not isinstance(content, bytes) or response is None:
             return reply
-        if self._result is not None and self._result[0] is response:
-            return self._result[1]
         try:
-            return self.call.read(response)
+            result = self._read(response)
         except ErrorInReply as found:
             raise status_error(found.error, response, self.where) from None
         except NotAReply as problem:
             raise invalid_response(response, self.where, str(problem)) from None
+        if self.call.begins is not None:
+            self._settle(self.call.begins(result))
+        return result
+
+    def _read(self, response: httpx.Response) -> T_co:
+        call = self.call
+        if self._result is not None and self._result[0] is response:
+            return self._result[1]
+        if call.read_reply is not None:
+            return call.read_reply(response)
+        assert call.read is not None, "the call is one whose answer is a stream"
+        return call.read(response.content)
+
+    def _settle(self, session: str | None) -> None:
+        """Remember where the conversation that begins here is at home."""
+        if session and self.server is not None and self._fleet is not None:
+            self._fleet.sessions.settle(session, self.server.key.name)
 
     # What it shows of the server
 
-    def answered(self, response: httpx.Response) -> Outcome:
-        """Return what the reply to the last variant shows."""
-        if not response.is_error:
-            return NOTHING
+    def failed(self, response: httpx.Response) -> Outcome:
+        """Return what an error reply to the last variant shows."""
         outcome = outcome_of_reply(response, payload_of(response))
         if not outcome.is_lasting and outcome.elsewhere:
             self._passing = response
@@ -277,7 +330,7 @@ class Attempt(Generic[T_co]):
             self._passing = cause
         return outcome
 
-    def goes_elsewhere(self, outcome: Outcome) -> bool:
+    def _may_go_elsewhere(self, outcome: Outcome) -> bool:
         """Note what the attempt showed; return whether another server may be asked at once."""
         self.note(outcome)
         self._killed_engines += outcome.is_fatal
@@ -293,17 +346,11 @@ class Attempt(Generic[T_co]):
             self._admission.lacks(self.call.model)
 
     def final(self, response: httpx.Response) -> httpx.Response:
-        """Return the reply that the round ends with; what may pass is worth more than what lasts.
+        """Return the error reply that the round ends with; what may pass is worth more than what lasts.
 
         Raises:
             Exception: that is a broken connection.
         """
-        if not response.is_error:
-            if self._admission is not None:
-                self._admission.succeeded()
-            if response.is_closed:  # else the stream is read yet
-                self.end()
-            return response
         passing, self._passing = self._passing, None
         if isinstance(passing, Exception):
             raise passing
@@ -328,6 +375,11 @@ class Attempt(Generic[T_co]):
     def _server(self) -> Server:
         assert self.server is not None, "no server was chosen yet"
         return self.server
+
+
+def _what(variant: Variant) -> tuple[str, str]:
+    """What a server is remembered to understand, or not to."""
+    return variant.path, variant.kind
 
 
 def is_worth_another(response: httpx.Response) -> bool:
@@ -362,20 +414,30 @@ class CallOptions(FinalRequestOptions):  # type: ignore[misc]  # final for type 
 _BLANK = CallOptions(method="post", url="", attempt=None)
 
 
-def call_options(attempt: Attempt[object], post_parser: object) -> CallOptions:
+def call_options(
+    call: Call[object], understood: Understood, parse_stream: Callable[[Any], object] | None = None
+) -> CallOptions:
     """The SDK's options for a call of ours.
 
     Copied from blank ones: pydantic takes 50 us to make them anew.
+
+    Args:
+        call: the call.
+        understood: what the client knows of its servers.
+        parse_stream: makes the result of a stream; None for what the SDK makes of it.
     """
-    call = attempt.call
+    attempt = Attempt(call, understood)
     fields: dict[str, object] = {
         "method": call.method,
         "url": call.variants[0].path,
         "params": {},
         "attempt": attempt,
         "files": call.files,
-        "post_parser": post_parser,
     }
+    if call.read_event is None:
+        fields["post_parser"] = attempt.read
+    elif parse_stream is not None:
+        fields["post_parser"] = parse_stream
     for name, value in call.options.items():
         fields[name] = strip_not_given(value)
     return _BLANK.model_copy(update=fields)

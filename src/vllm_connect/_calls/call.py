@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
-from .._wire.arguments import check_model
 from .._wire.body import encode
 from .._wire.decoding import JsonObject
 from .._wire.payloads import ErrorPayload
-from .affinity import affinity
+from .affinity import NAMES_OF_HOME, affinity
 
 if TYPE_CHECKING:
     from .._transport._httpx import httpx
@@ -36,11 +36,6 @@ class Variant(NamedTuple):
     path: str
     body: bytes | Callable[[], bytes] | None = None
     kind: str = ""
-
-    @property
-    def what(self) -> tuple[str, str]:
-        """What a server is remembered to understand."""
-        return self.path, self.kind
 
 
 class Conversion(Protocol[T]):
@@ -68,7 +63,8 @@ class Call(Generic[T_co]):
         operation: what is asked, for errors and for what a server is known to understand.
         variants: ways to ask, best first.
         model: the requested model, None for the server's default and for calls that need none.
-        read: makes the result of a whole reply; None for a stream.
+        read: makes the result of the body of a whole reply; None for a stream.
+        read_reply: makes it of body and headers, where those tell how the body is to be read.
         read_event: makes an item of the data of one event; None for a whole reply.
         conversion: makes what turns those items into the stream's.
         options: request options under the SDK's names: headers, params, timeout, max_retries.
@@ -85,13 +81,14 @@ class Call(Generic[T_co]):
         key_name: the only key that may serve it, None for any.
         session: the conversation that it belongs to, None if nobody said.
         begins: names the conversation that a result begins: what follows goes to the server that made it.
-        opening: how the conversation begins, for want of that; read where a conversation stays on its server.
+        conversation: its messages or prompt, for want of that; read where a conversation stays on its server.
     """
 
     operation: str
     variants: tuple[Variant, ...]
     model: str | None = None
-    read: Callable[[httpx.Response], T_co] | None = None
+    read: Callable[[bytes], T_co] | None = None
+    read_reply: Callable[[httpx.Response], T_co] | None = None
     read_event: Callable[[bytes], T_co] | None = None
     conversion: Callable[[], Conversion[Any]] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -104,13 +101,8 @@ class Call(Generic[T_co]):
     generates: bool = True
     key_name: str | None = None
     session: str | None = None
-    opening: Callable[[], bytes] | None = None
+    conversation: object = None
     begins: Callable[[Any], str | None] | None = None
-
-
-def body_of(read: Callable[[bytes], T]) -> Callable[[httpx.Response], T]:
-    """Read a reply by its body alone."""
-    return lambda response: read(response.content)
 
 
 def json_call(
@@ -134,19 +126,20 @@ def json_call(
         falls_back: see `Call`.
         generates: see `Call`.
     """
-    model = check_model(operation, body.pop("model", None))
-    home = affinity(operation, body, options)
+    session, options = _at_home(operation, body, options)
+    conversation = _conversation(body)
+    model = body.pop("model", None)
     content = encode(body, operation=operation)
     return Call(
         operation,
-        tuple(Variant(path, content) for path in paths),
+        tuple(map(Variant, paths, repeat(content))),
         model,
-        read=body_of(read),
-        options=home.options,
+        read=read,
+        options=options,
         falls_back=falls_back,
         generates=generates,
-        session=home.session,
-        opening=home.opening,
+        session=session,
+        conversation=conversation,
     )
 
 
@@ -166,17 +159,18 @@ def stream_call(
         options: request request options.
         read_event: makes an item of the data of one event.
     """
-    model = check_model(operation, body.pop("model", None))
-    home = affinity(operation, body, options)
-    variants = (Variant(path, encode({**body, "stream": True}, operation=operation)),)
+    session, options = _at_home(operation, body, options)
+    conversation = _conversation(body)
+    model = body.pop("model", None)
+    content = encode({**body, "stream": True}, operation=operation)
     return Call(
         operation,
-        variants,
+        (Variant(path, content),),
         model,
         read_event=read_event,
-        options=home.options,
-        session=home.session,
-        opening=home.opening,
+        options=options,
+        session=session,
+        conversation=conversation,
     )
 
 
@@ -188,3 +182,20 @@ def converted(call: Call[object], conversion: Callable[[], Conversion[T]]) -> Ca
         conversion: makes what turns its items into those of the result.
     """
     return replace(cast("Call[T]", call), conversion=conversion)
+
+
+def _at_home(
+    operation: str, body: JsonObject, options: Mapping[str, object]
+) -> tuple[str | None, Mapping[str, object]]:
+    """The session of a request and its options, see `affinity`; most have nothing to say of it."""
+    if options or not NAMES_OF_HOME.isdisjoint(body):
+        return affinity(operation, body, options)
+    return None, options
+
+
+def _conversation(body: JsonObject) -> object:
+    """Messages, or one prompt: a list of prompts is no conversation."""
+    if "messages" in body:
+        return body["messages"]
+    prompt = body.get("prompt")
+    return prompt if isinstance(prompt, str) else None

@@ -55,12 +55,21 @@ def _error_in(attempt: Attempt[object], response: httpx.Response) -> ErrorPayloa
     if len(content) >= _SMALL:
         return read_error(content) if _ERROR_HEAD.match(content) else None
     try:
-        payload = loads(content)
-    except ValueError:
-        raise invalid_response(response, attempt.where, read_error(content).message) from None
+        payload = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        payload = _unusual(attempt, response)
     if payload is None:
         raise invalid_response(response, attempt.where, "null")
     return find_error(payload)
+
+
+def _unusual(attempt: Attempt[object], response: httpx.Response) -> object:
+    """What JSON says that is not all by the book."""
+    content = response.content
+    try:
+        return loads(content)
+    except ValueError:
+        raise invalid_response(response, attempt.where, read_error(content).message) from None
 
 
 class Beginning:

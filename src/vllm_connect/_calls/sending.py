@@ -23,18 +23,20 @@ from .inspection import (
     is_event_stream,
     is_opaque_stream,
 )
-from .outcomes import Outcome
 from .redirects import redirected, refused_redirect
 from .replay import async_replayed, replayed
 
 if TYPE_CHECKING:
+    from openai._models import FinalRequestOptions
+
     from .._transport._httpx import httpx
 
 BEGINNING = "vllm_connect.beginning"
 """The extension of a response that holds the `Beginning` of its body, whose rest is still to be read."""
 
 
-Reroute = Callable[["Attempt[object]", Outcome, "httpx.Request"], "httpx.Request | None"]
+Build = Callable[["FinalRequestOptions"], "httpx.Request"]
+"""Makes the request of the SDK's options."""
 
 
 class Http(Protocol):
@@ -112,14 +114,14 @@ class LoopHttp:
 
 
 async def send(
-    http: Http, request: httpx.Request, reroute: Reroute, *, stream: bool, **options: Any
+    http: Http, request: httpx.Request, build: Build, *, stream: bool, **options: Any
 ) -> httpx.Response:
     """Make an attempt: one round over the servers that may be asked.
 
     Args:
         http: the client to send with.
         request: the request, which knows its attempt.
-        reroute: makes the request for another server, after one showed that it cannot answer.
+        build: makes the request for another server, after one showed that it cannot answer.
         stream: whether the body is to be left unread.
         options: of the http client's `send`.
 
@@ -143,24 +145,29 @@ async def send(
                 request = attempt.next_request(request)
                 continue
             except request_exceptions() as cause:
-                following = reroute(attempt, attempt.broken(cause, request), request)
-                if following is None:
+                rerouted = attempt.reroute(attempt.broken(cause, request), request)
+                if rerouted is None:
                     raise
-                request = following
+                request = build(rerouted)
                 continue
             if error is not None:
                 attempt.mark(response, error)
                 await http.close(response)
             elif response.is_error:
                 await http.read(response)
-            if attempt.refuse(response) if response.is_error else attempt.refuse_unread(response):
+            if not response.is_error:
+                if attempt.accept(response):
+                    return response
                 request = attempt.next_request(request)
                 continue
-            response = attempt.settle(response)
-            following = reroute(attempt, attempt.answered(response), request)
-            if following is None:
+            if attempt.refuse(response):
+                request = attempt.next_request(request)
+                continue
+            response = attempt.best_refusal(response)
+            rerouted = attempt.reroute(attempt.failed(response), request)
+            if rerouted is None:
                 return attempt.final(response)
-            request = following
+            request = build(rerouted)
     except BaseException:
         attempt.end()
         raise

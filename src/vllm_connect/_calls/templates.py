@@ -4,8 +4,8 @@ For every request the SDK and httpx parse the URL three times and merge the head
 longer than all else that a client does. Here their own result is kept, and the next request to the same URL
 is that one with another body. They remain the law:
 
-* Whatever changes what they build (default headers and query, timeout, headers of the http client) makes new
-  templates; a call's own timeout, and the credentials of its server, have templates of their own.
+* Whatever changes what they build (headers and query of all calls, timeout, headers of the http client) makes
+  new templates; a call's own timeout, and the credentials of its server, have templates of their own.
 * A call's own headers are added, unless they replace or remove others.
 * Whatever else may decide (a query, a form, cookies, a method that somebody replaced), they build.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Mapping
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from openai import AsyncOpenAI, NotGiven, OpenAI
@@ -23,7 +24,18 @@ from .._transport._httpx import httpx
 
 _MOST = 256
 _SDK_LOGGER = logging.getLogger("openai._base_client")
-_METHODS = ("_build_headers", "_prepare_url", "_auth_headers", "_auth_query", "_validate_headers", "qs")
+_METHODS = (
+    "_build_headers",
+    "_prepare_url",
+    "_auth_headers",
+    "_auth_query",
+    "_validate_headers",
+    "qs",
+    "default_headers",
+    "default_query",
+    "user_agent",
+)
+_methods_of = attrgetter(*_METHODS)
 _ON_THE_CLIENT = frozenset({"_build_request", *_METHODS})
 _HTTPX_METHOD = httpx.Client.build_request  # as it was before any tracer came
 _OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
@@ -34,23 +46,17 @@ class Client(Protocol):
 
     timeout: float | httpx.Timeout | None
     _idempotency_header: str | None
+    _custom_headers: Mapping[str, str]
+    _custom_query: Mapping[str, object]
 
     @property
     def _client(self) -> httpx.Client | httpx.AsyncClient: ...
-
-    @property
-    def default_headers(self) -> Mapping[str, object]:
-        """Headers of every request."""
-
-    @property
-    def default_query(self) -> Mapping[str, object]:
-        """The query of every request."""
 
 
 def building_methods(cls: type) -> tuple[object, ...]:
     """The methods of a client's class that build requests, to be compared with what they were at first."""
     sdk = AsyncOpenAI if issubclass(cls, AsyncOpenAI) else OpenAI
-    return (sdk._build_request, *(getattr(cls, name) for name in _METHODS))
+    return sdk._build_request, *_methods_of(cls)
 
 
 class RequestTemplates:
@@ -118,8 +124,8 @@ class RequestTemplates:
     def _current(self, client: Client) -> dict[Hashable, _Template]:
         """The templates, forgotten if they were made under other circumstances."""
         circumstances = (
-            client.default_headers,
-            client.default_query,
+            {**client._custom_headers},
+            {**client._custom_query},
             client.timeout,
             client._client.headers.raw,
         )

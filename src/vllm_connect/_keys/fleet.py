@@ -14,7 +14,7 @@ from ..types.servers import ServerStatus
 from .balancing import BALANCES, Balance, Draw, EvenNumbers, Sessions
 from .choosing import candidates, named, warn_once
 from .health import Admission, Change, Health
-from .key import Key, Server, check_keys, resolve
+from .key import Key, Server, check_keys, refers, resolve, wire_model
 
 _LOGGER = logging.getLogger("vllm_connect")
 _MOST_POOLS = 1024
@@ -26,10 +26,12 @@ class Placement(NamedTuple):
     Attributes:
         server: the server.
         admission: the request's place on it, to be told how it went and to be ended.
+        model: the requested model's name on it.
     """
 
     server: Server
     admission: Admission
+    model: str | None
 
 
 class Fleet:
@@ -62,9 +64,10 @@ class Fleet:
         self._numbers = EvenNumbers(random)
         self._keys = check_keys(keys)
         self._pools: dict[str | None, Draw] = {}  # by model: those that allow it
-        self._cached: dict[
-            str | None, tuple[Draw, int, float, Draw]
-        ] = {}  # … and those of them that do not rest
+        # … those of them that do not rest …
+        self._cached: dict[str | None, tuple[Draw, int, float, Draw]] = {}
+        # … and where it is one that cannot change: its server, and what that calls the model.
+        self._sole: dict[str | None, tuple[Server, str | None]] = {}
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -78,7 +81,7 @@ class Fleet:
         # Another server under the same name is another server.
         self.health.forget([key.name for key in self._keys if kept.get(key.name, "") != key.url])
         self._keys = checked
-        self._pools, self._cached = {}, {}
+        self._forget_pools()
 
     def place(
         self,
@@ -99,13 +102,19 @@ class Fleet:
             ConfigError: those that may cannot be used; `MissingURLError` if they lack a URL.
         """
         if key_name is not None:
-            return self._admit(resolve(named(self._keys, key_name)))
+            return self._admit(resolve(named(self._keys, key_name)), model)
+        sole_servers = self._sole  # of the keys as they are now: another thread may set them
+        if (sole := sole_servers.get(model)) is not None:
+            return Placement(sole[0], self.health.admit(sole[0].key.name), sole[1])
         pool = self._pool(model)
         problems: list[ConfigError] = []
         server = self._usable(pool, model, session, problems)
         if server is None:
             raise _all_of(problems)
-        return self._admit(server)
+        placement = self._admit(server, model)
+        if len(pool.keys) == 1 and not refers(server.key):
+            sole_servers[model] = server, placement.model
+        return placement
 
     def elsewhere(
         self, model: str | None, tried: Collection[str], *, session: str | None = None
@@ -119,7 +128,7 @@ class Fleet:
         """
         untried = [key for key in self._pool(model).keys if key.name not in tried]
         server = self._usable(Draw(untried), model, session, []) if untried else None
-        return None if server is None else self._admit(server)
+        return None if server is None else self._admit(server, model)
 
     def _usable(
         self, pool: Draw, model: str | None, session: str | None, problems: list[ConfigError]
@@ -140,8 +149,9 @@ class Fleet:
                     warn_once(f"skipping a key: {problem}")
                 return server
 
-    def _admit(self, server: Server) -> Placement:
-        return Placement(server, self.health.admit(server.key.name))
+    def _admit(self, server: Server, model: str | None) -> Placement:
+        name = None if model is None else wire_model(server.key, model)
+        return Placement(server, self.health.admit(server.key.name), name)
 
     def _pool(self, model: str | None) -> Draw:
         """The keys that allow a model."""
@@ -149,9 +159,12 @@ class Fleet:
         if pool is None:
             pool = Draw(candidates(self._keys, model))
             if len(self._pools) >= _MOST_POOLS:  # callers may name any number of models
-                self._pools, self._cached = {}, {}
+                self._forget_pools()
             self._pools[model] = pool
         return pool
+
+    def _forget_pools(self) -> None:
+        self._pools, self._cached, self._sole = {}, {}, {}
 
     def _awake(self, pool: Draw, model: str | None) -> Draw:
         """Leave out the keys that rest, as long as there are others."""

@@ -12,6 +12,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -119,7 +120,7 @@ class Server:
             return self.root.replace("unix://localhost", "unix://", 1).removesuffix(":")
         return self.root
 
-    @property
+    @cached_property
     def authorization(self) -> str | None:
         """The value of the ``Authorization`` header, or None if there is to be none."""
         if self.api_key:
@@ -229,6 +230,11 @@ def resolve(key: Key) -> Server:
     if api_key and userinfo:
         raise _invalid(key, "api_key", "cannot be sent along with the credentials in url: remove one of them")
     return Server(key, root, api_key or None, userinfo)
+
+
+def refers(key: Key) -> bool:
+    """Whether the environment has a say in what `resolve` makes of a key."""
+    return variable_of(key.url) is not None or variable_of(key.api_key) is not None
 
 
 def split_prefix(model: str) -> str:

@@ -131,7 +131,7 @@ class Transport(_Configured, httpx.BaseTransport):
             self._lock = threading.Lock()
             self._pid = os.getpid()
         url = request.url
-        proxy = proxy_for(url, self._proxies)
+        proxy = proxy_for(url, self._proxies) if self._proxies else None
         is_patched = sync_is_patched()
         if proxy is None and not is_patched and url.scheme in _OURS:
             return run(exchange(self._pool, request))
@@ -173,7 +173,7 @@ class AsyncTransport(_Configured, httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
         loop, url = running_loop(), request.url
-        proxy = proxy_for(url, self._proxies)
+        proxy = proxy_for(url, self._proxies) if self._proxies else None
         is_patched = async_is_patched()
         if proxy is None and not is_patched and url.scheme in _OURS and _can_watch(loop):
             pool = self._pools.get(loop)

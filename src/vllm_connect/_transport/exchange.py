@@ -18,6 +18,7 @@ from .connections import Connection
 from .http11 import ResponseReader, encode_head
 from .pool import BlockingPool, Pool
 from .run import run
+from .unix import SCHEME as UNIX
 from .unix import origin_and_target
 
 T = TypeVar("T")
@@ -45,7 +46,8 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
 
     The response has extensions of ours, `drain` and `end`: see `Body.drain` and `Body.close`.
     """
-    origin, target = origin_and_target(request.url)
+    url = request.url
+    origin, target = (url.netloc, url.raw_path) if url.scheme != UNIX else origin_and_target(url)
     head, length = encode_head(request.method, target, request.headers.raw)
     connection = await _take(request, "pool", pool.acquire, origin)
     is_new = connection is None
@@ -138,6 +140,11 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
             self.close()
 
     def __iter__(self) -> Iterator[bytes]:
+        if self._reader.complete:  # most bodies came with the head
+            start, self._start = self._start, b""
+            if start:
+                yield start
+            return
         with suppress(StopAsyncIteration):
             while True:
                 yield run(self.__anext__())

@@ -52,17 +52,6 @@ def _check_timeout(operation: str, timeout: object) -> None:
         raise ValueError(f"{operation}: timeout must be more than 0 seconds, not {timeout}")
 
 
-def check_model(operation: str, model: object) -> str | None:
-    """Return the name of a model.
-
-    Raises:
-        TypeError: it is no text.
-    """
-    if model is not None and not isinstance(model, str):
-        raise TypeError(f"{operation}: model must be a name, not {type(model).__name__}")
-    return model
-
-
 def refuse_non_finite(operation: str, body: object) -> None:
     """Refuse a body that JSON would carry with null in place of a number.
 

@@ -75,7 +75,7 @@ def read_params(
         the SDK's request object names them.
 
     Raises:
-        TypeError: a name that neither the SDK nor vLLM knows for this operation.
+        TypeError: a name that neither the SDK nor vLLM knows for this operation, or a model that is no name.
     """
     body: JsonObject = {}
     options: JsonObject = {}
@@ -99,6 +99,9 @@ def read_params(
         check_options(operation, options)
     if not _GUIDED.keys().isdisjoint(body):
         _translate_guided(body)
+    model = body.get("model")
+    if model is not None and not isinstance(model, str):
+        raise TypeError(f"{operation}: model must be a name, not {type(model).__name__}")
     return body, options
 
 

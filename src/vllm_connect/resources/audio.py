@@ -34,9 +34,8 @@ from openai.types.audio.transcription_text_done_event import Usage
 from openai.types.audio.translation_create_params import TranslationCreateParams
 from typing_extensions import NotRequired, TypedDict, Unpack
 
-from .._calls.call import Call, Variant, body_of
+from .._calls.call import Call, Variant
 from .._unsupported import only
-from .._wire.arguments import check_model
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import Reader
 from ..types.audio import TranscriptionChunk
@@ -136,8 +135,8 @@ def _call(kind: str, params: Mapping[str, object]) -> Call[Any]:
     return Call(
         operation,
         (Variant(f"/v1/audio/{kind}"),),
-        check_model(operation, form.pop("model", None)),
-        read=None if stream else body_of(readers.get(reply_format, readers["json"])),
+        form.pop("model", None),
+        read=None if stream else readers.get(reply_format, readers["json"]),
         read_event=read_transcription_chunk if stream else None,
         conversion=TranscriptionEvents if stream else None,
         options=options,

@@ -22,10 +22,10 @@ from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.decoding import JsonObject
 from .._wire.objects import Reader
-from .._wire.schema_prompt import schema_prompt
+from .._wire.schema_prompt import AddedText, schema_prompt
 from .._wire.schema_prompt import show_schema as with_text
 from ..types import ChatCompletion, ChatCompletionChunk
-from ._added_text import first_content, placed
+from ._added_text import placed
 from ._params import SamplingParams
 from ._patched import Ask, Parser, Result, SDKMethod
 from ._tools_and_format import refuse_tools_beside_format
@@ -91,7 +91,8 @@ def chat_call(
         known: every name that may be among them; None when the names were checked before.
     """
     body, options = _read_chat_params(operation, params, known)
-    return placed(json_call(operation, (_PATH,), body, options, read), first_content(body.get("messages")))
+    call = json_call(operation, (_PATH,), body, options, read)
+    return placed(call) if _begins_with_our_text(body) else call
 
 
 def chat_stream_call(
@@ -100,7 +101,7 @@ def chat_stream_call(
     """Build the call of a streamed chat completion; see `chat_call`."""
     body, options = _read_chat_params(operation, params, known)
     call = stream_call(operation, _PATH, body, options, read_chunk)
-    return placed(call, first_content(body.get("messages")))
+    return placed(call) if _begins_with_our_text(body) else call
 
 
 def _read_chat_params(
@@ -112,6 +113,12 @@ def _read_chat_params(
             f"{operation}: response_format is a class; use chat.completions.parse(), which returns one"
         )
     return body, options
+
+
+def _begins_with_our_text(body: JsonObject) -> bool:
+    messages = body.get("messages")
+    first = messages[0] if isinstance(messages, list) and messages else None
+    return isinstance(first, dict) and isinstance(first.get("content"), AddedText)
 
 
 def _sdk_methods(resource: type) -> tuple[SDKMethod, SDKMethod, SDKMethod]:

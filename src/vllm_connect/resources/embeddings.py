@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
 from openai._constants import RAW_RESPONSE_HEADER
 from openai.resources.embeddings import AsyncEmbeddings as SDKAsyncEmbeddings
 from openai.resources.embeddings import Embeddings as SDKEmbeddings
@@ -20,7 +21,6 @@ from typing_extensions import NotRequired, Unpack
 from .._calls.call import Call, Variant
 from .._transport.clients import takes_large_headers
 from .._unsupported import only
-from .._wire.arguments import check_model
 from .._wire.body import encode, names, read_params
 from .._wire.decoding import JsonObject
 from .._wire.inputs import count_of
@@ -94,24 +94,26 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
         formats = ["bytes", "base64", "float"]
     else:
         formats = ["base64", "float"]
-    model = check_model(_OPERATION, body.pop("model", None))
-    variants = tuple(
-        Variant(
-            "/v1/embeddings", encode({**body, "encoding_format": encoding}, operation=_OPERATION), encoding
-        )
-        for encoding in formats
-    )
+    model = body.pop("model", None)
+    content = encode(body, operation=_OPERATION)
+    bodies = [content] if chosen is not None else [_in_format(content, each) for each in formats]
+    variants = tuple(Variant("/v1/embeddings", *each) for each in zip(bodies, formats, strict=True))
     falls_back = _is_refused_or_too_large if count and count > _FEW else _is_refused
     layout = Layout(as_numpy, count, body.get("embed_dtype", "float32"), body.get("endianness", "native"))
     return Call(
         _OPERATION,
         variants,
         model,
-        read=lambda reply: read_embeddings(reply.content, reply.headers, layout),
+        read_reply=lambda reply: read_embeddings(reply.content, reply.headers, layout),
         options=options,
         falls_back=falls_back,
         doubtful=_DOUBTFUL,
     )
+
+
+def _in_format(content: bytes, encoding_format: str) -> bytes:
+    """A body, which holds inputs at least, with a format added."""
+    return b'%b,"encoding_format":%b}' % (content[:-1], orjson.dumps(encoding_format))
 
 
 def _wants_raw_reply(options: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from openai.resources.models import AsyncModels as SDKAsyncModels
 from openai.resources.models import Models as SDKModels
 from typing_extensions import Unpack
 
-from .._calls.call import Call, Variant, body_of
+from .._calls.call import Call, Variant
 from .._keys.choosing import allows
 from .._keys.key import Key
 from .._transport.loops import gather
@@ -45,7 +45,7 @@ def _call(key: Key, params: RequestOptions, read: Callable[[bytes], T]) -> Call[
     return Call(
         "models.list",
         (Variant("/v1/models"),),
-        read=body_of(read),
+        read=read,
         options=options,
         method="get",
         generates=False,

@@ -20,7 +20,7 @@ from openai.types.responses import ParsedResponse, Response, ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 from typing_extensions import Unpack
 
-from .._calls.call import Call, Variant, body_of, converted, json_call, stream_call
+from .._calls.call import Call, Variant, converted, json_call, stream_call
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params, without_unset
 from .._wire.decoding import JsonObject
@@ -100,7 +100,7 @@ def _call(params: JsonObject, api: str, finish: Callable[[Response], T]) -> Call
         body, options = read_params(_OPERATION, params, _NATIVE)
         call = json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(read_native(content)))
         call = replace(call, begins=lambda response: getattr(response, "id", None))
-        return placed(call, body.get("instructions"))
+        return placed(call) if isinstance(body.get("instructions"), AddedText) else call
 
     def read(content: bytes) -> T:
         return finish(response_from_chat(read_chat(content), params))
@@ -112,7 +112,7 @@ def _stream_call(params: JsonObject, api: str) -> Call[ResponseStreamEvent]:
     if api == "native":
         body, options = read_params(_OPERATION, params, _NATIVE)
         call = stream_call(_OPERATION, _PATH, body, options, read_native_event)
-        return placed(call, body.get("instructions"))
+        return placed(call) if isinstance(body.get("instructions"), AddedText) else call
     request = {**chat_request(params), "stream_options": {"include_usage": True}}
     return converted(chat_stream_call(_OPERATION, request, known=None), lambda: ResponseEvents(params))
 
@@ -137,7 +137,7 @@ def _stored_call(operation: str, response_id: str, params: Mapping[str, object],
     return Call(
         operation,
         (Variant(path if operation == _RETRIEVE else f"{path}/cancel"),),
-        read=body_of(read_native),
+        read=read_native,
         options={**options, "params": {**body, **options.get("params", {})}},
         method="get" if operation == _RETRIEVE else "post",
         generates=False,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import openai
 from typing_extensions import Unpack
 
-from .._calls.call import Call, Variant, body_of
+from .._calls.call import Call, Variant
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import NotAReply, read_object
 from ._base import AsyncOwnResource, OwnResource
@@ -41,7 +41,7 @@ def _call(
     return Call(
         f"server.{operation}",
         (Variant(f"/{operation}"),),
-        read=body_of(read),
+        read=read,
         options={**request_options, **options},
         method="get",
         json_reply=json,
