@@ -15,7 +15,7 @@ from tests.operations import cassettes
 from tests.operations.catalogue import PLAIN, STREAM
 from tests.servers import LIVE, find_servers, is_recording, mark_live
 
-from vllm_connect._client import BaseVLLM
+from vllm_connect._calls.attempt import Attempt
 
 HERE = Path(__file__).parent
 
@@ -78,13 +78,13 @@ def does_what_it_says(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         yield
         return
     asked = set()
-    begin = BaseVLLM._open
+    begin = Attempt.__init__
 
-    def noting(self: Any, call: Any, *args: Any) -> Any:
+    def noting(self: Any, call: Any, *args: Any) -> None:
         asked.add((call.operation, STREAM if call.read_event else PLAIN))
-        return begin(self, call, *args)
+        begin(self, call, *args)
 
-    monkeypatch.setattr(BaseVLLM, "_open", noting)
+    monkeypatch.setattr(Attempt, "__init__", noting)
     yield
     for operation, form in getattr(request.function, "covers", ()):
         wire = operation.replace(".parse", ".create").replace(".stream", ".create")
