@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import BaseModel
 
 from langchain_vllm import ChatVLLM
+from langchain_vllm.middleware import InvalidToolCallMiddleware
 
 
 class Joke(BaseModel):
@@ -24,7 +25,8 @@ def get_weather(city: str) -> str:
 
 
 def with_tools(model: ChatVLLM) -> str:
-    agent = create_agent(model, tools=[get_weather])
+    # If the model's arguments cannot be read, it is told so, and may try again.
+    agent = create_agent(model, tools=[get_weather], middleware=[InvalidToolCallMiddleware()])
     result = agent.invoke({"messages": [HumanMessage("What is the weather in Paris?")]})
     return result["messages"][-1].text
 

@@ -17,6 +17,7 @@ from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Model
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
 from .errors import model_errors
+from .event_stream import EventStream, run_of
 from .events import Event, EventReader
 from .format_after_tools import Draft, Requests, is_draft, joined, show_format, split
 from .language_model import LanguageModel
@@ -68,6 +69,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         self.__dict__.pop("_serialized", None)  # langchain-core's cache, which knows of no changes
         known = super()._get_llm_string(stop, **self._without_secrets(kwargs))
+        if self._name(kwargs) is None:
+            known += f"---{self._served_model()}"
         return f"{known}---{self._servers()}{self._headers_digest(self.extra_headers)}"
 
     def _combine_llm_outputs(self, llm_outputs: list[Json | None]) -> Json:
@@ -228,6 +231,16 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
                     yield event
             for event in reader.finish():
                 yield event
+
+    def _chat_model_stream_v3(self, *args: Any, **kwargs: Any) -> EventStream:
+        """The stream of `stream_events(version="v3")`."""
+        return EventStream(super()._chat_model_stream_v3(*args, **kwargs))
+
+    def _iter_v2_events(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        events = super()._iter_v2_events(*args, **kwargs)
+        if (run := run_of(kwargs["stream"])) is not None:
+            run.begin(events, kwargs["run_manager"])
+        return events
 
     def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]

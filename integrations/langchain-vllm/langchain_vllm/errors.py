@@ -80,6 +80,10 @@ class StructuredOutputError(core.OutputParserException):
     """An answer that is not what `with_structured_output` was to give; `llm_output` is what it is."""
 
 
+class InvalidToolCallsError(core.OutputParserException):
+    """An agent's model that goes on calling tools with arguments that cannot be read."""
+
+
 # The special before the general.
 _CLASSES: tuple[tuple[type[vllm_connect.VLLMError], type[vllm_connect.VLLMError]], ...] = tuple(
     (made.__mro__[1], made)

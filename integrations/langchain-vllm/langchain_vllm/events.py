@@ -17,7 +17,8 @@ from langchain_core.messages import UsageMetadata
 from vllm_connect.adapters import Piece, ToolCalls
 from vllm_connect.types import ChatCompletionChunk
 
-from .message_chunk import read_call
+from .invalid_calls import warn_of_invalid
+from .message_chunk import read_calls
 from .replies import PROVIDER, finish_metadata, warn_of_emptiness
 from .usage import usage_metadata
 from .wire import Json
@@ -96,9 +97,9 @@ class EventReader:
             warn_of_emptiness(self._metadata.get("finish_reason"), self._count > 0)
         for piece in self._calls.finish():
             yield from self._called(piece)
-        finish_reason = self._metadata.get("finish_reason")
-        for index, call in zip(self._call_indices, self._calls.calls, strict=True):
-            block = read_call(call.id, call.name, call.arguments, finish_reason)
+        blocks = read_calls(self._calls, self._metadata.get("finish_reason"))
+        warn_of_invalid(blocks)
+        for index, block in zip(self._call_indices, blocks, strict=True):
             yield {"event": "content-block-finish", "index": index, "content": block}
         last: Event = {"event": "message-finish", "metadata": self._metadata}
         if self._usage is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 from pydantic import Field, PrivateAttr
-from vllm_connect import VLLMError
-from vllm_connect.adapters import is_in_event_loop
+from vllm_connect import ConfigError, VLLMError
+from vllm_connect.adapters import ServedModels, is_in_event_loop
 
 from .errors import model_errors
 from .parameters import GenerationParameters
@@ -40,6 +41,7 @@ class LanguageModel(Server, GenerationParameters):
     """Instead of asking the server; langchain-core's."""
 
     _token_counter: TokenCounter = PrivateAttr(default_factory=TokenCounter)
+    _served_models: ServedModels = PrivateAttr(default_factory=ServedModels)
 
     def _request(
         self,
@@ -90,6 +92,17 @@ class LanguageModel(Server, GenerationParameters):
         if digest := self._headers_digest(self.extra_headers):
             params["headers_digest"] = digest
         return params
+
+    def _served_model(self) -> str:
+        """The model that the server has where none was named, for caches: they would mix up two of them.
+
+        The server is asked once. Where it does not answer nothing is found in the cache.
+        """
+        try:
+            served = self._served_models.ask_for_a_moment(self._client(), None)
+        except ConfigError:  # there is an `async_client` alone
+            served = None
+        return (served and served.name) or f"unknown {uuid4()}"
 
     def _without_secrets(self, kwargs: Mapping[str, Any]) -> Json:
         """Arguments of a call as traces and caches may have them."""

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseLLM, LangSmithParams, LanguageModelInput
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.runnables import RunnableConfig
@@ -80,11 +81,16 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
     def _identified_by(self, kwargs: Mapping[str, object]) -> Iterator[None]:
         """Let caches tell calls apart by their arguments, too; langchain-core's `BaseLLM` forgets these."""
         arguments = {name: value for name, value in kwargs.items() if name not in _NOT_OF_REQUEST}
+        if self._is_cached() and not (arguments.get("model") or self.model):
+            arguments["served_model"] = self._served_model()
         token = _CALL.set((self, arguments))
         try:
             yield
         finally:
             _CALL.reset(token)
+
+    def _is_cached(self) -> bool:
+        return get_llm_cache() is not None if self.cache is None else self.cache is not False
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any

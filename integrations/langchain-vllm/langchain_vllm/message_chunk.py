@@ -14,7 +14,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from pydantic import model_validator
 from typing_extensions import Self
-from vllm_connect.adapters import ArgumentsError, read_arguments
+from vllm_connect.adapters import ArgumentsError, ToolCalls, read_arguments
 
 
 def read_call(
@@ -25,6 +25,11 @@ def read_call(
         return tool_call(name=name, args=read_arguments(arguments, finish_reason), id=call_id)
     except ArgumentsError as error:
         return invalid_tool_call(name=name, args=error.text, id=call_id, error=str(error))
+
+
+def read_calls(calls: ToolCalls, finish_reason: str | None) -> list[ToolCall | InvalidToolCall]:
+    """The tool calls of a stream at its end."""
+    return [read_call(call.id, call.name, call.arguments, finish_reason) for call in calls.calls]
 
 
 class _Whole:

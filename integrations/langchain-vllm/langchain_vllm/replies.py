@@ -11,7 +11,8 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from vllm_connect.adapters import Piece, ToolCalls, describe_empty, whole_calls
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk
 
-from .message_chunk import MessageChunk, read_call
+from .invalid_calls import warn_of_invalid
+from .message_chunk import MessageChunk, read_call, read_calls
 from .usage import usage_metadata, usage_since
 from .wire import Json
 
@@ -59,6 +60,7 @@ def chat_result(completion: ChatCompletion, model: str | None) -> ChatResult:
             read_call(call.id, call.name, call.arguments, choice.finish_reason)
             for call in whole_calls(message.tool_calls)
         ]
+        warn_of_invalid(calls)
         metadata = {
             **common,
             "model_provider": PROVIDER,
@@ -145,6 +147,7 @@ class ChunkReader:
                 self._finished = True
                 if not self._answers:
                     warn_of_emptiness(choice.finish_reason, self._reasons)
+                warn_of_invalid(read_calls(self._calls, choice.finish_reason))
                 metadata.update(finish_metadata(chunk, choice, self._model))
                 said = True
             if chunk.prompt_token_ids is not None:
@@ -171,6 +174,7 @@ class ChunkReader:
         if self._finished or not self._calls:
             return None
         calls = [_call_chunk(piece) for piece in self._calls.finish()]
+        warn_of_invalid(read_calls(self._calls, None))
         message = MessageChunk(content="", tool_call_chunks=calls, chunk_position="last")
         return ChatGenerationChunk(message=message)
 

@@ -139,7 +139,7 @@ class Starts(BaseCallbackHandler):
 @pytest.mark.parametrize("cls", [ChatVLLM, VLLMCompletion])
 async def test_headers_of_a_call_are_for_the_server_alone(sim, cls):
     starts, cache = Starts(), InMemoryCache()
-    plain = cls(base_url=sim.url, cache=cache)
+    plain = cls(model="sim-chat", base_url=sim.url, cache=cache)
     config = {"callbacks": [starts]}
     for model, headers in (
         (plain, {"extra_headers": {"X-Tenant": "secret1"}}),

@@ -89,7 +89,7 @@ async def test_a_batch_size_bounds_the_prompts_of_a_request(sim, llm):
 
 
 async def test_a_cache_tells_calls_apart_by_their_arguments(sim):
-    llm = VLLMCompletion(base_url=sim.url, max_tokens=20, cache=InMemoryCache())
+    llm = VLLMCompletion(model="sim-chat", base_url=sim.url, max_tokens=20, cache=InMemoryCache())
     for arguments in ({}, {"max_tokens": 3}, {"extra_headers": {"X-Tenant": "a"}}, {"stop": ["w"]}):
         sim.reset()
         answers = [llm.invoke("Say: one two three", **arguments) for _ in range(2)]
