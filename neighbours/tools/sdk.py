@@ -123,14 +123,25 @@ def both_names_in_deltas(subject: Subject) -> Any:
 
 @scenario("stream")
 def hasattr_and_add(subject: Subject) -> Any:
-    """vLLM's own example of a stream with reasoning."""
+    """vLLM's own examples of a stream with reasoning."""
     reasoning = content = ""
     for delta in deltas(subject):
         if hasattr(delta, "reasoning"):
             reasoning += delta.reasoning
-        elif hasattr(delta, "content"):
+        if hasattr(delta, "content"):
             content += delta.content or ""
     return reasoning, content
+
+
+@scenario("stream")
+def hasattr_or_else(subject: Subject) -> Any:
+    """A reader that takes an attribute that is there for one that says something."""
+    content = ""
+    for delta in deltas(subject):
+        if hasattr(delta, "reasoning"):
+            continue
+        content += delta.content or ""
+    return content
 
 
 @scenario("own")

@@ -286,7 +286,7 @@ async def test_the_sdks_own_message_and_old_reasoning(sent, canned):
     answer = await client("chat.completions.create", messages=HELLO)
     await client("chat.completions.create", messages=[*HELLO, answer.choices[0].message])
     assert json.loads(client.requests[1].content)["messages"] == [
-        *HELLO, {"role": "assistant", "reasoning": "hm"},
+        *HELLO, {"role": "assistant", "reasoning_content": "hm"},
     ]  # fmt: skip
 
 

@@ -100,7 +100,7 @@ class Reader(Generic[T]):
         if self._validator is None:  # the SDK defers building its schemas
             self.cls.model_rebuild()
             self._validator = self.cls.__pydantic_validator__
-        if b'"reasoning_content"' not in data and b'"error"' not in data:
+        if b'"error"' not in data:
             try:
                 read: T = self._validator.validate_json(data)
             except ValidationError:

@@ -42,13 +42,9 @@ def _repair_choice(choice: JsonObject) -> None:
 
 
 def _repair_message(message: JsonObject) -> None:
-    if "reasoning_content" in message:  # vLLM before 0.16
-        older = message.pop("reasoning_content")
-        if not message.get("reasoning"):
-            message["reasoning"] = older
     for name in ("content", "reasoning", "refusal"):
         if name in message:
-            message[name] = _text(message[name])
+            message[name] = text_of(message[name])
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
         function = call.get("function") if isinstance(call, dict) else None
@@ -56,7 +52,7 @@ def _repair_message(message: JsonObject) -> None:
             function["arguments"] = orjson.dumps(function["arguments"]).decode()
 
 
-def _text(value: object) -> str | None:
+def text_of(value: object) -> str | None:
     """A text, or one made of a list of parts."""
     if value is None or isinstance(value, str):
         return value

@@ -84,9 +84,10 @@ def gather_models(keys: Sequence[Key], answers: Sequence[Answer]) -> tuple[list[
         for model in answer:
             if allows(key, model.id):
                 first = models.setdefault(model.id, model)
-                first.key_names.append(key.name)
-                lengths = (first.max_model_len, model.max_model_len)
-                first.max_model_len = min((length for length in lengths if length), default=None)
+                first.key_names = [*first.key_names, key.name]
+                lengths = [length for each in (first, model) if (length := each.max_model_len)]
+                if lengths:
+                    first.max_model_len = min(lengths)
     failed = [answer for answer in answers if isinstance(answer, VLLMError)]
     if len(failed) == len(answers):
         raise failed[0]

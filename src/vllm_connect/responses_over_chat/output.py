@@ -27,10 +27,8 @@ def new_id(prefix: str) -> str:
 
 
 def reasoning_of(message: Any) -> str | None:
-    """The reasoning of a message or a delta, also of the SDK's own type, which does not declare it."""
-    text = getattr(message, "reasoning", None)
-    if text is None and message.model_extra:
-        text = message.model_extra.get("reasoning_content")
+    """The reasoning of a message or a delta, also of the SDK's own type, which has it among its extras."""
+    text = getattr(message, "reasoning", None) or (message.model_extra or {}).get("reasoning_content")
     return text if isinstance(text, str) else None
 
 

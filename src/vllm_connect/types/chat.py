@@ -1,34 +1,31 @@
-"""Chat completions and their chunks, with vLLM's own fields declared.
+"""Chat completions and their chunks, with vLLM's own fields typed.
 
 Every class is a subclass of the SDK's class of the same name, so `isinstance` and attribute access
 work as with OpenAI. `finish_reason` is any string: vLLM also says "abort" and "repetition".
 """
 
-from __future__ import annotations
-
 from openai.types.chat import chat_completion, chat_completion_chunk, chat_completion_message
 
+from ._extras import Extra, Reasoning, stands_in
 from .usage import CompletionUsage
 
 #: Per prompt token: None for the first, else {token id as a string: {logprob, rank, decoded_token}}.
 PromptLogprobs = list[dict[str, dict[str, object]] | None]
 
 
+@stands_in
 class ChatCompletionMessage(chat_completion_message.ChatCompletionMessage):
     """An assistant message.
 
     Attributes:
-        reasoning: what a reasoning parser took out of the content (`reasoning_content` before vLLM 0.16).
+        reasoning: what a reasoning parser took out of the content, whatever the server calls it; None if it
+            sent none.
     """
 
-    reasoning: str | None = None
-
-    @property
-    def reasoning_content(self) -> str | None:
-        """The same under its name in vLLM before 0.12."""
-        return self.reasoning
+    reasoning = Reasoning[str | None](None)
 
 
+@stands_in
 class Choice(chat_completion.Choice):
     """One answer.
 
@@ -40,11 +37,12 @@ class Choice(chat_completion.Choice):
 
     finish_reason: str | None = None  # type: ignore[assignment]  # vLLM's own values
     message: ChatCompletionMessage
-    stop_reason: int | str | None = None
-    token_ids: list[int] | None = None
-    routed_experts: str | None = None
+    stop_reason = Extra[int | str | None](None)
+    token_ids = Extra[list[int] | None](None)
+    routed_experts = Extra[str | None](None)
 
 
+@stands_in
 class ChatCompletion(chat_completion.ChatCompletion):
     """A chat completion.
 
@@ -59,34 +57,36 @@ class ChatCompletion(chat_completion.ChatCompletion):
 
     choices: list[Choice]  # type: ignore[assignment]  # vLLM's own values
     usage: CompletionUsage | None = None
-    prompt_logprobs: PromptLogprobs | None = None
-    prompt_token_ids: list[int] | None = None
-    prompt_text: str | None = None
-    kv_transfer_params: dict[str, object] | None = None
-    ec_transfer_params: dict[str, object] | None = None
-    metrics: dict[str, object] | None = None
+    prompt_logprobs = Extra[PromptLogprobs | None](None)
+    prompt_token_ids = Extra[list[int] | None](None)
+    prompt_text = Extra[str | None](None)
+    kv_transfer_params = Extra[dict[str, object] | None](None)
+    ec_transfer_params = Extra[dict[str, object] | None](None)
+    metrics = Extra[dict[str, object] | None](None)
 
 
+@stands_in
 class ChoiceDelta(chat_completion_chunk.ChoiceDelta):
-    """What a chunk adds; `reasoning` as in `ChatCompletionMessage`."""
+    """What a chunk adds.
 
-    reasoning: str | None = None
+    Attributes:
+        reasoning: as in `ChatCompletionMessage`, but `""` if the server sent none.
+    """
 
-    @property
-    def reasoning_content(self) -> str | None:
-        """The same under its name in vLLM before 0.12."""
-        return self.reasoning
+    reasoning = Reasoning[str]("")
 
 
+@stands_in
 class ChunkChoice(chat_completion_chunk.Choice):
     """One choice of a chunk; fields as in `Choice`."""
 
     delta: ChoiceDelta
     finish_reason: str | None = None  # type: ignore[assignment]  # vLLM's own values
-    stop_reason: int | str | None = None
-    token_ids: list[int] | None = None
+    stop_reason = Extra[int | str | None](None)
+    token_ids = Extra[list[int] | None](None)
 
 
+@stands_in
 class ChatCompletionChunk(chat_completion_chunk.ChatCompletionChunk):
     """One chunk of a streamed chat completion; fields as in `ChatCompletion`.
 
@@ -95,7 +95,7 @@ class ChatCompletionChunk(chat_completion_chunk.ChatCompletionChunk):
 
     choices: list[ChunkChoice]  # type: ignore[assignment]  # vLLM's own values
     usage: CompletionUsage | None = None
-    prompt_token_ids: list[int] | None = None
-    prompt_text: str | None = None
-    kv_transfer_params: dict[str, object] | None = None
-    metrics: dict[str, object] | None = None
+    prompt_token_ids = Extra[list[int] | None](None)
+    prompt_text = Extra[str | None](None)
+    kv_transfer_params = Extra[dict[str, object] | None](None)
+    metrics = Extra[dict[str, object] | None](None)

@@ -1,14 +1,14 @@
-"""Text completions, with vLLM's own fields declared; a streamed chunk has the same type."""
-
-from __future__ import annotations
+"""Text completions, with vLLM's own fields typed; a streamed chunk has the same type."""
 
 import openai.types
 from openai.types import completion_choice
 
+from ._extras import Extra, stands_in
 from .chat import PromptLogprobs
 from .usage import CompletionUsage
 
 
+@stands_in
 class CompletionChoice(completion_choice.CompletionChoice):
     """One answer; `index` is prompt number * n + answer number.
 
@@ -20,19 +20,20 @@ class CompletionChoice(completion_choice.CompletionChoice):
     """
 
     finish_reason: str | None = None  # type: ignore[assignment]  # vLLM's own values
-    stop_reason: int | str | None = None
-    token_ids: list[int] | None = None
-    prompt_token_ids: list[int] | None = None
-    prompt_logprobs: PromptLogprobs | None = None
-    routed_experts: str | None = None
+    stop_reason = Extra[int | str | None](None)
+    token_ids = Extra[list[int] | None](None)
+    prompt_token_ids = Extra[list[int] | None](None)
+    prompt_logprobs = Extra[PromptLogprobs | None](None)
+    routed_experts = Extra[str | None](None)
 
 
+@stands_in
 class Completion(openai.types.Completion):
     """A text completion, or one chunk of it."""
 
     choices: list[CompletionChoice]  # type: ignore[assignment]  # vLLM's own values
     usage: CompletionUsage | None = None
-    service_tier: str | None = None
-    kv_transfer_params: dict[str, object] | None = None
-    ec_transfer_params: dict[str, object] | None = None
-    metrics: dict[str, object] | None = None
+    service_tier = Extra[str | None](None)
+    kv_transfer_params = Extra[dict[str, object] | None](None)
+    ec_transfer_params = Extra[dict[str, object] | None](None)
+    metrics = Extra[dict[str, object] | None](None)

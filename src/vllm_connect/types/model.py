@@ -1,12 +1,13 @@
 """What the list of models answers."""
 
-from __future__ import annotations
-
 import openai.types
 from openai import BaseModel
 from openai.pagination import AsyncPage, SyncPage
 
+from ._extras import Extra, stands_in
 
+
+@stands_in
 class Model(openai.types.Model):
     """A served model or LoRA adapter.
 
@@ -19,10 +20,10 @@ class Model(openai.types.Model):
 
     created: int = 0
     owned_by: str = "vllm"
-    root: str | None = None
-    parent: str | None = None
-    max_model_len: int | None = None
-    key_names: list[str] = []
+    root = Extra[str | None](None)
+    parent = Extra[str | None](None)
+    max_model_len = Extra[int | None](None)
+    key_names = Extra[list[str]]([])
 
 
 class KeyStatus(BaseModel):
@@ -39,13 +40,15 @@ class KeyStatus(BaseModel):
     error: str | None = None
 
 
+@stands_in
 class ModelPage(SyncPage[Model]):
     """The models of all keys, and how each key answered."""
 
-    key_statuses: list[KeyStatus] = []
+    key_statuses = Extra[list[KeyStatus]]([])
 
 
+@stands_in
 class AsyncModelPage(AsyncPage[Model]):
     """The models of all keys, and how each key answered."""
 
-    key_statuses: list[KeyStatus] = []
+    key_statuses = Extra[list[KeyStatus]]([])

@@ -1,10 +1,11 @@
 """Token counts."""
 
-from __future__ import annotations
-
 from openai.types import completion_usage
 
+from ._extras import Extra, stands_in
 
+
+@stands_in
 class PromptTokensDetails(completion_usage.PromptTokensDetails):
     """Details of the prompt, with the server's --enable-prompt-tokens-details.
 
@@ -13,10 +14,11 @@ class PromptTokensDetails(completion_usage.PromptTokensDetails):
         multimodal_tokens: tokens that stand for images, audio and video.
     """
 
-    created_cache_tokens: int | None = None
-    multimodal_tokens: int | None = None
+    created_cache_tokens = Extra[int | None](None)
+    multimodal_tokens = Extra[int | None](None)
 
 
+@stands_in
 class CompletionUsage(completion_usage.CompletionUsage):
     """Token counts of a completion."""
 
