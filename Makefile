@@ -32,6 +32,7 @@ LLAMA_INDEX_META := .venv-llama-index-meta $(LLAMA_INDEX)/constraints-meta.txt \
 	'.[sim,numpy]' './$(LLAMA_INDEX)[dev,bench]' 'llama-index>=0.14'
 
 RELEASE := .venv-release constraints-release.txt '.[sim,release]'
+DOCS := .venv-docs constraints-docs.txt '.[sim,docs]'
 
 SETUP := pyproject.toml src/vllm_connect/_version.py scripts/make-venv scripts/uv
 
@@ -55,6 +56,9 @@ SETUP := pyproject.toml src/vllm_connect/_version.py scripts/make-venv scripts/u
 
 .venv-release/ready: constraints-release.txt $(SETUP)
 	scripts/make-venv "$(PYTHON)" $(RELEASE)
+
+.venv-docs/ready: constraints-docs.txt $(SETUP)
+	scripts/make-venv "$(PYTHON)" $(DOCS)
 
 NEWEST := .venv/ready .venv-langchain/ready .venv-llama-index/ready
 LOWEST := .venv-lowest/ready .venv-langchain-lowest/ready .venv-llama-index-meta/ready
@@ -188,12 +192,17 @@ lock: ## Resolve all dependencies anew and pin what was found
 	$(LOCK) $(LLAMA_INDEX_NEWEST)
 	$(LOCK) $(LLAMA_INDEX_META)
 	$(LOCK) $(RELEASE)
+	$(LOCK) $(DOCS)
 
 .PHONY: release
 release: .venv-release/ready ## Build all distributions into dist/, and try out each in an empty environment
 	.venv-release/bin/python scripts/release.py $(PACKAGES)
 
+.PHONY: docs
+docs: .venv-docs/ready ## Build the documentation into site/; a broken link or name is an error
+	.venv-docs/bin/zensical build --clean --strict
+
 .PHONY: clean
 clean: ## Remove the environments and caches
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis dist site .cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

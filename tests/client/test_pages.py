@@ -1,7 +1,7 @@
 """The Python of every page of the documentation runs, from the top of the page to its bottom.
 
-A block after `<!-- run: WHERE -->` is run elsewhere: by the tests of an integration, by `make neighbours`, or by the
-test of its own below.
+A block after `<!-- run: WHERE -->` is run elsewhere: by the tests of an integration, by those of third-party
+tools, or by one of its own below.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests import media
+
 from vllm_connect.sim import SimServer
 
 PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
@@ -59,7 +59,7 @@ def test_the_fixture_of_the_page_on_testing_works(tmp_path: Path) -> None:
     (block,) = blocks(next(page for page in PAGES if page.stem == "testing"), "pytest")
     (tmp_path / "test_it.py").write_text(block)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert "1 passed" in done.stdout, done.stdout
 
 
