@@ -18,10 +18,11 @@ help: ## List the targets
 # A package has one with the newest of everything, and one with the lowest that it declares, which brings the older
 # major of the openai SDK; llama-index-vllm-connect's second one is beside the llama-index package, which keeps that.
 # The distributions that one version is released of.
-PACKAGES := . integrations/langchain-vllm integrations/llama-index-vllm-connect
+PACKAGES := . integrations/langchain-vllm integrations/litellm-vllm-connect integrations/llama-index-vllm-connect
 
 LANGCHAIN := integrations/langchain-vllm
 LLAMA_INDEX := integrations/llama-index-vllm-connect
+LITELLM := integrations/litellm-vllm-connect
 CORE_NEWEST := .venv constraints.txt '.[dev]'
 CORE_LOWEST := .venv-lowest constraints-lowest.txt '.[sim,cli,numpy,dev]'
 LANGCHAIN_NEWEST := .venv-langchain $(LANGCHAIN)/constraints.txt '.[sim,numpy]' './$(LANGCHAIN)[test,bench]'
@@ -30,6 +31,8 @@ LANGCHAIN_LOWEST := .venv-langchain-lowest $(LANGCHAIN)/constraints-lowest.txt \
 LLAMA_INDEX_NEWEST := .venv-llama-index $(LLAMA_INDEX)/constraints.txt '.[sim,numpy]' './$(LLAMA_INDEX)[dev]'
 LLAMA_INDEX_META := .venv-llama-index-meta $(LLAMA_INDEX)/constraints-meta.txt \
 	'.[sim,numpy]' './$(LLAMA_INDEX)[dev,bench]' 'llama-index>=0.14'
+LITELLM_NEWEST := .venv-litellm $(LITELLM)/constraints.txt '.[sim]' './$(LITELLM)[test]'
+LITELLM_LOWEST := .venv-litellm-lowest $(LITELLM)/constraints-lowest.txt 'openai<3' '.[sim]' './$(LITELLM)[test]'
 
 RELEASE := .venv-release constraints-release.txt '.[sim,release]'
 DOCS := .venv-docs constraints-docs.txt '.[sim,docs]'
@@ -54,14 +57,21 @@ SETUP := pyproject.toml src/vllm_connect/_version.py scripts/make-venv scripts/u
 .venv-llama-index-meta/ready: $(addprefix $(LLAMA_INDEX)/,pyproject.toml constraints-meta.txt) $(SETUP)
 	scripts/make-venv "$(PYTHON)" $(LLAMA_INDEX_META)
 
+.venv-litellm/ready: $(addprefix $(LITELLM)/,pyproject.toml constraints.txt) $(SETUP)
+	scripts/make-venv "$(PYTHON)" $(LITELLM_NEWEST)
+
+.venv-litellm-lowest/ready: $(addprefix $(LITELLM)/,pyproject.toml constraints-lowest.txt) $(SETUP)
+	scripts/make-venv "$(OLDEST)" $(LITELLM_LOWEST)
+
 .venv-release/ready: constraints-release.txt $(SETUP)
 	scripts/make-venv "$(PYTHON)" $(RELEASE)
 
 .venv-docs/ready: constraints-docs.txt $(SETUP)
 	scripts/make-venv "$(PYTHON)" $(DOCS)
 
-NEWEST := .venv/ready .venv-langchain/ready .venv-llama-index/ready
-LOWEST := .venv-lowest/ready .venv-langchain-lowest/ready .venv-llama-index-meta/ready
+NEWEST := .venv/ready .venv-langchain/ready .venv-llama-index/ready .venv-litellm/ready
+LOWEST := .venv-lowest/ready .venv-langchain-lowest/ready .venv-llama-index-meta/ready \
+	.venv-litellm-lowest/ready
 
 .PHONY: setup
 setup: $(NEWEST) $(LOWEST) ## Make all environments
@@ -89,7 +99,7 @@ TOGETHER := $(MAKE) $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sy
 
 .PHONY: test
 test: .venv/ready ## Lint, types and all offline tests of all packages, on the newest versions
-	$(TOGETHER) test-core test-langchain test-llama-index
+	$(TOGETHER) test-core test-langchain test-llama-index test-litellm
 
 .PHONY: test-all
 test-all: test test-lowest ## … and on the older major of the openai SDK and the lowest versions
@@ -109,9 +119,14 @@ test-llama-index: .venv-llama-index/ready ## Types and offline tests of llama-in
 	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/python tests/smoke.py
 	$(call suite,$(LLAMA_INDEX),.venv-llama-index,--ignore tests/live)
 
+.PHONY: test-litellm
+test-litellm: .venv-litellm/ready ## Types and offline tests of litellm-vllm-connect
+	cd $(LITELLM) && ../../.venv-litellm/bin/mypy
+	$(call suite,$(LITELLM),.venv-litellm,--ignore tests/live)
+
 .PHONY: test-lowest
 test-lowest: .venv/ready ## The offline tests on the lowest versions, and beside llama-index
-	$(TOGETHER) test-core-lowest test-langchain-lowest test-llama-index-meta
+	$(TOGETHER) test-core-lowest test-langchain-lowest test-llama-index-meta test-litellm-lowest
 
 .PHONY: test-core-lowest
 test-core-lowest: .venv-lowest/ready
@@ -125,6 +140,10 @@ test-langchain-lowest: .venv-langchain-lowest/ready
 test-llama-index-meta: .venv-llama-index-meta/ready
 	cd $(LLAMA_INDEX) && ../../.venv-llama-index-meta/bin/python tests/smoke.py
 	$(call suite,$(LLAMA_INDEX),.venv-llama-index-meta,--ignore tests/live)
+
+.PHONY: test-litellm-lowest
+test-litellm-lowest: .venv-litellm-lowest/ready
+	$(call suite,$(LITELLM),.venv-litellm-lowest,--ignore tests/live $(AGED))
 
 .PHONY: live
 live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the servers
@@ -191,6 +210,8 @@ lock: ## Resolve all dependencies anew and pin what was found
 	$(LOCK) --lowest $(LANGCHAIN_LOWEST)
 	$(LOCK) $(LLAMA_INDEX_NEWEST)
 	$(LOCK) $(LLAMA_INDEX_META)
+	$(LOCK) $(LITELLM_NEWEST)
+	$(LOCK) --lowest $(LITELLM_LOWEST)
 	$(LOCK) $(RELEASE)
 	$(LOCK) $(DOCS)
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-OURS = ("vllm-connect", "langchain-vllm", "llama-index-vllm-connect")
+OURS = ("vllm-connect", "langchain-vllm", "litellm-vllm-connect", "llama-index-vllm-connect")
 OLDEST_PYTHON = "3.10"
 FOR_TESTS = ("dev", "test", "bench", "release")  # extras
 

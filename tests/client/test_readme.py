@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 EXAMPLES = [
     example
     for example in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    if not re.search(r"^(from|import) (langchain|llama_index)", example, re.MULTILINE)
+    if not re.search(r"^(from|import) (langchain|litellm|llama_index)", example, re.MULTILINE)
 ]
 COMMANDS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "src" / "vllm_connect"
 LANGCHAIN = ROOT / "integrations" / "langchain-vllm"
 LLAMA_INDEX = ROOT / "integrations" / "llama-index-vllm-connect"
+LITELLM = ROOT / "integrations" / "litellm-vllm-connect"
 
 PUBLIC = {
     "vllm_connect": CORE,
@@ -24,6 +25,7 @@ PUBLIC = {
     "llama_index.llms.vllm_connect": LLAMA_INDEX / "llama_index" / "llms" / "vllm_connect",
     "llama_index.embeddings.vllm_connect": LLAMA_INDEX / "llama_index" / "embeddings" / "vllm_connect",
     "llama_index.postprocessor.vllm_connect": LLAMA_INDEX / "llama_index" / "postprocessor" / "vllm_connect",
+    "litellm_vllm_connect": LITELLM / "litellm_vllm_connect",
 }
 # Packages of the core that bear no underscore and yet are not for import: the operations hang on the
 # client, and the command line is called from a shell. An `__all__` there is for their neighbours.
@@ -85,6 +87,7 @@ def test_everything_else_in_the_core_is_private() -> None:
         LANGCHAIN / "langchain_vllm",
         LLAMA_INDEX / "llama_index",
         LLAMA_INDEX / "llama_index_vllm_connect",
+        LITELLM / "litellm_vllm_connect",
     ],
     ids=lambda folder: folder.name,
 )
