@@ -35,14 +35,87 @@ from .wire import Json
 class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     """Chat with a model on a vLLM server.
 
-        model = ChatVLLM(model="llama", base_url="http://localhost:8000")
-        model.invoke("Is the sky blue?").content_blocks
+    Setup:
+        Install `langchain-vllm`, and have a vLLM server, or `vllm-connect sim` in its place.
+
+        ```bash
+        pip install -U langchain-vllm
+        export VLLM_BASE_URL="http://localhost:8000"  # unless you pass base_url
+        export VLLM_API_KEY="your-api-key"  # if the server wants one
+        ```
+
+    Key init args (completion params):
+        model: name of the model; by default the server's.
+        temperature, top_k, min_p …: every sampling parameter of vLLM is a field.
+        max_tokens: the most tokens to generate; by default the server's limit.
+        show_schema: whether the model reads the schema that binds its answer; default True.
+
+    Key init args (client params):
+        base_url: where the server is, with or without `/v1`.
+        api_key: what it wants as bearer token; "env.NAME" is read when it is used. No default.
+        keys, balance: several servers as one; see `from_config` for Bifrost's file.
+        timeout: seconds to the first token, and from one token to the next.
+        max_retries: rounds over the servers after the first one.
+
+    Instantiate:
+        ```python
+        from langchain_vllm import ChatVLLM
+
+        model = ChatVLLM(model="llama", base_url="http://localhost:8000", temperature=0, top_k=20)
+        ```
+
+    Invoke:
+        ```python
+        answer = model.invoke("What is the capital of France?")
+        answer.text
+        answer.content_blocks  # reasoning, then text
+        answer.usage_metadata
+        ```
+
+    Stream:
+        ```python
+        for chunk in model.stream("Count to 5"):
+            print(chunk.text, end="")
+        ```
+
+    Async:
+        ```python
+        import asyncio
+
+        asyncio.run(model.ainvoke("What is the capital of France?"))
+        ```
+
+    Tools:
+        ```python
+        def get_weather(city: str) -> str:
+            \"""Get the weather in a city.\"""
+            return "sunny"
+
+
+        model.bind_tools([get_weather]).invoke("What is the weather in Paris?").tool_calls
+        ```
+
+        A call whose arguments were cut off or are no JSON is one of `invalid_tool_calls`.
+
+    Structured output:
+        ```python
+        from typing import Literal
+
+        from pydantic import BaseModel
+
+
+        class City(BaseModel):
+            name: str
+            country: str
+
+
+        model.with_structured_output(City).invoke("Paris, please.")
+        model.with_structured_output(Literal["yes", "no"]).invoke("Is the sky blue?")
+        ```
 
     Parameters that are unset are not sent; unknown ones are refused. `invoke`, `bind` and the rest accept
-    every parameter of `vllm_connect.VLLM().chat.completions.create`. For several servers give `keys`, or
-    use `from_config`.
-
-    Errors are the client's and langchain-core's at once, see `langchain_vllm.errors`.
+    every parameter of `vllm_connect.VLLM().chat.completions.create`. Errors are the client's and
+    langchain-core's at once, see `langchain_vllm.errors`.
     """
 
     model_config = CONFIG

@@ -22,8 +22,40 @@ from .wire import Json
 class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
     """Embed texts with a model on a vLLM server.
 
+    Setup:
+        Install `langchain-vllm`, and have a vLLM server with an embedding model.
+
+        ```bash
+        pip install -U langchain-vllm
+        export VLLM_BASE_URL="http://localhost:8000"  # unless you pass base_url
+        ```
+
+    Key init args:
+        model: name of the model; by default the server's.
+        query_instruction, document_instruction: put before queries and documents.
+        batch_size: texts in one request.
+        concurrency: requests at once.
+        base_url, api_key, keys, timeout, max_retries: as of `ChatVLLM`.
+
+    Instantiate:
+        ```python
+        from langchain_vllm import VLLMEmbeddings
+
         embeddings = VLLMEmbeddings(model="bge", base_url="http://localhost:8000")
+        ```
+
+    Embed one text, or many:
+        ```python
         embeddings.embed_query("What is the capital of France?")
+        embeddings.embed_documents(["Paris is the capital of France.", "Cats purr."])
+        ```
+
+    Async:
+        ```python
+        import asyncio
+
+        asyncio.run(embeddings.aembed_documents(["Cats purr."]))
+        ```
 
     Texts are sent as they are, `batch_size` of them per request, `concurrency` requests at once.
     """

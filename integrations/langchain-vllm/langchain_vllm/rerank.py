@@ -19,8 +19,22 @@ from .wire import Json
 class VLLMRerank(Pooling, ScoreParameters, BaseDocumentCompressor):
     """Order documents by relevance with a model on a vLLM server.
 
-        rerank = VLLMRerank(model="bge-reranker", base_url="http://localhost:8000", top_n=3)
+    Instantiate:
+        ```python
+        from langchain_vllm import VLLMRerank
+
+        rerank = VLLMRerank(model="bge-reranker", base_url="http://localhost:8000", top_n=1)
+        ```
+
+    Compress documents:
+        ```python
+        from langchain_core.documents import Document
+
+        documents = [Document("Cats purr."), Document("Paris is the capital of France.")]
         rerank.compress_documents(documents, "What is the capital of France?")
+        ```
+
+    With `langchain-classic`, `ContextualCompressionRetriever(base_compressor=rerank, …)` takes it.
 
     The documents that come out are copies, ids and all, with ``metadata["relevance_score"]``.
     """
