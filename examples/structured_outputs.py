@@ -1,4 +1,4 @@
-"""Answers in a form: a choice, a regex, a class."""
+"""An answer as an object of a class: the server holds the model to its schema."""
 
 from pydantic import BaseModel
 
@@ -11,15 +11,9 @@ class City(BaseModel):
 
 
 client = VLLM()
-question = {"role": "user", "content": "Paris, please."}
-# With a reasoning parser the constraint begins after the reasoning, which a short answer does not need.
-quiet = {"chat_template_kwargs": {"enable_thinking": False}}
-
-choice = client.chat.completions.create(
-    messages=[question], structured_outputs={"choice": ["yes", "no"]}, **quiet
+answer = client.chat.completions.parse(
+    messages=[{"role": "user", "content": "Paris, please."}],
+    response_format=City,
+    chat_template_kwargs={"enable_thinking": False},  # else the constraint begins after the reasoning
 )
-print(choice.choices[0].message.content)
-code = client.chat.completions.create(messages=[question], structured_outputs={"regex": "[A-Z]{3}"}, **quiet)
-print(code.choices[0].message.content)
-city = client.chat.completions.parse(messages=[question], response_format=City, **quiet)
-print(repr(city.choices[0].message.parsed))
+print(repr(answer.choices[0].message.parsed))

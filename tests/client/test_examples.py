@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.media import tone
+from tests.media import png, tone
 
 from vllm_connect.sim import SimServer
 
@@ -24,7 +24,20 @@ SAYS = {
     "async_many.py": "97 98 99",
     "errors.py": "unsupported: images.generate is not supported by vllm",
     "transcribe.py": "in all: ' This is a low tone.'",
+    "reasoning.py": "thinking False: None, 'The capital of France is Paris.'",
+    "choice_regex_grammar.py": "grammar red",
+    "stop_early.py": "1 2 3",
+    "tokens.py": "of 32768",
+    "score_and_classify.py": "LABEL_0",
+    "completions.py": "1 '",
+    "several_servers.py": "up healthy",
+    "models.py": "sim-chat with a context of 32768",
+    "image.py": "1 picture",
+    "logprobs.py": "'yes' 0.9",
+    "parse_stream.py": "City(name='name', country='country')",
+    "simulator.py": "noticed: The stream ended before it was complete",
 }
+ARGUMENTS = {"transcribe.py": "low.wav", "image.py": "red.png"}
 
 
 def test_every_example_is_known() -> None:
@@ -32,9 +45,15 @@ def test_every_example_is_known() -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_an_example_is_read_at_a_glance(example: Path) -> None:
+    assert len(example.read_text().splitlines()) <= 20
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_example(example: Path, vllm_sim: SimServer, tmp_path: Path) -> None:
     (tmp_path / "low.wav").write_bytes(tone(300))
-    arguments = [str(tmp_path / "low.wav")] if example.name == "transcribe.py" else []
+    (tmp_path / "red.png").write_bytes(png((255, 0, 0)))
+    arguments = [str(tmp_path / ARGUMENTS[example.name])] if example.name in ARGUMENTS else []
     ran = subprocess.run(
         [sys.executable, "-W", "error", str(example), *arguments],
         env={**os.environ, "VLLM_BASE_URL": vllm_sim.url},
