@@ -5,7 +5,7 @@ OLDEST ?= $(firstword $(foreach each,python3.10 python3.11 $(PYTHON),$(shell $(e
 PYTEST_ARGS ?=
 # The network is closed to the tests, but for this machine's loopback and Unix sockets.
 OFFLINE := --block-network --allowed-hosts='127\.0\.0\.\d+|localhost|::1|/.*' -n 2 --dist loadfile
-TESTS := tests/unit tests/client tests/simulator tests/operations
+TESTS := tests/unit tests/client tests/simulator tests/operations tests/serve
 LIVE := $(PYTHON) -m scripts.live
 LOCK := $(PYTHON) scripts/lock.py
 
@@ -23,8 +23,8 @@ PACKAGES := . integrations/langchain-vllm integrations/litellm-vllm-connect inte
 LANGCHAIN := integrations/langchain-vllm
 LLAMA_INDEX := integrations/llama-index-vllm-connect
 LITELLM := integrations/litellm-vllm-connect
-CORE_NEWEST := .venv constraints.txt '.[dev]'
-CORE_LOWEST := .venv-lowest constraints-lowest.txt '.[sim,cli,numpy,dev]'
+CORE_NEWEST := .venv constraints.txt '.[dev]' anthropic
+CORE_LOWEST := .venv-lowest constraints-lowest.txt '.[sim,cli,numpy,serve,dev]'
 LANGCHAIN_NEWEST := .venv-langchain $(LANGCHAIN)/constraints.txt '.[sim,numpy]' './$(LANGCHAIN)[test,bench]'
 LANGCHAIN_LOWEST := .venv-langchain-lowest $(LANGCHAIN)/constraints-lowest.txt \
 	'openai<3' '.[sim,numpy]' './$(LANGCHAIN)[test]'

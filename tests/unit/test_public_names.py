@@ -29,7 +29,7 @@ PUBLIC = {
 }
 # Packages of the core that bear no underscore and yet are not for import: the operations hang on the
 # client, and the command line is called from a shell. An `__all__` there is for their neighbours.
-PRIVATE = {"resources", "responses_over_chat", "cli"}
+PRIVATE = {"resources", "responses_over_chat", "cli", "serve"}
 
 
 def listed(path: Path) -> set[str]:

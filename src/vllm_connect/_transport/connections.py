@@ -146,6 +146,9 @@ class LoopConnection(Connection):
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[bytes] | None = None
         self._watched = False
+        # uvloop, which watches with libuv, tells a reset but once: if there was still data to read, never
+        # again. So there each watch is for one `recv`.
+        self._watches_once = not isinstance(self._loop, asyncio.BaseEventLoop)
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
 
@@ -169,6 +172,8 @@ class LoopConnection(Connection):
         """See `Connection`."""
         if self.ended:
             raise ConnectionAbortedError(self.ended)
+        if self._watches_once:
+            self._unwatch()
         if not self._watched:
             self._loop.add_reader(self._sock, self._on_readable)
             self._watched = True

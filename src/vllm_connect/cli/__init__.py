@@ -6,6 +6,7 @@ outcomes    what came of it
 facts       what a server tells of itself
 check       facts and outcomes of one server           check_page   … for people
 demo        every probe through both clients           demo_page    … for people
+sim, serve  the simulator, the gateway
 quirks      what goes wrong with servers, and what the client makes of it
 app         arguments and exit codes
 """
@@ -15,7 +16,17 @@ from __future__ import annotations
 import sys
 
 # What the extras bring; anything else that cannot be imported is a bug, and shows as one.
-_OF_EXTRAS = frozenset({"click", "python_multipart", "rich", "starlette", "typer", "uvicorn"})
+_OF_EXTRAS = {
+    "click": "cli",
+    "python_multipart": "cli",
+    "rich": "cli",
+    "starlette": "cli",
+    "typer": "cli",
+    "uvicorn": "cli",
+    "httptools": "serve",
+    "jinja2": "serve",
+    "prometheus_client": "serve",
+}
 
 
 def main() -> None:
@@ -25,10 +36,11 @@ def main() -> None:
 
         app(prog_name="vllm-connect")
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in _OF_EXTRAS:
+        extra = _OF_EXTRAS.get((missing.name or "").partition(".")[0])
+        if extra is None:
             raise
         print(
-            f"vllm-connect: {missing.name} is not installed; run: pip install 'vllm-connect[cli]'",
+            f"vllm-connect: {missing.name} is not installed; run: pip install 'vllm-connect[{extra}]'",
             file=sys.stderr,
         )
         sys.exit(2)

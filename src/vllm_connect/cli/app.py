@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 app = typer.Typer(
-    help="Look at vLLM servers, show what the client does with them, or simulate one.",
+    help="Look at vLLM servers, show what the client does with them, simulate one, or serve several as one.",
     no_args_is_help=True,
     add_completion=False,
     # They would show local variables, and with them API keys.
@@ -179,6 +179,61 @@ def sim(
     except OSError as error:
         print(f"vllm-connect: cannot listen on {host}:{port}: {error.strerror or error}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+@app.command(epilog="Exit codes: 0 it was ended; 2 wrong usage or configuration, and nothing was started.")
+def serve(
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[config.json]",
+            help="The keys, in Bifrost's form. Default: ~/.config/vllm-connect/config.json, if it exists.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; any but this machine's own needs --api-key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for a free one.")] = 8080,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY|env.NAME", help="Ask clients for an API key; several are all accepted."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name by which the gateway is addressed; '*' for any."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="A web site whose pages may send requests, e.g. https://app.example."
+        ),
+    ] = None,
+    balance: Annotated[
+        str, typer.Option(help="Which server gets a request: weighted, least_busy or sticky.")
+    ] = "weighted",
+    responses_api: Annotated[
+        str, typer.Option(help="The Responses API: chat (made of chat completions) or native (vLLM's own).")
+    ] = "chat",
+    max_body: Annotated[int, typer.Option(min=1, metavar="MiB", help="A request's body, at most.")] = 64,
+    max_connections: Annotated[int, typer.Option(min=1, help="Connections at once, at most.")] = 4096,
+    grace: Annotated[
+        float, typer.Option(min=0, metavar="S", help="Seconds for streams to end in when the gateway stops.")
+    ] = 30.0,
+    access_log: Annotated[bool, typer.Option(help="Log each request in one line.")] = True,
+) -> None:
+    """Run a gateway: every operation over HTTP under /v1, over the keys of a configuration, until Ctrl-C."""
+    from ..errors import ConfigError
+    from .serve import serve
+
+    try:
+        serve(
+            config, host, port, api_keys=api_key or (), allowed_hosts=allow_host or (),
+            allowed_origins=allow_origin or (), balance=balance,  # type: ignore[arg-type]  # the client checks it
+            responses_api=responses_api,  # type: ignore[arg-type]  # likewise
+            max_body=max_body, max_connections=max_connections, grace=grace, access_log=access_log,
+        )  # fmt: skip
+    except ConfigError as error:
+        _refuse(str(error))
 
 
 def _refuse(message: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 vLLM streams chunks of its own (`choices[0].delta.content`), with one finish_reason for every 30 s of
 audio and then more; they come out as OpenAI's `transcript.text.delta` and one `transcript.text.done`.
+A gateway may have made those events already.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from typing_extensions import NotRequired, TypedDict, Unpack
 from .._calls.call import Call, Variant
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
-from .._wire.objects import Reader
-from ..types.audio import TranscriptionChunk
+from .._wire.objects import NotAReply, Reader, read_object
+from ..types.audio import TranscriptionChoice, TranscriptionChunk, TranscriptionDelta, TranscriptionUsage
 from ._patched import Result, SDKMethod
 
 if TYPE_CHECKING:
@@ -97,7 +98,35 @@ def _read_text(content: bytes) -> str:
     return text if isinstance(text, str) else content.decode("utf-8", "replace")
 
 
-read_transcription_chunk = Reader(TranscriptionChunk, "choices")
+_read_chunk = Reader(TranscriptionChunk, "choices")
+
+
+def read_transcription_chunk(data: bytes) -> TranscriptionChunk:
+    """Read an event: a chunk of vLLM's, or OpenAI's own event as a chunk.
+
+    Raises:
+        ErrorInReply: it is an error payload.
+        NotAReply: it is something else.
+    """
+    if b'"choices"' in data or b'"transcript.text.' not in data:
+        return _read_chunk(data)
+    event = read_object(data)
+    if event.get("type") == "transcript.text.done":
+        counts, usage = event.get("usage"), None
+        if isinstance(counts, dict) and counts.get("type") == "tokens":
+            usage = TranscriptionUsage.construct(
+                prompt_tokens=counts.get("input_tokens", 0),
+                completion_tokens=counts.get("output_tokens", 0),
+                total_tokens=counts.get("total_tokens", 0),
+            )
+        ending = TranscriptionChoice(delta=TranscriptionDelta(), finish_reason="stop")
+        return TranscriptionChunk(choices=[ending], usage=usage)
+    text = event.get("delta")
+    if event.get("type") != "transcript.text.delta" or not isinstance(text, str):
+        raise NotAReply(f"no chunk of a transcription: {data[:200]!r}")
+    return TranscriptionChunk(choices=[TranscriptionChoice(delta=TranscriptionDelta(content=text))])
+
+
 _READERS: dict[str, dict[str, Callable[[bytes], object]]] = {
     "transcriptions": {
         "text": _read_text,

@@ -1,0 +1,143 @@
+"""What the rooms share: the client, the configuration, the numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import replace
+
+from .._client import AsyncVLLM, ResponsesAPI
+from .._keys.balancing import Balance
+from .._keys.bifrost import ProviderConfig
+from .._transport._httpx import httpx
+from .._transport.clients import LIMITS, default_async_http_client
+from ..errors import ConfigError
+from ..types import ServerStatus
+from .config.file import ConfigFile
+from .http.errors import Refusal
+from .metrics.counters import Counters
+
+_LOGGER = logging.getLogger("vllm_connect.serve")
+_WATCH_SECONDS = 1.0
+_MANY = httpx.Limits(
+    max_connections=None,  # the gateway's own limit is that of its clients
+    max_keepalive_connections=LIMITS.max_keepalive_connections,
+    keepalive_expiry=LIMITS.keepalive_expiry,
+)
+
+
+class Gateway:
+    """The state of a gateway.
+
+    Args:
+        file: the configuration.
+        balance: which of several servers gets a request.
+        responses_api: see `AsyncVLLM`.
+        watch: whether changes of the file by others are followed.
+    """
+
+    def __init__(
+        self,
+        file: ConfigFile,
+        *,
+        balance: Balance = "weighted",
+        responses_api: ResponsesAPI = "chat",
+        watch: bool = True,
+    ) -> None:
+        self.file = file
+        self.counters = Counters(self.servers)
+        self.problem = ""
+        """What is wrong with the file as somebody else has left it; the last good one is in use."""
+        self._balance: Balance = balance
+        self._responses_api: ResponsesAPI = responses_api
+        self._client: AsyncVLLM | None = None
+        self._applied: ProviderConfig | None = None
+        self._retired: list[AsyncVLLM] = []
+        self._watch = watch
+        self._watching: asyncio.Task[None] | None = None
+        self.apply()
+
+    @property
+    def client(self) -> AsyncVLLM:
+        """The client.
+
+        Raises:
+            Refusal: there is no server yet.
+        """
+        if self._client is None:
+            raise Refusal(
+                503,
+                "no server is configured: open the gateway's page and add one",
+                code="no_server_configured",
+            )
+        return self._client
+
+    @property
+    def has_servers(self) -> bool:
+        """Whether there is a server to ask."""
+        return self._client is not None
+
+    def servers(self) -> list[ServerStatus]:
+        """Tell how each server is doing."""
+        return [] if self._client is None else self._client.servers()
+
+    def apply(self) -> None:
+        """Let the configuration act: on the next request; what runs goes on.
+
+        Raises:
+            ConfigError: a reference in it leads nowhere.
+        """
+        provider, before = self.file.current.provider, self._applied
+        if provider is None:
+            self._retire()
+        elif self._client is not None and before is not None and _same_but_keys(before, provider):
+            self._client.keys = provider.keys  # health and connections are kept
+        else:
+            arguments = provider.arguments(_http_client)
+            arguments.setdefault("http_client", _http_client())
+            client = AsyncVLLM(**arguments, balance=self._balance, responses_api=self._responses_api)
+            self._retire()
+            self._client = client
+        self._applied = provider
+
+    async def start(self) -> None:
+        """Begin to work, in the event loop."""
+        if self._watch:
+            self._watching = asyncio.create_task(self._follow())
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+        self._retire()
+        for client in self._retired:
+            await client.close()
+        self._retired = []
+
+    def _retire(self) -> None:
+        if self._client is not None:
+            self._retired.append(self._client)  # its streams go on
+            self._client = None
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                if self.file.reload():
+                    self.apply()
+                    _LOGGER.info("%s has changed and is in use", self.file.path)
+                    self.problem = ""
+            except ConfigError as error:
+                self.problem = str(error)
+                _LOGGER.error("%s (the last good configuration stays in use)", error)
+
+
+def _http_client(limits: httpx.Limits = _MANY, **options: object) -> httpx.AsyncClient:
+    return default_async_http_client(limits=limits, **options)  # type: ignore[arg-type]  # of a provider
+
+
+def _same_but_keys(one: ProviderConfig, other: ProviderConfig) -> bool:
+    return replace(one, keys=()) == replace(other, keys=())

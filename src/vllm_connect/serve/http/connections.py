@@ -1,0 +1,68 @@
+"""What a slow or hostile client may take of the gateway: time for a head, and room for it; time to read.
+
+uvicorn limits neither. These limits cost nothing per part of a stream: timers are set when a client has
+fallen behind, and by nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .settings import Settings
+
+HEAD_BYTES = 64 * 1024
+
+
+def limited(settings: Settings) -> type[HttpToolsProtocol]:
+    """Make uvicorn's protocol with a gateway's limits."""
+
+    class Connection(HttpToolsProtocol):
+        _head_timer: asyncio.TimerHandle | None = None
+        _stall_timer: asyncio.TimerHandle | None = None
+        _head_bytes = 0
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
+            super().connection_made(transport)
+            if len(self.connections) > settings.max_connections:
+                transport.abort()
+            else:
+                self._set_head_timer()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            is_head = self.scope is None or "method" not in self.scope
+            if is_head or self.cycle is None or self.cycle.response_complete:
+                # A head that is not complete, or a body that nobody waits for any more.
+                self._head_bytes += len(data) if is_head else 0
+                if self._head_bytes > HEAD_BYTES:
+                    self.transport.abort()
+                elif self._head_timer is None:
+                    self._set_head_timer()
+            elif self._head_timer is not None:
+                self._head_bytes = 0
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            if self._stall_timer is None:
+                self._stall_timer = self.loop.call_later(settings.stall_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._stall_timer is not None:
+                self._stall_timer.cancel()
+                self._stall_timer = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            for timer in (self._head_timer, self._stall_timer, self.timeout_keep_alive_task):
+                if timer is not None:
+                    timer.cancel()
+
+        def _set_head_timer(self) -> None:
+            self._head_timer = self.loop.call_later(settings.head_seconds, self.transport.close)
+
+    return Connection

@@ -1,0 +1,133 @@
+"""One request to the gateway, and its reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from .errors import Refusal
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+_EVENTS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect events
+]
+
+
+class ClientLeft(Exception):
+    """The gateway's client closed its connection."""
+
+
+class Exchange:
+    """A request and its reply, with what is logged and counted of them.
+
+    Attributes:
+        scope: ASGI's.
+        method: of the request.
+        path: of the request.
+        headers: by name in small letters; of several of one name the last.
+        operation: the operation that the route is, ``""`` before that is known.
+        model: the requested model.
+        key_name: the key whose server answered.
+        usage: tokens, as the server counted them.
+        failure: the kind of error that the reply is, or ended in.
+        status: of the reply, 0 before it began.
+        sent: bytes of the reply's body.
+        began: when the request came.
+        first: when the first part of the reply's body went out.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self._send = send
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.operation = ""
+        self.model: str | None = None
+        self.key_name: str | None = None
+        self.usage: object = None
+        self.failure = ""
+        self.status = 0
+        self.sent = 0
+        self.began = perf_counter()
+        self.first = 0.0
+
+    def header(self, name: bytes) -> str:
+        """Return a header, ``""`` if it is not there."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    async def body(self, most: int, seconds: float) -> bytes:
+        """Read the whole body.
+
+        Args:
+            most: bytes that it may have.
+            seconds: for each next part of it to arrive.
+
+        Raises:
+            Refusal: it is too large, or too slow.
+            ClientLeft: it will never be complete.
+        """
+        length = self.headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > most:
+            raise _too_large(most)
+        message = await self.receive()  # the first part is nearly always all of it, and there already
+        parts: list[bytes] = []
+        total = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            parts.append(part := message.get("body", b""))
+            total += len(part)
+            if total > most:
+                raise _too_large(most)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            try:
+                message = await asyncio.wait_for(self.receive(), seconds)
+            except asyncio.TimeoutError:
+                raise Refusal(
+                    408, f"the request's body did not go on for {seconds:g} s", close=True
+                ) from None
+
+    async def reply(
+        self, status: int, body: bytes, content_type: bytes = b"application/json", headers: Headers = ()
+    ) -> None:
+        """Send a whole reply."""
+        self.status, self.sent = status, len(body)
+        head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": head})
+        self.first = perf_counter()
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def begin_events(self, headers: Headers = ()) -> None:
+        """Begin a stream of events."""
+        self.status = 200
+        head = [*_EVENTS, *headers]
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    async def send_events(self, data: bytes) -> None:
+        """Send whole events, encoded."""
+        if not self.first:
+            self.first = perf_counter()
+        self.sent += len(data)
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end_events(self, data: bytes = b"") -> None:
+        """End the stream, after these events."""
+        self.sent += len(data)
+        await self._send({"type": "http.response.body", "body": data})
+
+
+def _too_large(most: int) -> Refusal:
+    message = f"the request's body is larger than {most} bytes, which is what --max-body allows"
+    return Refusal(413, message, code="request_too_large", close=True)

@@ -1,0 +1,103 @@
+"""The server: listening, and stopping without cutting what is under way."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from ...errors import ConfigError
+from .connections import limited
+from .exchange import Receive, Scope, Send
+from .settings import Settings
+
+BACKLOG = 2048
+
+App = Callable[[Scope, Receive, Send], object]
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open the socket that the gateway listens on.
+
+    Raises:
+        ConfigError: it cannot; the message says why, and what to do.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    address = settings.host, settings.port
+    try:
+        opened = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            problem = f"{place} is in use by another program: end that, or choose another port with --port"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            problem = f"may not listen on {place}: choose a port from 1024 with --port"
+        else:
+            problem = f"cannot listen on {place}: {error.strerror or error}"
+        raise ConfigError(problem) from None
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
+    return opened
+
+
+class Server:
+    """A gateway that listens.
+
+    Args:
+        app: what answers.
+        settings: of the gateway.
+        listener: the socket.
+    """
+
+    def __init__(self, app: App, settings: Settings, listener: socket.socket) -> None:
+        for name in ("uvicorn", "uvicorn.error"):  # it has nothing to say that the access log does not
+            logging.getLogger(name).setLevel(logging.ERROR)
+        config = uvicorn.Config(
+            app,
+            http=limited(settings),
+            ws="none",
+            lifespan="on",
+            loop="auto",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=settings.idle_seconds,
+            timeout_graceful_shutdown=settings.grace,  # type: ignore[arg-type]  # any number of seconds
+        )
+        self._server = uvicorn.Server(config)
+        self._listener = listener
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM; requests under way may then end within the grace, idle ones not."""
+        with _ending_quietly():
+            self._server.run(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """Begin to stop."""
+        self._server.should_exit = True
+
+
+@contextmanager
+def _ending_quietly() -> Iterator[None]:
+    """Let the process end well after a signal, which uvicorn raises again when it is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

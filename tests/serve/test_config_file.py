@@ -1,0 +1,139 @@
+"""The configuration file: read with complaints that help, written so that nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.serve.conftest import Serve
+
+from vllm_connect.errors import ConfigError
+from vllm_connect.serve.config.file import Changed, ConfigFile
+from vllm_connect.sim import SimServer
+
+KEY = {"name": "a", "value": "sk-1", "vllm_key_config": {"url": "http://gpu1:8000"}}
+DOCUMENT: dict[str, Any] = {
+    "$schema": "https://www.getbifrost.ai/schema",
+    "client": {"drop_excess_requests": False},
+    "providers": {"openai": {"keys": [{"value": "sk-2"}]}, "vllm": {"keys": [KEY]}},
+}
+
+
+def file_of(path: Path, document: Any) -> ConfigFile:
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return ConfigFile(path)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("{", "config.json: is not JSON: .* line 1, column 2"),
+        ("3", "config.json: must be an object"),
+        ({"providers": {"vllm": {"keys": {}}}}, r"config.json: providers.vllm.keys: must be a list"),
+        ({"providers": {"vllm": {"keys": [{"name": "a", "vllm_key_config": {"url": "gpu1:8000"}}]}}},
+         r"config.json: providers.vllm.keys\[0\].vllm_key_config.url: .*did you mean http://gpu1:8000"),
+        ({"providers": {"vllm": {"keys": [{"name": "a", "weihgt": 1}]}}}, r"keys\[0\].weihgt: .*weight"),
+        ({"providers": {"vllm": {"keys": [KEY, KEY]}}}, "two keys are named 'a'"),
+        ({"something": 1}, "has neither 'providers' nor 'keys'"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_told_by_its_place(tmp_path: Path, document: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        file_of(tmp_path / "config.json", document)
+    assert "sk-1" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.json: No such file"):
+        ConfigFile(tmp_path / "nowhere.json")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = ConfigFile()
+    assert file.current.provider is None
+    file.write({"providers": {"vllm": {"keys": [KEY]}}}, file.current.etag)
+    assert file.path == tmp_path / "vllm-connect" / "config.json"
+    again = ConfigFile().current.provider
+    assert again is not None
+    assert again.keys[0].name == "a"
+
+
+@pytest.mark.parametrize("document", [{}, {"providers": {}}, {"providers": {"openai": {}}}, {"keys": []}])
+def test_a_file_without_keys_begins_with_none(tmp_path: Path, document: Any) -> None:
+    assert file_of(tmp_path / "config.json", document).current.provider is None
+
+
+def test_it_is_written_for_its_owner_alone_and_the_last_one_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    file = file_of(path, DOCUMENT)
+    path.chmod(0o644)
+    before = path.read_text()
+    changed = json.loads(before)
+    changed["providers"]["vllm"]["keys"][0]["weight"] = 2
+    file.write(changed, file.current.etag)
+    for each in (path, tmp_path / "config.json.bak"):
+        assert stat.S_IMODE(each.stat().st_mode) == 0o600
+    assert json.loads(path.read_text()) == changed
+    assert (tmp_path / "config.json.bak").read_text() == before
+    assert sorted(os.listdir(tmp_path)) == ["config.json", "config.json.bak"]
+
+
+def test_what_cannot_be_used_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    file = file_of(path, DOCUMENT)
+    before = path.read_text()
+    with pytest.raises(ConfigError, match=r"config\.json: providers\.vllm\.keys"):
+        file.write({"providers": {"vllm": {"keys": [KEY, KEY]}}}, file.current.etag)
+    assert path.read_text() == before
+    assert file.current.provider is not None
+
+
+def test_an_edit_of_what_somebody_else_has_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    file = file_of(path, DOCUMENT)
+    began_from = file.current.etag
+    path.write_text(json.dumps({**DOCUMENT, "client": {}}))
+    with pytest.raises(Changed):
+        file.write(DOCUMENT, began_from)
+    assert json.loads(path.read_text())["client"] == {}
+    file.write(DOCUMENT, file.current.etag)
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.json", tmp_path / "config.json"
+    real.write_text(json.dumps(DOCUMENT))
+    link.symlink_to(real)
+    file = ConfigFile(link)
+    file.write({**DOCUMENT, "client": {}}, file.current.etag)
+    assert link.is_symlink()
+    assert json.loads(real.read_text())["client"] == {}
+
+
+def test_changes_by_others_act_and_broken_ones_do_not(serve: Serve) -> None:
+    with SimServer(models="a") as one, SimServer(models="b") as two:
+        gateway = serve(one)
+        path = gateway.file.path
+
+        def served(model: str, document: Any) -> bool:
+            path.write_text(document if isinstance(document, str) else json.dumps(document))
+            deadline = time.monotonic() + 10
+            body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+            while time.monotonic() < deadline:
+                if gateway.post("/v1/chat/completions", body).status_code == 200:
+                    return not gateway.gateway.problem
+                time.sleep(0.1)
+            return False
+
+        keys = {"keys": [{"name": "two", "vllm_key_config": {"url": two.url}}]}
+        assert served("b", keys)
+        path.write_text("{")
+        deadline = time.monotonic() + 10
+        while not gateway.gateway.problem and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert "is not JSON" in gateway.gateway.problem
+        body = {"model": "b", "messages": [{"role": "user", "content": "hi"}]}
+        assert gateway.post("/v1/chat/completions", body).status_code == 200
+        assert served("a", {"keys": [{"name": "one", "vllm_key_config": {"url": one.url}}]})
