@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
 import openai
 from openai import AsyncOpenAI, AsyncStream, NotGiven, Omit, OpenAI, Stream, not_given
@@ -42,6 +42,7 @@ from ._calls.failures import connection_error
 from ._calls.sending import BlockingHttp, LoopHttp, send
 from ._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
 from ._calls.templates import RequestTemplates, building_methods
+from ._calls.watched import RequestMethods, Seen, Shown, given, show
 from ._keys.balancing import Balance
 from ._keys.fleet import Fleet
 from ._keys.key import Key, check_keys, missing_server, resolve
@@ -75,6 +76,7 @@ _NOWHERE = "http://server.invalid/v1/"  # of a client whose keys have no URL yet
 class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     """What both clients do, none of it I/O."""
 
+    _request_methods: ClassVar[RequestMethods]
     _fleet: Fleet
     responses_api: ResponsesAPI
 
@@ -185,6 +187,8 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         """
         if isinstance(options, CallOptions):
             return cast_to, options, stream_cls
+        if isinstance(options.post_parser, Shown):
+            return cast_to, *self._take_over(options.post_parser, options, stream_cls, streams)
         from .resources._readers import event_reader, reply_reader
 
         body = options.json_data
@@ -218,6 +222,38 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
                 parsers.append(options.post_parser)
             fields["post_parser"] = partial(_parse_in_turn, parsers)
         return cast_to, CallOptions.model_construct(None, **fields), stream_cls
+
+    def _take_over(
+        self, shown: Shown, options: FinalRequestOptions, stream_cls: object, streams: Streams | None
+    ) -> tuple[CallOptions, object]:
+        """Begin a call of ours that somebody was shown; what it looks like, others may yet see."""
+        call = shown.call_of(options)
+        parse = _converting(streams.converted, call.conversion) if streams else None
+        own = call_options(call, self._understood, parse)
+        own.attempt.seen = Seen.of(shown, options)
+        looks = given(options, "json_data", "extra_json", "files", "max_retries", "follow_redirects")
+        own = own.model_copy(update={**looks, "url": options.url})
+        return own, streams and streams.plain[(*get_args(stream_cls), object)[0]]
+
+    def _show(self, call: Call[object], streams: Streams | None = None) -> Any:
+        """Make a call where somebody sees it who replaced a method that requests are made by."""
+        from .resources._readers import type_of_answer
+
+        client: Any = self
+        path, arguments = show(call)
+        if streams:
+            arguments |= {"stream": True, "stream_cls": streams.plain[object]}
+        make = client.get if call.method == "get" else client.post
+        return make(path, cast_to=type_of_answer(call.operation), **arguments)
+
+    def _maybe_override_cast_to(self, cast_to: Any, options: Any) -> Any:
+        if not isinstance(options.headers, NotGiven):
+            chosen = super()._maybe_override_cast_to(cast_to, options)
+            if chosen is not cast_to:
+                return chosen
+        if options.attempt.seen is None or options.attempt.call.read_event is not None:
+            return cast_to
+        return _unparsed(vars(options))
 
     def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx.Request:
         if not isinstance(options, CallOptions):
@@ -357,12 +393,24 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         return cls(**{**load_keys(config).arguments(default_http_client), **arguments})
 
     def _perform(self, call: Call[T]) -> T:
-        """Make a call whose answer is one object."""
+        """Make a call whose answer is one object, where anybody can see it."""
+        shown: T = self._show(call) if self._request_methods.are_replaced(self) else self._ask(call)
+        return shown
+
+    def _stream(self, call: Call[T]) -> Stream[T]:
+        """Make a call whose answer is a stream, where anybody can see it."""
+        if self._request_methods.are_replaced(self):
+            stream: Stream[T] = self._show(call, _STREAMS)
+            return stream
+        return self._ask_stream(call)
+
+    def _ask(self, call: Call[T]) -> T:
+        """Make a call whose answer is one object, after nobody was found who is to see it."""
         result: T = self.request(_unparsed(call.options), call_options(call, self._understood))
         return result
 
-    def _stream(self, call: Call[T]) -> Stream[T]:
-        """Make a call whose answer is a stream."""
+    def _ask_stream(self, call: Call[T]) -> Stream[T]:
+        """Make a call whose answer is a stream, after nobody was found who is to see it."""
         options = call_options(call, self._understood, _converting(ConvertedStream, call.conversion))
         stream: Stream[T] = self.request(
             _unparsed(call.options), options, stream=True, stream_cls=VLLMStream[object]
@@ -423,12 +471,25 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         return cls(**{**load_keys(config).arguments(default_async_http_client), **arguments})
 
     async def _perform(self, call: Call[T]) -> T:
-        """Make a call whose answer is one object."""
+        """Make a call whose answer is one object, where anybody can see it."""
+        made = self._show(call) if self._request_methods.are_replaced(self) else self._ask(call)
+        shown: T = await made
+        return shown
+
+    async def _stream(self, call: Call[T]) -> AsyncStream[T]:
+        """Make a call whose answer is a stream, where anybody can see it."""
+        if self._request_methods.are_replaced(self):
+            stream: AsyncStream[T] = await self._show(call, _ASYNC_STREAMS)
+            return stream
+        return await self._ask_stream(call)
+
+    async def _ask(self, call: Call[T]) -> T:
+        """Make a call whose answer is one object, after nobody was found who is to see it."""
         result: T = await self.request(_unparsed(call.options), call_options(call, self._understood))
         return result
 
-    async def _stream(self, call: Call[T]) -> AsyncStream[T]:
-        """Make a call whose answer is a stream."""
+    async def _ask_stream(self, call: Call[T]) -> AsyncStream[T]:
+        """Make a call whose answer is a stream, after nobody was found who is to see it."""
         options = call_options(call, self._understood, _converting(AsyncConvertedStream, call.conversion))
         stream: AsyncStream[T] = await self.request(
             _unparsed(call.options), options, stream=True, stream_cls=AsyncVLLMStream[object]
@@ -455,7 +516,10 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         return await send(LoopHttp(self._client), request, self._build_request, stream=stream, **kwargs)
 
 
-_BUILDING_METHODS = building_methods(VLLM), building_methods(AsyncVLLM)  # before anybody replaces them
+# Before anybody replaces them.
+_BUILDING_METHODS = building_methods(VLLM), building_methods(AsyncVLLM)
+VLLM._request_methods = RequestMethods(VLLM, OpenAI)
+AsyncVLLM._request_methods = RequestMethods(AsyncVLLM, AsyncOpenAI)
 
 
 def _choose_keys(

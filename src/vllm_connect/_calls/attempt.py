@@ -6,7 +6,7 @@ The SDK's loop makes the attempts: it asks for a route before each, hands over e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import orjson
 from openai import NotGiven
@@ -26,6 +26,7 @@ from .call import Call, Variant
 from .failures import Where, bad_redirect, invalid_response, status_error, timeout_error
 from .outcomes import Outcome, outcome_of_exception, outcome_of_reply
 from .redirects import is_bad_location
+from .watched import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,7 @@ class Attempt(Generic[T_co]):
         tried: names of the keys that were asked in this round; when all were, another round begins.
         refusals: how much they say, and the replies to the variants that this server did not understand.
         response: the last reply.
+        seen: what somebody who replaced a method of the client was shown; None if nobody did.
     """
 
     def __init__(self, call: Call[T_co], understood: Understood) -> None:
@@ -68,6 +70,7 @@ class Attempt(Generic[T_co]):
         self.wire_model = call.model
         self.refusals: list[tuple[int, httpx.Response]] = []
         self.response: httpx.Response | None = None
+        self.seen: Seen | None = None
         self._fleet: Fleet | None = None
         self._options: FinalRequestOptions | None = None
         self._unrouted: tuple[Any, Any, Any] = (None, None, None)  # what routing changes of them
@@ -89,6 +92,8 @@ class Attempt(Generic[T_co]):
             options: the SDK's, which are pointed at the server that was chosen.
             fleet: the servers.
         """
+        if self.seen is not None:
+            self._take_back(options, self.seen)
         self._fleet = fleet
         self._options, self._unrouted = options, (options.url, options.headers, options.json_data)
         placement = self._elsewhere() if self.tried else None
@@ -99,6 +104,12 @@ class Attempt(Generic[T_co]):
             session = call.session if fleet.balance != "sticky" else self._session
             placement = fleet.place(call.model, key_name=call.key_name, session=session)
         return self._begin(placement, options)
+
+    def _take_back(self, options: FinalRequestOptions, seen: Seen) -> None:
+        """Take the request back from whoever was shown it, with what they changed."""
+        if seen.is_changed(options):
+            self.call = cast("Call[T_co]", seen.shown.call_of(options))
+        options.json_data = options.extra_json = None
 
     def reroute(self, outcome: Outcome, request: httpx.Request) -> FinalRequestOptions | None:
         """Point the same options at another server; None if there is none that may be asked at once.

@@ -1,36 +1,39 @@
-"""Calls by way of the SDK's own methods, where somebody has replaced those.
+"""Methods of the SDK's that somebody replaced: a tracer, a mock, a cost counter.
 
-Tracers, cost counters and mocks put something in place of `openai.resources.….create`, which our resources
-override. Where something is there, a call goes through it: it gets an instance of the SDK's class, the
-parameters that the SDK's method has (vLLM's own in `extra_body`), and the result. What reaches `_post` below
-it, after whatever it changed, is what is asked. A method that nobody replaced costs one test of identity.
+They replace `openai.resources.….create` and its siblings, which our own methods override, and expect each
+call to come by. So where such a method is not the SDK's own any more, it is called: it gets an instance of
+the SDK's class, the parameters that the SDK's method has (vLLM's own in `extra_body`), and the result. What
+reaches `_post` below it, after whatever it changed, is what is asked. The same way is taken where somebody
+replaced `post` or `request` of the client: they are shown what the SDK's method makes of the call. Where
+nobody replaced anything, that costs a few tests of identity.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from types import FunctionType
 from typing import Any
 
-import openai
 import orjson
-import typing_extensions
 from openai import BaseModel
 
+from .._calls.call import Call
+from .._calls.watched import Shown, given, is_the_sdks
 from .._wire.body import RequestOptions, encode, names
 from .._wire.decoding import JsonObject
 
-# Where the code of its methods is; `@deprecated` puts its own around some.
-_SDK = (str(Path(openai.__file__).parent), inspect.getfile(typing_extensions.deprecated))
 _OPTIONS = names(RequestOptions)
 
 Result = Any
 """Whatever a method that somebody put in place returns: a result, a stream, a coroutine, a mock."""
 Parser = Callable[[Result], Result] | None
-Ask = Callable[[JsonObject, bool, Parser], Result]
+CallOf = Callable[[JsonObject, bool, Parser], Call[object]]
 """Makes a call of its parameters, whether its answer is a stream, and what parses the answer."""
+
+
+def _ask(client: Result, call: Call[object]) -> Result:
+    """Make a call of a client of either kind."""
+    return client._ask(call) if call.read_event is None else client._ask_stream(call)
 
 
 class SDKMethod:
@@ -52,18 +55,26 @@ class SDKMethod:
         self._original: object = None
         self._recognise()
 
-    @property
-    def is_replaced(self) -> bool:
-        """Whether something else stands in its place."""
-        return self._attributes[self._name] is not self._original and not self._recognise()
+    def is_watched(self, client: Result) -> bool:
+        """Whether somebody is to see a call: something stands in its place, or in that of `request`."""
+        if self._attributes[self._name] is not self._original and not self._recognise():
+            return True
+        return client._request_methods.are_replaced(client)  # type: ignore[no-any-return]  # a bool
 
-    def call(self, client: Result, params: Mapping[str, Result], ask: Ask) -> Result:
-        """Call what stands in its place.
+    def call(
+        self,
+        client: Result,
+        params: Mapping[str, Result],
+        call_of: CallOf,
+        ask: Callable[[Result, Call[object]], Result] = _ask,
+    ) -> Result:
+        """Call it, or what stands in its place.
 
         Args:
             client: a client of either kind.
             params: the caller's keyword arguments.
-            ask: makes the call that it ends in.
+            call_of: makes the call that it ends in.
+            ask: makes that call.
 
         Returns:
             What it returns; for an async client, what is to be awaited.
@@ -90,13 +101,28 @@ class SDKMethod:
             options: Result = None,
             files: Result = None,
             stream: bool = False,
-            **_: object,
+            **types: Result,
         ) -> Result:
             options = options or {}
-            asked = _asked(dict(body or {}), options, moved.keys())
-            if files:
-                asked.update(files)
-            return ask(asked, stream, options.get("post_parser"))
+            parser = options.get("post_parser")
+
+            def make(body: Result, options: Mapping[str, Result], files: Result) -> Call[object]:
+                asked = _asked(dict(body or {}), options, moved.keys())
+                if files:
+                    asked.update(files)
+                return call_of(asked, stream, parser)
+
+            if not client._request_methods.are_replaced(client):
+                return ask(client, make(body, options, files))
+            shown = Shown(
+                lambda request: make(
+                    request.json_data,
+                    given(request, "headers", "params", "extra_json", "timeout"),
+                    request.files,
+                )
+            )
+            options = {**options, "post_parser": shown}
+            return client.post(path, body=body, options=options, files=files, stream=stream, **types)
 
         resource._post = post
         return getattr(resource, self._name)(**arguments)
@@ -104,8 +130,7 @@ class SDKMethod:
     def _recognise(self) -> bool:
         """Look whether it is the SDK's own; a tracer may have been there before us, and have left since."""
         present = self._attributes[self._name]
-        # Not isinstance: proxies pass for what they wrap.
-        if type(present) is FunctionType and present.__code__.co_filename.startswith(_SDK):
+        if is_the_sdks(present):
             self._original = present
         return present is self._original
 

@@ -17,7 +17,18 @@ from openai.types.chat import ChatCompletionChunk as SDKChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 
 from .._calls.call import Conversion
-from ..types import ChatCompletion, ChatCompletionChunk, Completion
+from ..types import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ClassificationResponse,
+    Completion,
+    DetokenizeResponse,
+    ModelPage,
+    PoolingResponse,
+    RerankResponse,
+    ScoreResponse,
+    TokenizeResponse,
+)
 from .audio import TranscriptionEvents, read_transcription_chunk
 from .chat import read_chat, read_chunk
 from .completions import read_completion, read_completion_chunk
@@ -75,3 +86,22 @@ def event_reader(cast_to: object, stream_cls: object) -> EventReader | None:
     if get_origin(stream_cls) not in (Stream, AsyncStream):
         return None
     return _EVENTS.get(repr(get_args(stream_cls)[0]))
+
+
+# Of what the SDK has no method that would tell.
+_ANSWERS: dict[str, type] = {
+    "classify.create": ClassificationResponse,
+    "detokenize": DetokenizeResponse,
+    "models.list": ModelPage,
+    "pooling.create": PoolingResponse,
+    "rerank.create": RerankResponse,
+    "responses.cancel": Response,
+    "responses.retrieve": Response,
+    "score.create": ScoreResponse,
+    "tokenize": TokenizeResponse,
+}
+
+
+def type_of_answer(operation: str) -> type:
+    """Return the type of an operation's answer, for whoever is shown its request."""
+    return _ANSWERS.get(operation, object)

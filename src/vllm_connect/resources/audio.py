@@ -40,7 +40,7 @@ from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import NotAReply, Reader, read_object
 from ..types.audio import TranscriptionChoice, TranscriptionChunk, TranscriptionDelta, TranscriptionUsage
-from ._patched import Result, SDKMethod
+from ._patched import CallOf, Result, SDKMethod
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -143,7 +143,7 @@ _READERS: dict[str, dict[str, Callable[[bytes], object]]] = {
 _KNOWN = {"transcriptions": names(TranscriptionParams), "translations": names(TranslationParams)}
 
 
-def _call(kind: str, params: Mapping[str, object]) -> Call[Any]:
+def _call(kind: str, params: Mapping[str, object]) -> Call[object]:
     """Build the call; its file is as the caller passed it."""
     operation = f"audio.{kind}.create"
     form, options = read_params(operation, params, _KNOWN[kind])
@@ -287,26 +287,29 @@ class AsyncTranslations(SDKAsyncTranslations):
         return await _async_create(self._client, "translations", params)
 
 
-def _create(client: VLLM, kind: str, params: Mapping[str, object]) -> Result:
-    def ask(params: Mapping[str, object], stream: bool, _: object) -> Result:
-        call = _call(kind, {**params, "stream": True} if stream else params)
-        call = replace(call, files=to_httpx_files(call.files))
-        return client._stream(call) if call.read_event else client._perform(call)
+def _making(kind: str) -> CallOf:
+    """What makes a call, see `CallOf`; its file is as the caller passed it."""
+    return lambda params, stream, _: _call(kind, {**params, "stream": True} if stream else params)
 
-    if _SDK_METHODS[kind].is_replaced:
-        return _SDK_METHODS[kind].call(client, params, ask)
-    return ask(params, False, None)
+
+def _create(client: VLLM, kind: str, params: Mapping[str, object]) -> Result:
+    def ask(client: VLLM, call: Call[object]) -> Result:
+        call = replace(call, files=to_httpx_files(call.files))
+        return client._ask_stream(call) if call.read_event else client._ask(call)
+
+    if _SDK_METHODS[kind].is_watched(client):
+        return _SDK_METHODS[kind].call(client, params, _making(kind), ask)
+    return ask(client, _call(kind, params))
 
 
 async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, object]) -> Result:
-    async def ask(params: Mapping[str, object], stream: bool, _: object) -> Result:
-        call = _call(kind, {**params, "stream": True} if stream else params)
+    async def ask(client: AsyncVLLM, call: Call[object]) -> Result:
         call = replace(call, files=await async_to_httpx_files(call.files))
-        return await (client._stream(call) if call.read_event else client._perform(call))
+        return await (client._ask_stream(call) if call.read_event else client._ask(call))
 
-    if _ASYNC_SDK_METHODS[kind].is_replaced:
-        return await _ASYNC_SDK_METHODS[kind].call(client, params, ask)
-    return await ask(params, False, None)
+    if _ASYNC_SDK_METHODS[kind].is_watched(client):
+        return await _ASYNC_SDK_METHODS[kind].call(client, params, _making(kind), ask)
+    return await ask(client, _call(kind, params))
 
 
 @only("audio", "transcriptions", "translations")

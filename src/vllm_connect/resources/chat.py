@@ -27,7 +27,7 @@ from .._wire.schema_prompt import show_schema as with_text
 from ..types import ChatCompletion, ChatCompletionChunk
 from ._added_text import placed
 from ._params import SamplingParams
-from ._patched import Ask, Parser, Result, SDKMethod
+from ._patched import Parser, SDKMethod
 from ._tools_and_format import refuse_tools_beside_format
 
 if TYPE_CHECKING:
@@ -133,16 +133,13 @@ _CREATE, _PARSE, _STREAM = _sdk_methods(SDKCompletions)
 _ASYNC_CREATE, _ASYNC_PARSE, _ASYNC_STREAM = _sdk_methods(SDKAsyncCompletions)
 
 
-def _asking(client: Result) -> Ask:
-    """What makes a call of either client, see `SDKMethod.call`."""
-
-    def ask(params: JsonObject, stream: bool, parser: Parser) -> Result:
-        if stream:
-            return client._stream(chat_stream_call(_OPERATION, params))
-        read = read_chat if parser is None else lambda content: parser(read_chat(content))
-        return client._perform(chat_call(_OPERATION, params, read))
-
-    return ask
+def _call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[object]:
+    """See `CallOf`."""
+    if stream:
+        return chat_stream_call(_OPERATION, params)
+    return chat_call(
+        _OPERATION, params, read_chat if parser is None else lambda content: parser(read_chat(content))
+    )
 
 
 @only("chat.completions", "create", "parse", "stream")
@@ -177,11 +174,11 @@ class Completions(SDKCompletions):
             ContextLengthError: the conversation is longer than the model's context.
             VLLMError: see `vllm_connect.errors`.
         """
-        if _CREATE.is_replaced:
-            return _CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
+        if _CREATE.is_watched(self._client):
+            return _CREATE.call(self._client, {**params, "stream": stream}, _call_of)
         if stream:
-            return self._client._stream(chat_stream_call(_OPERATION, params))
-        return self._client._perform(chat_call(_OPERATION, params, read_chat))
+            return self._client._ask_stream(chat_stream_call(_OPERATION, params))
+        return self._client._ask(chat_call(_OPERATION, params, read_chat))
 
     def parse(
         self, *, response_format: type[FormatT] | Any = omit, show_schema: bool = True, **params: Any
@@ -199,10 +196,10 @@ class Completions(SDKCompletions):
             openai.LengthFinishReasonError: the content was cut by `max_tokens`.
             UnsupportedOperationError: there are tools, too, which the model may call.
         """
-        if _PARSE.is_replaced:
+        if _PARSE.is_watched(self._client):
             shown = {**_formatted(params, response_format, show_schema), "response_format": response_format}
-            return _PARSE.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # whoever replaced it
-        return self._client._perform(_parse_call(params, response_format, show_schema))
+            return _PARSE.call(self._client, shown, _call_of)  # type: ignore[no-any-return]  # whoever replaced it
+        return self._client._ask(_parse_call(params, response_format, show_schema))
 
     def stream(
         self, *, response_format: type[FormatT] | Any = omit, show_schema: bool = True, **params: Any
@@ -212,9 +209,9 @@ class Completions(SDKCompletions):
         `show_schema` is that of `parse`.
         """
         formatted = _formatted(params, response_format, show_schema)
-        if _STREAM.is_replaced:
+        if _STREAM.is_watched(self._client):
             shown = {**formatted, "response_format": response_format}
-            return _STREAM.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # as above
+            return _STREAM.call(self._client, shown, _call_of)  # type: ignore[no-any-return]  # as above
         return ChatCompletionStreamManager(
             partial[Any](self.create, stream=True, **formatted),
             response_format=response_format,
@@ -242,20 +239,20 @@ class AsyncCompletions(SDKAsyncCompletions):
     ) -> ChatCompletion | AsyncStream[ChatCompletionChunk]: ...
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Answer a conversation; see `Completions.create`."""
-        if _ASYNC_CREATE.is_replaced:
-            return await _ASYNC_CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
+        if _ASYNC_CREATE.is_watched(self._client):
+            return await _ASYNC_CREATE.call(self._client, {**params, "stream": stream}, _call_of)
         if stream:
-            return await self._client._stream(chat_stream_call(_OPERATION, params))
-        return await self._client._perform(chat_call(_OPERATION, params, read_chat))
+            return await self._client._ask_stream(chat_stream_call(_OPERATION, params))
+        return await self._client._ask(chat_call(_OPERATION, params, read_chat))
 
     async def parse(
         self, *, response_format: type[FormatT] | Any = omit, show_schema: bool = True, **params: Any
     ) -> ParsedChatCompletion[FormatT]:
         """Like `create`, and parse the content into `response_format`; see `Completions.parse`."""
-        if _ASYNC_PARSE.is_replaced:
+        if _ASYNC_PARSE.is_watched(self._client):
             shown = {**_formatted(params, response_format, show_schema), "response_format": response_format}
-            return await _ASYNC_PARSE.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # as above
-        return await self._client._perform(_parse_call(params, response_format, show_schema))
+            return await _ASYNC_PARSE.call(self._client, shown, _call_of)  # type: ignore[no-any-return]  # as above
+        return await self._client._ask(_parse_call(params, response_format, show_schema))
 
     def stream(
         self, *, response_format: type[FormatT] | Any = omit, show_schema: bool = True, **params: Any
@@ -265,9 +262,9 @@ class AsyncCompletions(SDKAsyncCompletions):
         `show_schema` is that of `parse`.
         """
         formatted = _formatted(params, response_format, show_schema)
-        if _ASYNC_STREAM.is_replaced:
+        if _ASYNC_STREAM.is_watched(self._client):
             shown = {**formatted, "response_format": response_format}
-            return _ASYNC_STREAM.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # as above
+            return _ASYNC_STREAM.call(self._client, shown, _call_of)  # type: ignore[no-any-return]  # as above
         create: Any = self.create(stream=True, **formatted)
         return AsyncChatCompletionStreamManager(
             create,

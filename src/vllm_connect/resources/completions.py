@@ -14,10 +14,11 @@ from typing_extensions import NotRequired, Unpack
 from .._calls.call import Call, json_call, stream_call
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
+from .._wire.decoding import JsonObject
 from .._wire.objects import Reader
 from ..types import Completion
 from ._params import SamplingParams
-from ._patched import Ask, Result, SDKMethod
+from ._patched import Parser, SDKMethod
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -58,11 +59,9 @@ _CREATE = SDKMethod(SDKCompletions, "create", _KNOWN, CompletionCreateParamsBase
 _ASYNC_CREATE = SDKMethod(SDKAsyncCompletions, "create", _KNOWN, CompletionCreateParamsBase)
 
 
-def _asking(client: Result) -> Ask:
-    """What makes a call of either client, see `SDKMethod.call`."""
-    return lambda params, stream, _: (
-        client._stream(_stream_call(params)) if stream else client._perform(_call(params))
-    )
+def _call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[Completion]:
+    """See `CallOf`."""
+    return _stream_call(params) if stream else _call(params)
 
 
 @only("completions", "create")
@@ -91,11 +90,11 @@ class Completions(SDKCompletions):
         Returns:
             A `Completion`, or a stream of them; choice i*n+j is answer j to prompt i.
         """
-        if _CREATE.is_replaced:
-            return _CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
+        if _CREATE.is_watched(self._client):
+            return _CREATE.call(self._client, {**params, "stream": stream}, _call_of)
         if stream:
-            return self._client._stream(_stream_call(params))
-        return self._client._perform(_call(params))
+            return self._client._ask_stream(_stream_call(params))
+        return self._client._ask(_call(params))
 
 
 @only("completions", "create")
@@ -118,8 +117,8 @@ class AsyncCompletions(SDKAsyncCompletions):
     ) -> Completion | AsyncStream[Completion]: ...
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Continue a text; see `Completions.create`."""
-        if _ASYNC_CREATE.is_replaced:
-            return await _ASYNC_CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
+        if _ASYNC_CREATE.is_watched(self._client):
+            return await _ASYNC_CREATE.call(self._client, {**params, "stream": stream}, _call_of)
         if stream:
-            return await self._client._stream(_stream_call(params))
-        return await self._client._perform(_call(params))
+            return await self._client._ask_stream(_stream_call(params))
+        return await self._client._ask(_call(params))

@@ -27,7 +27,7 @@ from .._wire.inputs import count_of
 from .._wire.payloads import ErrorPayload
 from .._wire.vectors import Layout, read_embeddings
 from ..types import EmbeddingResponse
-from ._patched import Ask, Result, SDKMethod
+from ._patched import CallOf, Parser, Result, SDKMethod
 from .rerank import PoolingOptions
 
 if TYPE_CHECKING:
@@ -135,16 +135,15 @@ _CREATE = SDKMethod(SDKEmbeddings, "create", _KNOWN, EmbeddingCreateParams)
 _ASYNC_CREATE = SDKMethod(SDKAsyncEmbeddings, "create", _KNOWN, EmbeddingCreateParams)
 
 
-def _asking(client: Result, chosen: object) -> Ask:
-    """What makes a call of either client, see `SDKMethod.call`; the SDK puts base64 for want of a choice."""
+def _making(client: Result, chosen: object) -> CallOf:
+    """What makes a call, see `CallOf`; the SDK puts base64 for want of a choice."""
 
-    def ask(params: JsonObject, stream: bool, parser: object) -> Result:
+    def call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[EmbeddingResponse]:
         if chosen is None and params.get("encoding_format") == "base64":
-            del params["encoding_format"]
-        large_headers = takes_large_headers(client._client)
-        return client._perform(embedding_call(params, large_headers=large_headers))
+            params = {name: value for name, value in params.items() if name != "encoding_format"}
+        return embedding_call(params, large_headers=takes_large_headers(client._client))
 
-    return ask
+    return call_of
 
 
 @only("embeddings", "create")
@@ -165,11 +164,11 @@ class Embeddings(SDKEmbeddings):
         Raises:
             ContextLengthError: an input is too long; `truncate_prompt_tokens=-1` cuts it instead.
         """
-        if _CREATE.is_replaced:
-            asking = _asking(self._client, params.get("encoding_format"))
-            return _CREATE.call(self._client, params, asking)  # type: ignore[no-any-return]  # whoever replaced it
+        if _CREATE.is_watched(self._client):
+            making = _making(self._client, params.get("encoding_format"))
+            return _CREATE.call(self._client, params, making)  # type: ignore[no-any-return]  # whoever replaced it
         large_headers = takes_large_headers(self._client._client)
-        return self._client._perform(embedding_call(params, large_headers=large_headers))
+        return self._client._ask(embedding_call(params, large_headers=large_headers))
 
 
 @only("embeddings", "create")
@@ -180,8 +179,8 @@ class AsyncEmbeddings(SDKAsyncEmbeddings):
 
     async def create(self, **params: Unpack[EmbeddingParams]) -> EmbeddingResponse:  # type: ignore[override]  # vLLM's parameters
         """Embed texts, token ids or a conversation; see `Embeddings.create`."""
-        if _ASYNC_CREATE.is_replaced:
-            asking = _asking(self._client, params.get("encoding_format"))
-            return await _ASYNC_CREATE.call(self._client, params, asking)  # type: ignore[no-any-return]  # as above
+        if _ASYNC_CREATE.is_watched(self._client):
+            making = _making(self._client, params.get("encoding_format"))
+            return await _ASYNC_CREATE.call(self._client, params, making)  # type: ignore[no-any-return]  # as above
         large_headers = takes_large_headers(self._client._client)
-        return await self._client._perform(embedding_call(params, large_headers=large_headers))
+        return await self._client._ask(embedding_call(params, large_headers=large_headers))

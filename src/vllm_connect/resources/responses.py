@@ -32,7 +32,7 @@ from ..errors import UnsupportedOperationError
 from ..responses_over_chat import ResponseEvents, chat_request, replayable, response_from_chat
 from ._added_text import placed
 from ._params import SamplingParams
-from ._patched import Ask, Parser, Result, SDKMethod
+from ._patched import CallOf, Parser, Result, SDKMethod
 from ._tools_and_format import refuse_tools_beside_format
 from .chat import TemplateParams, chat_call, chat_stream_call, read_chat
 
@@ -156,16 +156,14 @@ _CREATE, _PARSE, _STREAM = _sdk_methods(SDKResponses)
 _ASYNC_CREATE, _ASYNC_PARSE, _ASYNC_STREAM = _sdk_methods(SDKAsyncResponses)
 
 
-def _asking(client: Result) -> Ask:
-    """What makes a call of either client, see `SDKMethod.call`."""
+def _making(client: Result) -> CallOf:
+    """What makes a call of either client, see `CallOf`."""
 
-    def ask(params: JsonObject, stream: bool, parser: Parser) -> Result:
+    def call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[object]:
         api = client.responses_api
-        if stream:
-            return client._stream(_stream_call(params, api))
-        return client._perform(_call(params, api, parser or _unchanged))
+        return _stream_call(params, api) if stream else _call(params, api, parser or _unchanged)
 
-    return ask
+    return call_of
 
 
 @only("responses", "create", "parse", "stream", "retrieve", "cancel")
@@ -200,11 +198,11 @@ class Responses(SDKResponses):
             UnsupportedOperationError: a parameter, tool or input item that chat completions cannot do.
         """
         params = replayable(without_unset(params))
-        if _CREATE.is_replaced:
-            return _CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
+        if _CREATE.is_watched(self._client):
+            return _CREATE.call(self._client, {**params, "stream": stream}, _making(self._client))
         if stream:
-            return self._client._stream(_stream_call(params, self._client.responses_api))
-        return self._client._perform(_call(params, self._client.responses_api, _unchanged))
+            return self._client._ask_stream(_stream_call(params, self._client.responses_api))
+        return self._client._ask(_call(params, self._client.responses_api, _unchanged))
 
     def parse(  # type: ignore[override]  # vLLM's parameters
         self,
@@ -224,12 +222,10 @@ class Responses(SDKResponses):
         Raises:
             UnsupportedOperationError: there are tools, too, which the model may call.
         """
-        if _PARSE.is_replaced:
+        if _PARSE.is_watched(self._client):
             shown = _shown(params, text_format, show_schema)
-            return _PARSE.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # whoever replaced it
-        return self._client._perform(
-            _parse_call(params, text_format, show_schema, self._client.responses_api)
-        )
+            return _PARSE.call(self._client, shown, _making(self._client))  # type: ignore[no-any-return]  # whoever replaced it
+        return self._client._ask(_parse_call(params, text_format, show_schema, self._client.responses_api))
 
     def stream(  # type: ignore[override]  # vLLM's parameters
         self,
@@ -242,9 +238,9 @@ class Responses(SDKResponses):
 
         `show_schema` is that of `parse`.
         """
-        if _STREAM.is_replaced:
+        if _STREAM.is_watched(self._client):
             shown = _shown(params, text_format, show_schema)
-            return _STREAM.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # as above
+            return _STREAM.call(self._client, shown, _making(self._client))  # type: ignore[no-any-return]  # as above
         formatted = _formatted(params, text_format, show_schema)
         return ResponseStreamManager(
             partial(self.create, stream=True, **formatted),
@@ -288,11 +284,11 @@ class AsyncResponses(SDKAsyncResponses):
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Make a response; see `Responses.create`."""
         params = replayable(without_unset(params))
-        if _ASYNC_CREATE.is_replaced:
-            return await _ASYNC_CREATE.call(self._client, {**params, "stream": stream}, _asking(self._client))
+        if _ASYNC_CREATE.is_watched(self._client):
+            return await _ASYNC_CREATE.call(self._client, {**params, "stream": stream}, _making(self._client))
         if stream:
-            return await self._client._stream(_stream_call(params, self._client.responses_api))
-        return await self._client._perform(_call(params, self._client.responses_api, _unchanged))
+            return await self._client._ask_stream(_stream_call(params, self._client.responses_api))
+        return await self._client._ask(_call(params, self._client.responses_api, _unchanged))
 
     async def parse(  # type: ignore[override]  # vLLM's parameters
         self,
@@ -302,10 +298,10 @@ class AsyncResponses(SDKAsyncResponses):
         **params: Unpack[ResponseParams],
     ) -> ParsedResponse[FormatT]:
         """Like `create`, and parse the output text into `text_format`; see `Responses.parse`."""
-        if _ASYNC_PARSE.is_replaced:
+        if _ASYNC_PARSE.is_watched(self._client):
             shown = _shown(params, text_format, show_schema)
-            return await _ASYNC_PARSE.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # as above
-        return await self._client._perform(
+            return await _ASYNC_PARSE.call(self._client, shown, _making(self._client))  # type: ignore[no-any-return]  # as above
+        return await self._client._ask(
             _parse_call(params, text_format, show_schema, self._client.responses_api)
         )
 
@@ -320,9 +316,9 @@ class AsyncResponses(SDKAsyncResponses):
 
         `show_schema` is that of `parse`.
         """
-        if _ASYNC_STREAM.is_replaced:
+        if _ASYNC_STREAM.is_watched(self._client):
             shown = _shown(params, text_format, show_schema)
-            return _ASYNC_STREAM.call(self._client, shown, _asking(self._client))  # type: ignore[no-any-return]  # as above
+            return _ASYNC_STREAM.call(self._client, shown, _making(self._client))  # type: ignore[no-any-return]  # as above
         formatted = _formatted(params, text_format, show_schema)
         return AsyncResponseStreamManager(
             self.create(stream=True, **formatted),

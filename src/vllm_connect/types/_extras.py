@@ -45,8 +45,9 @@ class Extra(property, Generic[T]):
             extra = model.__pydantic_extra__
             return extra.get(name, default) if extra else default
 
-        def get_list(model: BaseModel) -> Any:
-            return get(model) or []
+        def get_list(model: BaseModel) -> T:
+            found: T = get(model)
+            return found or default.copy()
 
         return get if default is None else get_list
 
@@ -99,14 +100,14 @@ def stands_in(cls: type[ModelT]) -> type[ModelT]:
     return cls
 
 
-def _reduce(model: BaseModel, protocol: int) -> Any:
+def _reduce(model: BaseModel, protocol: int) -> object:
     name = _NAMES.get(type(model))
     if name is None:  # a subclass of somebody else's
         return object.__reduce_ex__(model, protocol)
     return _restore, (name, model.__getstate__())
 
 
-def _restore(name: str, state: dict[Any, Any]) -> BaseModel:
+def _restore(name: str, state: dict[object, object]) -> BaseModel:
     cls: type[BaseModel] = getattr(import_module(__package__), name)
     model = cls.__new__(cls)
     model.__setstate__(state)
