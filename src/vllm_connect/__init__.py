@@ -9,6 +9,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._client import VLLM, AsyncVLLM
     from ._keys.key import Key
+    from ._routed import AsyncRoutedTransport, RoutedTransport
     from .errors import (
         APIConnectionError,
         APIStatusError,
@@ -39,6 +40,7 @@ __all__ = [
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
+    "AsyncRoutedTransport",
     "AsyncVLLM",
     "AuthenticationError",
     "BadRequestError",
@@ -54,6 +56,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RoutedTransport",
     "UnprocessableEntityError",
     "UnsupportedOperationError",
     "VLLMError",
@@ -61,13 +64,21 @@ __all__ = [
 ]
 
 
+_HOMES = {
+    "VLLM": "_client",
+    "AsyncVLLM": "_client",
+    "Key": "_keys.key",
+    "RoutedTransport": "_routed",
+    "AsyncRoutedTransport": "_routed",
+}
+
+
 def __getattr__(name: str) -> object:
     # Loaded when first used: the pytest plugin and the command line live in this package, too, and
     # shall not cost everybody the import of the SDK.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = {"VLLM": "_client", "AsyncVLLM": "_client", "Key": "_keys.key"}.get(name, "errors")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
 

@@ -398,6 +398,11 @@ def is_worth_another(response: httpx.Response) -> bool:
     return response.status_code in _WORTH_ANOTHER
 
 
+def is_marked(response: httpx.Response) -> bool:
+    """Whether the reply was a success, but for the error in it."""
+    return _ERROR in response.extensions
+
+
 def payload_of(response: httpx.Response) -> ErrorPayload:
     """What an error reply says."""
     error: ErrorPayload | None = response.extensions.get(_ERROR)

@@ -16,12 +16,12 @@ def replayed(stream: Any, beginning: Beginning) -> Any:
         stream: an `httpx.SyncByteStream`.
         beginning: what was read of it.
     """
-    return _kind(type(stream).__mro__, _Replayed)(stream, beginning)
+    return _kind(type(stream).__mro__, _Replayed, "SyncByteStream")(stream, beginning)
 
 
 def async_replayed(stream: Any, beginning: Beginning) -> Any:
     """A stream of the same kind that gives the whole body; see `replayed`."""
-    return _kind(type(stream).__mro__, _AsyncReplayed)(stream, beginning)
+    return _kind(type(stream).__mro__, _AsyncReplayed, "AsyncByteStream")(stream, beginning)
 
 
 class _Replayed:
@@ -51,7 +51,7 @@ class _AsyncReplayed:
 
 
 @lru_cache
-def _kind(ancestors: tuple[type, ...], how: type) -> type:
+def _kind(ancestors: tuple[type, ...], how: type, name: str) -> type:
     """`how` as a stream of the httpx that the original is of; a response refuses any other."""
-    base = next(base for base in ancestors if base.__name__ in ("SyncByteStream", "AsyncByteStream"))
+    base = next(base for base in ancestors if base.__name__ == name)
     return type(how.__name__, (how, base), {})

@@ -23,7 +23,7 @@ from ._base import AsyncOwnResource, OwnResource
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM  # noqa: F401
 
-_PATHS = ("/v1/rerank", "/rerank", "/v2/rerank")
+PATHS = ("/v1/rerank", "/rerank", "/v2/rerank")
 
 #: A text, ``{"text": …}``, or vLLM's ``{"content": [parts]}``.
 Document = str | Mapping[str, Any]
@@ -95,7 +95,7 @@ def rerank_call(params: Mapping[str, Any], documents: Iterable[Document]) -> Cal
     def read(content: bytes) -> RerankResponse:
         return read_rerank(content, documents, model, whole=whole, due=due)
 
-    return json_call("rerank.create", _PATHS, body, options, read, falls_back=path_is_missing)
+    return json_call("rerank.create", PATHS, body, options, read, falls_back=path_is_missing)
 
 
 def wire_document(document: Document, index: int) -> str | Mapping[str, object]:
