@@ -12,9 +12,11 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from ._calls.attempt import ATTEMPT, Attempt, call_options, is_marked, is_worth_another, payload_of
+from openai._models import FinalRequestOptions
+
+from ._calls.attempt import ATTEMPT, Attempt, is_marked, is_worth_another, payload_of
 from ._calls.call import Call, Variant
 from ._calls.inspection import can_be_looked_at, is_event_stream
 from ._calls.relay import Relay
@@ -31,9 +33,6 @@ from .errors import APIConnectionError, APITimeoutError, ConfigError, NoKeyError
 from .resources.rerank import PATHS as RERANK_PATHS
 from .resources.rerank import path_is_missing
 from .types import ServerStatus
-
-if TYPE_CHECKING:
-    from openai._models import FinalRequestOptions
 
 # Of the connection to the caller's server, or of a body that is made anew.
 _OWN_HEADERS = frozenset({"host", "authorization", "content-length", "transfer-encoding", "connection"})
@@ -234,8 +233,8 @@ class _Passage:
     ) -> None:
         self._request = request
         self._question = question
-        self.options = call_options(question.call, understood)
-        self.attempt: Attempt[object] = self.options.attempt
+        self.options = FinalRequestOptions(method=question.call.method, url="")
+        self.attempt = Attempt(question.call, understood)
 
     def build(self, options: FinalRequestOptions) -> httpx.Request:
         """The request for the server that the options point at."""
