@@ -14,6 +14,7 @@ import openai
 from typing_extensions import Unpack
 
 from .._unsupported import UnsupportedResource
+from .bulk import AsyncBulk, Bulk
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -58,7 +59,7 @@ def _async(resources: object) -> AsyncVLLM:
 
 
 @_refuse_rest(openai.OpenAI)
-class Resources:
+class Resources(Bulk):
     """What a sync client offers."""
 
     @functools.cached_property
@@ -170,7 +171,7 @@ class Resources:
 
 
 @_refuse_rest(openai.AsyncOpenAI)
-class AsyncResources:
+class AsyncResources(AsyncBulk):
     """What an async client offers."""
 
     @functools.cached_property

@@ -1,5 +1,6 @@
 """What vLLM answers and OpenAI's types lack: subclasses of the SDK's types, and vLLM's own."""
 
+from .bulk import Row
 from .chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, Choice, ChoiceDelta, ChunkChoice
 from .completion import Completion, CompletionChoice
 from .embedding import Embedding, EmbeddingResponse
@@ -34,6 +35,7 @@ __all__ = [
     "PromptTokensDetails",
     "RerankResponse",
     "RerankResult",
+    "Row",
     "Score",
     "ScoreResponse",
     "ServerStatus",
