@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from llama_index.core.schema import BaseComponent
 from pydantic import (
@@ -49,7 +50,8 @@ class KnowsServedModel(BaseComponent):
         saved: Json = super().custom_model_dump(handler, info)
         if not self.named_model:
             served = self._served_models.ask_for_a_moment(self.client, None)
-            saved[_SERVED] = served and served.name
+            # Of two that are not known, none is taken for the other.
+            saved[_SERVED] = (served and served.name) or f"unknown {uuid4()}"
         return saved
 
     @model_validator(mode="before")

@@ -17,6 +17,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 
 from llama_index.embeddings.vllm_connect import VLLMEmbedding
+from llama_index.embeddings.vllm_connect.cache import CacheOfModel
 from llama_index.llms.vllm_connect import VLLM
 from vllm_connect import ContextLengthError, Key
 from vllm_connect.sim import SimServer
@@ -271,5 +272,87 @@ def test_what_is_saved_tells_the_served_model_and_can_be_read(vllm_sim):
         extractor = TitleExtractor(llm=VLLM(base_url=server.url))
         assert extractor.to_dict()["llm"]["served_model"] == "small"
     down = VLLMEmbedding(base_url="http://127.0.0.1:9")
-    assert down.to_dict()["served_model"] is None
+    unknown = [down.to_dict()["served_model"] for _ in range(2)]
+    assert all(name.startswith("unknown ") for name in unknown)
+    assert len(set(unknown)) == 2  # a cache takes none for another
     assert "served_model" not in VLLM(base_url="http://127.0.0.1:9", model="named").to_dict()
+
+
+async def embed(embedding, ask, text="cats"):
+    """The widths of a text's vector, in all the ways that look into the cache."""
+    (batched,) = await ask(embedding, "get_text_embedding_batch", [text])
+    single = await ask(embedding, "get_text_embedding", text)
+    assert batched == single
+    return len(single)
+
+
+async def test_a_cache_of_embeddings_knows_the_served_model(ask):
+    cache = SimpleKVStore()
+    with SimServer(models="small", embedding_dim=8) as server:
+        port = int(server.url.rsplit(":", 1)[1])
+        for _ in range(2):
+            assert await embed(VLLMEmbedding(base_url=server.url, embeddings_cache=cache), ask) == 8
+        assert sum(request.path == PATH for request in server.requests) == 1
+    with SimServer(models="large", embedding_dim=16, port=port) as server:
+        assert await embed(VLLMEmbedding(base_url=server.url, embeddings_cache=cache), ask) == 16
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model_name": "b"},
+        {"dimensions": 4},
+        {"text_instruction": "passage: "},
+        {"truncate_prompt_tokens": 1},
+        {"truncation_side": "left"},
+        {"additional_kwargs": {"use_activation": False}},
+    ],
+)
+async def test_a_cache_of_embeddings_knows_what_decides_on_a_vector(ask, other):
+    cache, same = SimpleKVStore(), {"model_name": "a", "additional_kwargs": {"extra_headers": {"X": "1"}}}
+    with SimServer(models=["a", "b"], matryoshka=True) as server:
+
+        async def requests(**fields):
+            server.reset()
+            await embed(VLLMEmbedding(base_url=server.url, embeddings_cache=cache, **fields), ask)
+            return sum(request.path == PATH for request in server.requests)
+
+        assert [await requests(model_name="a"), await requests(**same)] == [1, 0]
+        assert await requests(**{"model_name": "a", **other}) == 1
+
+
+async def test_queries_have_a_place_of_their_own_in_the_cache(vllm_sim, ask):
+    fields = {"model_name": "sim-chat", "base_url": vllm_sim.url, "embeddings_cache": SimpleKVStore()}
+    embedding = VLLMEmbedding(**fields, query_instruction="query: ")
+    text = await ask(embedding, "get_text_embedding", "cats")
+    query = await ask(embedding, "get_query_embedding", "cats")
+    assert text != query
+    vllm_sim.reset()
+    assert await ask(embedding, "get_query_embedding", "cats") == query
+    assert await ask(embedding, "get_text_embedding", "cats") == text
+    assert not vllm_sim.requests
+
+
+async def test_without_the_name_of_the_model_nothing_is_cached(ask, monkeypatch):
+    cache = SimpleKVStore()
+    with SimServer() as server:
+        server.fail_next("status", path="/v1/models", times=10, code=403)
+        embedding = VLLMEmbedding(base_url=server.url, embeddings_cache=cache, max_retries=0)
+        await embed(embedding, ask)
+        assert sum(request.path == PATH for request in server.requests) == 2
+    assert not cache.get_all("embeddings")
+
+
+async def test_the_cache_of_a_model_is_a_part_of_a_store():
+    store = SimpleKVStore()
+    one, other = CacheOfModel(store, {"model": "a"}), CacheOfModel(store, {"model": "b"})
+    one.put("x", {"1": [1.0]})
+    await other.aput("y", {"1": [2.0]})
+    assert one.get("x") == await one.aget("x") == {"1": [1.0]}
+    assert other.get("x") is None
+    assert one.get_all() == {"x": {"1": [1.0]}}
+    assert await other.aget_all() == {"y": {"1": [2.0]}}
+    assert one.delete("x")
+    assert not one.delete("y")
+    assert await other.adelete("y")
+    assert store.get_all() == {}

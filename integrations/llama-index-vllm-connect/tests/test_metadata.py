@@ -9,8 +9,10 @@ import time
 import pytest
 from llama_index.core import Document, Settings, SummaryIndex
 from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.llms import ChatMessage
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 
@@ -207,3 +209,58 @@ def test_the_tokenizer_never_fails(vllm_sim, caplog):
     tokenizer = VLLM(base_url="http://127.0.0.1:9", max_retries=0).tokenizer
     assert [bool(tokenizer(text)) for text in ("one", "two", "")] == [True, True, False]
     assert caplog.text.count("are estimated") == 1
+
+
+@pytest.mark.parametrize("most", [1, 200, 256, 300, 1000, 1500, 1900])
+def test_whatever_fills_the_context_leaves_room_for_the_answer(vllm_sim, most):
+    window, template = 2048, served.TEMPLATE_TOKENS
+    llm = VLLM(base_url=vllm_sim.url, model="llama", context_window=window, max_tokens=most)
+    room = window - most - template
+    told = llm.metadata
+    assert told.context_window - told.num_output == room  # packed prompts
+    assert told.context_window - 256 <= room or told.context_window <= 256 + template  # chat engines
+    assert ChatMemoryBuffer.from_defaults(llm=llm).token_limit <= room  # agents
+    assert told.context_window == window or most > 256 - template
+
+
+def test_an_answer_that_leaves_no_room_is_the_servers_to_refuse(vllm_sim):
+    llm = VLLM(base_url=vllm_sim.url, model="llama", context_window=2048, max_tokens=5000)
+    assert llm.metadata.context_window == 2048
+
+
+@pytest.mark.parametrize("ask", ["chat", "achat", "stream_chat", "astream_chat"])
+async def test_a_long_conversation_fits_beside_a_long_answer(ask):
+    with SimServer(max_model_len=2048) as server:
+        llm = VLLM(base_url=server.url, max_tokens=1000)
+        engine = SimpleChatEngine.from_defaults(llm=llm)
+        engine._memory = ChatMemoryBuffer.from_defaults(
+            [
+                ChatMessage(role=role, content="word " * 150)
+                for _ in range(10)
+                for role in ("user", "assistant")
+            ],
+            token_limit=engine._memory.token_limit,
+            tokenizer_fn=llm.tokenizer,
+        )
+        answer = getattr(engine, ask)("Say: hello")
+        answer = await answer if ask.startswith("a") else answer
+        if ask == "stream_chat":
+            assert "".join(answer.response_gen) == "hello"
+        elif ask == "astream_chat":
+            assert "".join([each async for each in answer.async_response_gen()]) == "hello"
+        else:
+            assert str(answer) == "hello"
+        sent = server.requests[-1].json
+        assert len(sent["messages"]) >= 3  # and not more of it is forgotten than need be
+
+
+async def test_a_server_that_comes_up_is_asked_again(monkeypatch, caplog):
+    with SimServer() as server:
+        port = int(server.url.rsplit(":", 1)[1])
+    llm = VLLM(base_url=f"http://127.0.0.1:{port}")
+    assert llm.metadata.context_window == 3900
+    assert caplog.text.count("default context is assumed") == 1
+    with SimServer(max_model_len=1234, port=port):
+        assert llm.metadata.context_window == 3900
+        monkeypatch.setattr(served, "ASK_AGAIN_AFTER", 0)
+        assert llm.metadata.context_window == 1234

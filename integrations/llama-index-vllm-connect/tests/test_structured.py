@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from typing import Any
 
 import pytest
+from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import ChatMessage
 from llama_index.core.program import FunctionCallingProgram, LLMTextCompletionProgram
 from llama_index.core.program.utils import FlexibleModel
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
+from llama_index.core.tools import FunctionTool
 from llama_index.core.types import PydanticProgramMode
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, field_validator
 
 from llama_index.llms.vllm_connect import VLLM
 from llama_index.llms.vllm_connect.structured import json_format
 from vllm_connect import InternalServerError
+from vllm_connect.sim import SimServer
 
 
 class Place(BaseModel):
@@ -335,3 +339,43 @@ async def test_an_object_is_not_asked_for_with_tools(llm, ask, vllm_sim):
     with pytest.raises(ValueError, match="as_structured_llm"):
         await ask(llm, "structured_predict", Order, PROMPT, llm_kwargs=tools, country="France")
     assert not vllm_sim.requests
+
+
+FACES_OF_SCHEMAS = [
+    "structured_predict",
+    "astructured_predict",
+    "stream_structured_predict",
+    "astream_structured_predict",
+    "as_structured_llm",
+    "agent",
+]
+
+
+async def predicted(face: str, llm: VLLM) -> Any:
+    """An object of a class, in each of the ways that show the model its schema."""
+    if face == "as_structured_llm":
+        return llm.as_structured_llm(Order).chat([ChatMessage(content="Order it.")]).raw
+    if face == "agent":
+        tool = FunctionTool.from_defaults(fn=lambda: "x", name="look", description="Look.")
+        agent = FunctionAgent(tools=[tool], llm=llm, output_cls=Order)
+        return (await agent.run("Order it.")).get_pydantic_model(Order)
+    predict = getattr(llm, face)
+    if face.startswith("astream"):
+        return [each async for each in await predict(Order, PROMPT, country="France")][-1]
+    if face.startswith("stream"):
+        return list(predict(Order, PROMPT, country="France"))[-1]
+    found = predict(Order, PROMPT, country="France")
+    return await found if face.startswith("a") else found
+
+
+@pytest.mark.parametrize("face", FACES_OF_SCHEMAS)
+async def test_a_template_without_a_system_role_reads_the_schema_from_the_user(face: str) -> None:
+    with SimServer(template="no_system") as server:
+        assert isinstance(await predicted(face, VLLM(base_url=server.url, model="sim-chat")), Order)
+        (first, *_) = [
+            request.json["messages"]
+            for request in server.requests
+            if "response_format" in (request.json or {})
+        ][-1]
+        assert first["role"] == "user"
+        assert "as it stands on the card" in json.dumps(first["content"])

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
@@ -141,4 +141,50 @@ async def test_a_structural_tag_leaves_room_for_calls(llm, ask, bodies):
     tag = {"structural_tag": json.dumps({"type": "structural_tag", "format": {"type": "any_text"}})}
     tool = FunctionTool.from_defaults(get_weather)
     await ask(llm, "chat_with_tools", [tool], user_msg="Weather?", structured_outputs=tag)
+    assert len(bodies) == 1
+
+
+@pytest.fixture
+def reacting(canned: Any, bodies: list[Any]) -> VLLM:
+    """An LLM that acts in the words of ReAct, unless a format binds its answer."""
+
+    def answer(body: Any) -> Any:
+        bodies.append(body)
+        seen = "Observation: sunny in Oslo" in json.dumps(body["messages"])
+        if body.get("response_format"):
+            text = json.dumps({"city": "Oslo", "condition": "sunny" if seen else "invented"})
+        elif seen:
+            text = "Thought: I can answer without using any more tools.\nAnswer: It is sunny."
+        else:
+            text = 'Thought: I look.\nAction: get_weather\nAction Input: {"city": "Oslo"}'
+        told = {"id": "c", "created": 1, "model": "m"}
+        if body.get("stream"):
+            parts = [text[start : start + 9] for start in range(0, len(text), 9)]
+            deltas = [({"content": part}, None) for part in parts] + [({}, "stop")]
+            choices = [{"index": 0, "delta": delta, "finish_reason": reason} for delta, reason in deltas]
+            return [{**told, "object": "chat.completion.chunk", "choices": [choice]} for choice in choices]
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return {**told, "object": "chat.completion", "choices": [choice]}
+
+    return VLLM(base_url=canned(answer), model="m", context_window=4096)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_a_react_agent_acts_before_its_answer_is_put_into_a_format(
+    reacting: VLLM, bodies: list[Any], streaming: bool
+) -> None:
+    agent = ReActAgent(
+        tools=[FunctionTool.from_defaults(get_weather)],
+        llm=reacting.as_structured_llm(Weather),
+        streaming=streaming,
+    )
+    result = await agent.run("What is the weather in Oslo?")
+    assert Weather.model_validate_json(str(result)) == Weather(city="Oslo", condition="sunny")
+    assert [bool(body.get("response_format")) for body in bodies] == [False, False, True]
+
+
+@pytest.mark.parametrize("ask", ["chat", "stream_chat"])
+def test_a_chat_that_is_no_agents_is_asked_once(reacting: VLLM, bodies: list[Any], ask: str) -> None:
+    answer: Any = getattr(reacting.as_structured_llm(Weather), ask)(HELLO)
+    assert (answer if ask == "chat" else list(answer)[-1]).message.content
     assert len(bodies) == 1

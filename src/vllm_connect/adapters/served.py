@@ -218,7 +218,12 @@ class ServedModels:
             models = yield None
         except VLLMError as error:
             self._failed_at = time.monotonic()
-            _logger.warning("The server's models are not known, so a default context is assumed: %s", error)
+            _logger.warning(
+                "The server's models are not known, so a default context is assumed, which what is built now "
+                "keeps; in %g seconds it is asked again: %s",
+                ASK_AGAIN_AFTER,
+                error,
+            )
             return Served(model)
         assert not isinstance(models, int)
         served = find_served(models, model, client.keys)

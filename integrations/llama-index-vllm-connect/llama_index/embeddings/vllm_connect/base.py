@@ -15,6 +15,7 @@ from llama_index_vllm_connect.spans import without_span
 from vllm_connect.adapters import Limiter, TaskGroup, closes_with_group
 from vllm_connect.types import EmbeddingResponse
 
+from .cache import CacheOfModel
 from .space import VectorSpace
 
 
@@ -64,13 +65,26 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
 
     def get_query_embedding(self, query: str) -> Embedding:
         """Embed a query."""
-        vector: Embedding = without_span(BaseEmbedding.get_query_embedding)(self._for_queries(), query)
+        get = without_span(BaseEmbedding.get_query_embedding)
+        vector: Embedding = get(self._with_cache(self.query_instruction), query)
         return vector
 
     async def aget_query_embedding(self, query: str) -> Embedding:
         """Embed a query."""
         aget = without_span(BaseEmbedding.aget_query_embedding)
-        vector: Embedding = await aget(self._for_queries(), query)
+        vector: Embedding = await aget(await self._awith_cache(self.query_instruction), query)
+        return vector
+
+    def get_text_embedding(self, text: str) -> Embedding:
+        """Embed a text."""
+        get = without_span(BaseEmbedding.get_text_embedding)
+        vector: Embedding = get(self._with_cache(self.text_instruction), text)
+        return vector
+
+    async def aget_text_embedding(self, text: str) -> Embedding:
+        """Embed a text."""
+        aget = without_span(BaseEmbedding.aget_text_embedding)
+        vector: Embedding = await aget(await self._awith_cache(self.text_instruction), text)
         return vector
 
     async def aget_text_embedding_batch(
@@ -82,13 +96,51 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
             vectors: list[Embedding] = await aget(self, texts, show_progress, **kwargs)
             return vectors
 
-    def _for_queries(self) -> VLLMEmbedding:
-        """This model, without a cache that would give a query the vector of the same words as a text."""
-        if self.embeddings_cache is None or self.query_instruction == self.text_instruction:
+    def _get_text_embeddings_cached(self, texts: list[str]) -> list[Embedding]:
+        cached = self._with_cache(self.text_instruction)
+        if cached.embeddings_cache is None:
+            return self._get_text_embeddings(texts)
+        vectors: list[Embedding] = BaseEmbedding._get_text_embeddings_cached(cached, texts)
+        return vectors
+
+    async def _aget_text_embeddings_cached(self, texts: list[str]) -> list[Embedding]:
+        cached = await self._awith_cache(self.text_instruction)
+        if cached.embeddings_cache is None:
+            return await self._aget_text_embeddings(texts)
+        vectors: list[Embedding] = await BaseEmbedding._aget_text_embeddings_cached(cached, texts)
+        return vectors
+
+    def _with_cache(self, instruction: str) -> VLLMEmbedding:
+        """This model with its part of the cache; without one where the served model is not known."""
+        if self.embeddings_cache is None:
             return self
-        uncached = self.model_copy(update={"embeddings_cache": None})
-        uncached._clients, uncached._limiter, uncached._space = self._clients, self._limiter, self._space
-        return uncached
+        name = self.model_name
+        if not name:
+            served = self._served_models.ask_for_a_moment(self.client, None)
+            name = (served and served.name) or ""
+        return self._caching(name, instruction)
+
+    async def _awith_cache(self, instruction: str) -> VLLMEmbedding:
+        """As `_with_cache`."""
+        if self.embeddings_cache is None:
+            return self
+        name = self.model_name or (await self._served_models.aask(self.async_client, None)).name
+        return self._caching(name or "", instruction)
+
+    def _caching(self, name: str, instruction: str) -> VLLMEmbedding:
+        made_by = {
+            "model": name,
+            "instruction": instruction,
+            "dimensions": self.dimensions,
+            "truncate_prompt_tokens": self.truncate_prompt_tokens,
+            "truncation_side": self.truncation_side,
+            **{name: value for name, value in self.additional_kwargs.items() if name != "extra_headers"},
+        }
+        store: Any = self.embeddings_cache
+        cache = CacheOfModel(store, made_by) if name else None
+        caching = self.model_copy(update={"embeddings_cache": cache})
+        caching._clients, caching._limiter, caching._space = self._clients, self._limiter, self._space
+        return caching
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._embed([self.query_instruction + query])[0]

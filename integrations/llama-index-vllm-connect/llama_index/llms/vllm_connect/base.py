@@ -32,6 +32,7 @@ from vllm_connect.adapters import Served, ServedModels, counting, is_in_event_lo
 from .answers import ChatSoFar, TextSoFar, as_chat, as_completion, chat_response, completion_response
 from .messages import ReasoningField, check_text_only, wire_messages
 from .options import OF_CHATS, GenerationOptions
+from .programs import FOR_OBJECT, asks_for_object, makes_object, texts_of, whole_calls, whole_text
 from .request import CHAT, TEXT, R, Request
 from .streams import aclosing, aresponses, closing, responses
 from .structured import StructuredPrediction
@@ -55,6 +56,19 @@ if TYPE_CHECKING:
 _ADVICE = (
     "set context_window=, or in async code await llm.aload_metadata() before building engines and memories"
 )
+
+
+def _told_window(window: int, prompt: int) -> int:
+    """The context to tell LlamaIndex of, so that none of its ways to fill it leaves the answer too little.
+
+    Memories take three quarters of what they are told; chat engines take all but `DEFAULT_NUM_OUTPUTS`
+    tokens, whatever the answer needs.
+
+    Args:
+        window: Tokens of prompt and answer together.
+        prompt: How many of them the prompt may have.
+    """
+    return min(window, prompt + DEFAULT_NUM_OUTPUTS, prompt * 4 // 3) if prompt > 0 else window
 
 
 class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction):
@@ -123,7 +137,9 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         that is too long, `await aload_metadata()` before. `context_window` needs no answer.
 
         `num_output` is what packed prompts leave free of the context: room for `max_tokens` of answer, or a
-        default, and for the chat template.
+        default, and for the chat template. Memories and chat engines do not look at it, but leave the answer
+        256 tokens of the context, or a quarter; so where `max_tokens` is more, both numbers are less, by the
+        same.
         """
         served = self._served_models.known(self.client, self.model)
         if served is None and (self.context_window is None or self.model is None):
@@ -147,9 +163,11 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
     def _metadata(self, served: Served | None) -> LLMMetadata:
         served = served or Served()
         window = self.context_window or served.context_window or DEFAULT_CONTEXT_WINDOW
+        room = self._room(window, served)
+        told = window if self.max_tokens is None else _told_window(window, window - room)
         return LLMMetadata(
-            context_window=window,
-            num_output=self._room(window, served),
+            context_window=told,
+            num_output=room - (window - told),
             is_chat_model=self.mode == "chat",
             is_function_calling_model=self.mode == "chat" and self.is_function_calling_model,
             model_name=self.model or served.name or "unknown",
@@ -234,11 +252,17 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
     ) -> Request[ChatResponse]:
         if self.mode == "completion":
             return self._text_request(self._written_out(messages), given, stream).turned(as_chat)
+        given = dict(given)
+        calls_for_object = given.pop(FOR_OBJECT, False)
         params = self._chat_params(messages, given, stream)
         request = Request(CHAT, params, chat_response)
         if stream:
             so_far = ChatSoFar()
             request = Request(CHAT, params, so_far.feed, so_far.finish)
+            if calls_for_object:
+                request = request.turned(whole_calls)
+        if asks_for_object(texts_of(messages)):
+            request = request.turned(whole_text)
         # vLLM before 0.12 does not heed it.
         return request.turned(with_first_call) if params.get("parallel_tool_calls") is False else request
 
@@ -258,7 +282,8 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
 
     def _text_request(self, prompt: str, given: Json, stream: bool) -> Request[CompletionResponse]:
         params = self._text_params(prompt, given, stream)
-        return Request(TEXT, params, TextSoFar().feed if stream else completion_response)
+        request = Request(TEXT, params, TextSoFar().feed if stream else completion_response)
+        return request.turned(whole_text) if asks_for_object([prompt]) else request
 
     def _chat_params(self, messages: Sequence[ChatMessage], given: Json, stream: bool = False) -> Json:
         params = self.generation_params(given, "chat")
@@ -323,6 +348,8 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         if not tools:
             return {"messages": messages, **kwargs}
         strict = self.strict if strict is None else strict
+        if makes_object(tools):
+            kwargs[FOR_OBJECT] = True
         return {
             "messages": messages,
             "tools": [wire_tool(tool, strict) for tool in tools],

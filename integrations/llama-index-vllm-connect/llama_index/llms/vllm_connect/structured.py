@@ -34,6 +34,7 @@ from vllm_connect.adapters import describe_cut, describe_empty, schema_prompt
 
 from .answers import as_chat
 from .partial import partial_object
+from .programs import FOR_OBJECT
 from .structured_llm import StructuredVLLM
 
 dispatcher = get_dispatcher(__name__)
@@ -336,6 +337,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
             params = self._prepare_chat_with_tools(
                 [tool], chat_history=messages, tool_choice=tool.metadata.get_name(), **params
             )
+            del params[FOR_OBJECT]  # which is checked here
             return Prediction(output_cls, params.pop("messages"), params, argument_text)
         response_format = json_format(output_cls)
         if way == PydanticProgramMode.LLM:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from llama_index_vllm_connect.spans import without_span
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
+_ACTION_INPUT = "Action Input:"
+_ACTION = re.compile(r"Action:[^\n]*\S[^\n]*\s+Action Input:")
 _WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 
 
@@ -31,7 +34,8 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
     """An LLM that answers with objects of a class, and may call tools before; see `VLLM.as_structured_llm`.
 
     vLLM never calls a tool while a format binds the answer. So with tools it is asked without the format
-    first; if it calls none, it is asked for the object then.
+    first; if it calls none, it is asked for the object then. The same goes for the actions of a `ReActAgent`,
+    which are texts.
     """
 
     llm: SerializeAsAny[FunctionCallingLLM]
@@ -42,18 +46,18 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation with a tool call or with the object, which is also in `raw`."""
-        if kwargs.get("tools"):
+        if goes_on := _going_on(messages, kwargs):
             response = self.llm.chat(messages, **kwargs)
-            if _calls_tools(response):
+            if goes_on(response):
                 return response
         answer: ChatResponse = without_span(StructuredLLM.chat)(self, messages, **_without_tools(kwargs))
         return answer
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation with a tool call or with the object, which is also in `raw`."""
-        if kwargs.get("tools"):
+        if goes_on := _going_on(messages, kwargs):
             response = await self.llm.achat(messages, **kwargs)
-            if _calls_tools(response):
+            if goes_on(response):
                 return response
         answer: ChatResponse = await without_span(StructuredLLM.achat)(
             self, messages, **_without_tools(kwargs)
@@ -64,11 +68,11 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
         """Answer a conversation piece by piece; text before it is known to call no tool is left out."""
 
         def responses() -> ChatResponseGen:
-            if kwargs.get("tools"):
+            if goes_on := _going_on(messages, kwargs):
                 called = False
                 with closing(self.llm.stream_chat(messages, **kwargs)) as stream:
                     for response in stream:
-                        if called := called or _calls_tools(response):
+                        if called := called or goes_on(response):
                             yield response
                 if called:
                     return
@@ -80,11 +84,11 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
         """Answer a conversation piece by piece; text before it is known to call no tool is left out."""
 
         async def responses() -> ChatResponseAsyncGen:
-            if kwargs.get("tools"):
+            if goes_on := _going_on(messages, kwargs):
                 called = False
                 async with aclosing(await self.llm.astream_chat(messages, **kwargs)) as stream:
                     async for response in stream:
-                        if called := called or _calls_tools(response):
+                        if called := called or goes_on(response):
                             yield response
                 if called:
                     return
@@ -104,6 +108,18 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
     def get_tool_calls_from_response(self, *args: Any, **kwargs: Any) -> list[ToolSelection]:
         """The tools that a response calls; see `VLLM.get_tool_calls_from_response`."""
         return self.llm.get_tool_calls_from_response(*args, **kwargs)
+
+
+def _going_on(messages: Sequence[ChatMessage], kwargs: Json) -> Callable[[ChatResponse], bool] | None:
+    """What tells whether an answer without the format is one to go on with; None if there is no such."""
+    if kwargs.get("tools"):
+        return _calls_tools
+    return _acts if any(_ACTION_INPUT in (message.content or "") for message in messages[:1]) else None
+
+
+def _acts(response: ChatResponse) -> bool:
+    """Whether an answer is an action in the words of ReAct, as LlamaIndex's parser finds it."""
+    return _ACTION.search(response.message.content or "") is not None
 
 
 def _calls_tools(response: ChatResponse) -> bool:
