@@ -134,7 +134,7 @@ async def send(
         while True:
             try:
                 response = await http.send(request, stream, **options)
-                if response.is_redirect and (redirection := redirected(response)) is not None:
+                if 300 <= response.status_code < 400 and (redirection := redirected(response)) is not None:
                     await http.close(response)
                     request = redirection
                     continue

@@ -99,7 +99,7 @@ class RequestTemplates:
             if len(templates) >= _MOST:  # callers may name any number of timeouts
                 templates.clear()
             templates[key] = template
-        if any(name.lower() in template.names for name in own_headers):
+        if own_headers and not template.names.isdisjoint(map(str.lower, own_headers)):
             return build(options)
         return template.request(content, own_headers)
 
@@ -155,11 +155,17 @@ class _Template(NamedTuple):
     def request(self, content: bytes, own_headers: Mapping[str, str]) -> httpx.Request:
         """The request with a body and a call's own headers."""
         extensions = {"timeout": dict(self.timeout)}
+        stream = httpx.ByteStream(content)
+        # Given a stream, httpx looks at no header again.
         request = httpx.Request(
-            self.method, self.url, headers=self.headers, content=content, extensions=extensions
+            self.method, self.url, headers=self.headers, stream=stream, extensions=extensions
         )
+        request.read()  # which `content` is left without
+        headers = request.headers
+        headers.encoding = self.headers.encoding
+        headers["Content-Length"] = str(len(content))
         for name, value in own_headers.items():
-            request.headers[name] = value
+            headers[name] = value
         return request
 
 

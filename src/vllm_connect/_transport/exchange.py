@@ -57,9 +57,7 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
             if connection is None:
                 connection = await _take(request, "connect", pool.connect, request.url)
             try:
-                async with aclosing(_encode(request, head, length)) as parts:
-                    async for part in parts:
-                        await _take(request, "write", connection.send, part)
+                await _send(request, connection, head, length)
                 is_refused = False
             except httpx.WriteError:
                 is_refused = True  # before all of the request was read; there may yet be an answer
@@ -82,7 +80,10 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
         body = Body(request, pool, connection, reader, start)
         extensions: dict[str, Any] = {"http_version": reader.version, "reason_phrase": reader.reason}
         extensions |= {"drain": body.drain, "end": body.close}
-        return httpx.Response(reader.status, headers=reader.headers, stream=body, extensions=extensions)
+        response = httpx.Response(reader.status, headers=reader.headers, stream=body, extensions=extensions)
+        if reader.is_ascii:  # httpx would find that out header by header
+            response.headers.encoding = "ascii"
+        return response
 
 
 async def _take(request: httpx.Request, step: str, action: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -97,13 +98,22 @@ async def _take(request: httpx.Request, step: str, action: Callable[..., Awaitab
         raise failed(str(exc)) from exc
 
 
-async def _encode(request: httpx.Request, head: bytes, length: int | None) -> AsyncGenerator[bytes, None]:
-    stream, total = request.stream, 0
-    if isinstance(stream, httpx.ByteStream):
+async def _send(request: httpx.Request, connection: Connection, head: bytes, length: int | None) -> None:
+    stream = request.stream
+    if length is not None and length < _SMALL and isinstance(stream, httpx.ByteStream):
         body = b"".join(stream)
-        if len(body) == length and length < _SMALL:
-            yield head + body
+        if len(body) == length:
+            await _take(request, "write", connection.send, head + body)
             return
+    async with aclosing(_encode(stream, head, length)) as parts:
+        async for part in parts:
+            await _take(request, "write", connection.send, part)
+
+
+async def _encode(
+    stream: httpx.SyncByteStream | httpx.AsyncByteStream, head: bytes, length: int | None
+) -> AsyncGenerator[bytes, None]:
+    total = 0
     yield head
     async for part in stream if isinstance(stream, httpx.AsyncByteStream) else _asynchronous(stream):
         total += len(part)

@@ -74,6 +74,8 @@ class ResponseReader:
         self.status = 0
         self.version = self.reason = b""
         self.headers: Headers = []
+        self.is_ascii = False
+        """Whether the head holds nothing else."""
         self.started = False
         """Whether any byte of the response has been seen."""
         self.complete = False
@@ -123,6 +125,7 @@ class ResponseReader:
     def _parse_head(self, head: bytes) -> None:
         if len(head) > MAX_HEAD:
             raise httpx.RemoteProtocolError(f"response head of more than {MAX_HEAD} bytes")
+        self.is_ascii = head.isascii()
         line = _STATUS_LINE.match(head)
         if not line:
             raise httpx.RemoteProtocolError(f"illegal status line: {head[:100]!r}")
