@@ -186,6 +186,8 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             The same, with a reader of ours in place of the SDK's for answers of types that we know.
         """
         if isinstance(options, CallOptions):
+            if self._idempotency_header:
+                options.idempotency_key = None  # the SDK shall make one
             return cast_to, options, stream_cls
         if isinstance(options.post_parser, Shown):
             return cast_to, *self._take_over(options.post_parser, options, stream_cls, streams)

@@ -450,7 +450,8 @@ class CallOptions(FinalRequestOptions):  # type: ignore[misc]  # final for type 
         return copied
 
 
-_BLANK = CallOptions(method="post", url="", attempt=None)
+# No idempotency key is made where there is no header to send it in.
+_BLANK = CallOptions(method="post", url="", attempt=None, idempotency_key="")
 
 
 def call_options(

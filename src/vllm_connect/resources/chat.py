@@ -90,18 +90,20 @@ def chat_call(
         read: makes the result of the reply's body.
         known: every name that may be among them; None when the names were checked before.
     """
+    is_ours = _begins_with_our_text(params)
     body, options = _read_chat_params(operation, params, known)
     call = json_call(operation, (_PATH,), body, options, read)
-    return placed(call) if _begins_with_our_text(body) else call
+    return placed(call) if is_ours else call
 
 
 def chat_stream_call(
     operation: str, params: Mapping[str, object], known: frozenset[str] | None = _KNOWN
 ) -> Call[ChatCompletionChunk]:
     """Build the call of a streamed chat completion; see `chat_call`."""
+    is_ours = _begins_with_our_text(params)
     body, options = _read_chat_params(operation, params, known)
     call = stream_call(operation, _PATH, body, options, read_chunk)
-    return placed(call) if _begins_with_our_text(body) else call
+    return placed(call) if is_ours else call
 
 
 def _read_chat_params(
@@ -115,8 +117,8 @@ def _read_chat_params(
     return body, options
 
 
-def _begins_with_our_text(body: JsonObject) -> bool:
-    messages = body.get("messages")
+def _begins_with_our_text(params: Mapping[str, object]) -> bool:
+    messages = params.get("messages")
     first = messages[0] if isinstance(messages, list) and messages else None
     return isinstance(first, dict) and isinstance(first.get("content"), AddedText)
 
