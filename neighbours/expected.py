@@ -53,7 +53,7 @@ EXPECTED = (
         "`client.post(…, stream_cls=…)` checks no stream: a lost answer is an empty or a short one.",
     ),
     Expected(("*/sdk/no_tools",), "theirs", "vLLM refuses `tools=[]`, which agents without tools send."),
-    Expected(("*/sdk/pickled_client",), "theirs", "A client cannot be pickled."),
+    Expected(("*/sdk/pickled_client",), "better", "The stock client cannot be pickled."),
     Expected(
         (
             "tracers/openllmetry/*",

@@ -46,6 +46,7 @@ from ._calls.watched import RequestMethods, Seen, Shown, given, show
 from ._keys.balancing import Balance
 from ._keys.fleet import Fleet
 from ._keys.key import Key, check_keys, missing_server, resolve
+from ._settings import client_of, settings_of
 from ._transport._httpx import httpx
 from ._transport.clients import default_async_http_client, default_http_client
 from ._transport.run import run
@@ -78,6 +79,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
 
     _request_methods: ClassVar[RequestMethods]
     _fleet: Fleet
+    _ambient_key: Key | None = None  # that was made of the environment
     responses_api: ResponsesAPI
 
     def _set_up(self, fleet: Fleet, responses_api: ResponsesAPI, headers: Mapping[str, str] | None) -> None:
@@ -322,11 +324,24 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             responses_api=responses_api or self.responses_api,
         )
         copied._understood = self._understood  # servers are the same for all copies
+        copied._ambient_key = self._ambient_key
         if keys is None and balance is None:
             copied._fleet = self._fleet
         return copied
 
     with_options = copy
+
+    def __copy__(self) -> Self:
+        """A client that shares this one's connections, and what is known of its servers."""
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """A client of the same settings, whose keys may be changed apart from this one's."""
+        return self.copy(keys=self.keys)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the settings, of keys no more than was given; see `_settings`."""
+        return client_of, (type(self), settings_of(self))  # type: ignore[arg-type]  # one of both
 
 
 class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ignore[misc]  # properties over attributes
@@ -378,6 +393,8 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
             http_client=http_client or default_http_client(),
         )
         self._set_up(fleet, responses_api, default_headers)
+        if base_url is None and keys is None:
+            self._ambient_key = fleet.keys[0]
 
     @classmethod
     def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **arguments: Any) -> Self:
@@ -464,6 +481,8 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
             http_client=http_client or default_async_http_client(),
         )
         self._set_up(fleet, responses_api, default_headers)
+        if base_url is None and keys is None:
+            self._ambient_key = fleet.keys[0]
 
     @classmethod
     def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **arguments: Any) -> Self:

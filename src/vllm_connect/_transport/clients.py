@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from ssl import SSLContext
 from typing import Any, NamedTuple, TypeGuard
 from urllib.request import getproxies
+from weakref import WeakSet
 
 import openai
 from typing_extensions import TypedDict, Unpack
@@ -63,7 +64,10 @@ def default_http_client(
         timeout: as in httpx.
         options: of the transport.
     """
-    return openai.DefaultHttpxClient(transport=transport or Transport(**options), timeout=timeout)
+    client = openai.DefaultHttpxClient(transport=transport or Transport(**options), timeout=timeout)
+    if transport is None and not options and timeout is TIMEOUT:
+        _DEFAULT.add(client)
+    return client
 
 
 def default_async_http_client(
@@ -73,7 +77,18 @@ def default_async_http_client(
     **options: Unpack[Options],
 ) -> httpx.AsyncClient:
     """Return the http client that `AsyncVLLM` uses if it is given none; see `default_http_client`."""
-    return openai.DefaultAsyncHttpxClient(transport=transport or AsyncTransport(**options), timeout=timeout)
+    client = openai.DefaultAsyncHttpxClient(transport=transport or AsyncTransport(**options), timeout=timeout)
+    if transport is None and not options and timeout is TIMEOUT:
+        _DEFAULT.add(client)
+    return client
+
+
+_DEFAULT: WeakSet[httpx.Client | httpx.AsyncClient] = WeakSet()
+
+
+def is_default(http_client: httpx.Client | httpx.AsyncClient) -> bool:
+    """Whether an http client is one that anybody would make again without being told anything."""
+    return http_client in _DEFAULT
 
 
 def takes_large_headers(http_client: Any) -> bool:
