@@ -9,6 +9,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._client import VLLM, AsyncVLLM
     from ._keys.key import Key
+    from ._keys.policy import Policy
     from ._routed import AsyncRoutedTransport, RoutedTransport
     from .errors import (
         APIConnectionError,
@@ -55,6 +56,7 @@ __all__ = [
     "NoKeyError",
     "NotFoundError",
     "PermissionDeniedError",
+    "Policy",
     "RateLimitError",
     "RoutedTransport",
     "UnprocessableEntityError",
@@ -68,6 +70,7 @@ _HOMES = {
     "VLLM": "_client",
     "AsyncVLLM": "_client",
     "Key": "_keys.key",
+    "Policy": "_keys.policy",
     "RoutedTransport": "_routed",
     "AsyncRoutedTransport": "_routed",
 }

@@ -30,6 +30,7 @@ from typing_extensions import Self
 
 from ._calls.attempt import (
     ATTEMPT,
+    STREAM_IDLE_TIMEOUT,
     Attempt,
     CallOptions,
     Understood,
@@ -46,6 +47,7 @@ from ._calls.watched import RequestMethods, Seen, Shown, given, show
 from ._keys.balancing import Balance
 from ._keys.fleet import Fleet
 from ._keys.key import Key, check_keys, missing_server, resolve
+from ._keys.policy import DEFAULT, Policy
 from ._settings import client_of, settings_of
 from ._transport._httpx import httpx
 from ._transport.clients import default_async_http_client, default_http_client
@@ -117,7 +119,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
 
     @base_url.setter
     def base_url(self, url: httpx.URL | str) -> None:
-        self._fleet = Fleet([replace(self._only_key("base_url"), url=str(url))], self._fleet.balance)
+        self._fleet = self._fleet.of_keys([replace(self._only_key("base_url"), url=str(url))])
         self._base_url = httpx.URL(resolve(self.keys[0]).url("/v1/"))
 
     @property
@@ -129,7 +131,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     def api_key(self, api_key: str) -> None:
         if "_fleet" in vars(self):  # else the SDK's constructor is clearing it
             key = replace(self._only_key("api_key"), api_key=api_key or None)
-            self._fleet = Fleet([key], self._fleet.balance)
+            self._fleet = self._fleet.of_keys([key])
 
     def _only_key(self, attribute: str) -> Key:
         if len(self.keys) != 1:
@@ -262,9 +264,14 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx.Request:
         if not isinstance(options, CallOptions):
             return super()._build_request(options, retries_taken=retries_taken)
+        # The SDK counts rounds; a server that is asked after another one was is no first try, either.
+        retries_taken = max(retries_taken, options.attempt.places - 1)
         build = partial(super()._build_request, retries_taken=retries_taken)
         request = self._templates.build(self, options, retries_taken, build)
         request.extensions[ATTEMPT] = options.attempt
+        idle = self._fleet.policy.stream_idle_timeout
+        if idle is not None and isinstance(options.timeout, NotGiven):
+            request.extensions[STREAM_IDLE_TIMEOUT] = idle
         return request
 
     # What comes back
@@ -273,6 +280,27 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         if not is_worth_another(response):
             return response.headers.get("x-should-retry") == "true"
         return super()._should_retry(response)
+
+    def _calculate_retry_timeout(
+        self,
+        remaining_retries: int,
+        options: FinalRequestOptions,
+        response_headers: httpx.Headers | None = None,
+    ) -> float:
+        fleet, asked = self._fleet, self._parse_retry_after_header(response_headers)
+        if fleet.policy.has_usual_backoff:
+            backoff = super()._calculate_retry_timeout(remaining_retries, options)
+        else:
+            taken = options.get_max_retries(self.max_retries) - remaining_retries
+            backoff = fleet.policy.backoff(taken)
+        if asked is None:
+            return backoff
+        seconds = super()._calculate_retry_timeout(remaining_retries, options, response_headers)
+        attempt = getattr(options, "attempt", None)
+        if attempt is None or len(fleet.keys) == 1:
+            return seconds
+        # One server wants to be left alone for so long; another one may be back before.
+        return min(seconds, max(backoff, fleet.seconds_to_wait(attempt.call.model)))
 
     def _make_status_error_from_response(self, response: httpx.Response) -> openai.APIStatusError:
         return error_of(response)
@@ -316,6 +344,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         copied = make(
             keys=keys or self.keys,
             balance=balance or self._fleet.balance,
+            policy=self._fleet.policy,
             timeout=self.timeout if isinstance(timeout, NotGiven) else timeout,
             max_retries=self.max_retries if isinstance(max_retries, NotGiven) else max_retries,
             default_headers=_merged("headers", self._custom_headers, default_headers, set_default_headers),
@@ -363,7 +392,9 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
             ``"native"`` talks to ``/v1/responses``.
         balance: which of several servers that are well gets a request: ``"weighted"``, at random by weight
             (default); ``"least_busy"``, the less busy of two such; ``"sticky"``, the conversation's own, so
-            that vLLM finds its beginning in the prefix cache. A request with a `session_id` is sticky anyway.
+            that vLLM finds its beginning in the prefix cache; ``"round_robin"``; or ``"fill_first"``, the
+            first of the keys. A request with a `session_id` is sticky anyway.
+        policy: how long to wait, between attempts, for the parts of a stream, for a server that failed.
 
     Raises:
         ConfigError: there is no server, or the keys cannot work.
@@ -382,8 +413,9 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         http_client: httpx.Client | None = None,
         responses_api: ResponsesAPI = "chat",
         balance: Balance = "weighted",
+        policy: Policy | None = None,
     ) -> None:
-        fleet = Fleet(_choose_keys(base_url, api_key, keys), balance)
+        fleet = Fleet(_choose_keys(base_url, api_key, keys), balance, policy or DEFAULT)
         super().__init__(
             **_sdk_arguments(fleet.keys),
             timeout=timeout,
@@ -397,19 +429,22 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
             self._ambient_key = fleet.keys[0]
 
     @classmethod
-    def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **arguments: Any) -> Self:
+    def from_config(
+        cls, config: str | PathLike[str] | Mapping[str, Any], *, watch: bool = False, **arguments: Any
+    ) -> Self:
         """Make a client from Bifrost's configuration.
 
         Args:
             config: path of a JSON file, or its content: ``{"providers": {"vllm": {"keys": […]}}}``.
+            watch: look at the file again, at most once a second, when a server is to be chosen. Keys that
+                changed act on the next request, and what runs goes on; a file that cannot be used changes
+                nothing and is warned of once.
             arguments: further arguments of the constructor; they win over the configuration's.
 
         Raises:
             ConfigError: something in it cannot be right; the message says where.
         """
-        from ._keys.bifrost import load_keys
-
-        return cls(**{**load_keys(config).arguments(default_http_client), **arguments})
+        return _of_config(cls, config, watch, arguments, default_http_client)
 
     def _perform(self, call: Call[T]) -> T:
         """Make a call whose answer is one object, where anybody can see it."""
@@ -470,8 +505,9 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         http_client: httpx.AsyncClient | None = None,
         responses_api: ResponsesAPI = "chat",
         balance: Balance = "weighted",
+        policy: Policy | None = None,
     ) -> None:
-        fleet = Fleet(_choose_keys(base_url, api_key, keys), balance)
+        fleet = Fleet(_choose_keys(base_url, api_key, keys), balance, policy or DEFAULT)
         super().__init__(
             **_sdk_arguments(fleet.keys),
             timeout=timeout,
@@ -485,11 +521,11 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
             self._ambient_key = fleet.keys[0]
 
     @classmethod
-    def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **arguments: Any) -> Self:
+    def from_config(
+        cls, config: str | PathLike[str] | Mapping[str, Any], *, watch: bool = False, **arguments: Any
+    ) -> Self:
         """Make a client from Bifrost's configuration, see `VLLM.from_config`."""
-        from ._keys.bifrost import load_keys
-
-        return cls(**{**load_keys(config).arguments(default_async_http_client), **arguments})
+        return _of_config(cls, config, watch, arguments, default_async_http_client)
 
     async def _perform(self, call: Call[T]) -> T:
         """Make a call whose answer is one object, where anybody can see it."""
@@ -562,6 +598,33 @@ def _choose_keys(
     if not base_url:
         raise missing_server("VLLM('http://localhost:8000')")
     return check_keys([Key(name="default", url=str(base_url), api_key=api_key or None)])
+
+
+ClientT = TypeVar("ClientT", bound=BaseVLLM[Any, Any])
+
+
+def _of_config(
+    make: Callable[..., ClientT],
+    config: str | PathLike[str] | Mapping[str, Any],
+    watch: bool,
+    arguments: Mapping[str, Any],
+    make_http_client: Callable[..., object],
+) -> ClientT:
+    """Make a client of a configuration, which may follow it."""
+    from ._keys.bifrost import load_keys
+
+    if not watch:
+        return make(**{**load_keys(config).arguments(make_http_client), **arguments})
+    from ._keys.watching import WatchedFile
+
+    if not isinstance(config, (str, PathLike)):
+        raise ConfigError("watch=True needs the path of a configuration file")
+    if "keys" in arguments:
+        raise ConfigError("pass either watch=True, for the keys of the file, or keys=[…]")
+    watched = WatchedFile(config)
+    client = make(**{**watched.config.arguments(make_http_client), **arguments})
+    client._fleet.follow(watched, fixed=arguments.keys() & {"balance", "policy"})
+    return client
 
 
 def _sdk_arguments(keys: tuple[Key, ...]) -> dict[str, Any]:

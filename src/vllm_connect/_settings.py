@@ -36,6 +36,7 @@ def settings_of(client: VLLM | AsyncVLLM) -> Arguments:
     return {
         "keys": [_portable(key, client._ambient_key) for key in client.keys],
         "balance": client._fleet.balance,
+        "policy": client._fleet.policy,
         "timeout": timeout.as_dict() if isinstance(timeout, httpx.Timeout) else timeout,
         "max_retries": client.max_retries,
         "default_headers": dict(client._custom_headers),

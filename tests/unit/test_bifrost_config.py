@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import pickle
+import re
 import ssl
 from types import MappingProxyType
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from vllm_connect._keys.bifrost import ProviderConfig, ProxyConfig, load_keys
 from vllm_connect._keys.key import Key, resolve
+from vllm_connect._keys.policy import Policy
 from vllm_connect.errors import ConfigError, MissingURLError
 
 SECRET = "sk-do-not-show-me"
@@ -294,11 +296,9 @@ def test_every_setting_that_a_client_can_honour(warnings):
     assert config == ProviderConfig(
         keys=config.keys,
         timeout=30,
-        stream_idle_timeout=60,
+        policy=Policy(stream_idle_timeout=60, retry_backoff_initial=0.5, retry_backoff_max=61.5),
         keep_alive_timeout=3,
         max_retries=0,
-        retry_backoff_initial=0.5,
-        retry_backoff_max=61.5,
         max_connections=10,
         extra_headers={"X-Team": "a"},
         verify=False,
@@ -328,7 +328,46 @@ def test_zero_and_null_mean_the_default():
     ],
 )
 def test_durations(text, seconds):
-    assert load_network(retry_backoff_initial=text).retry_backoff_initial == seconds
+    policy = load_network(retry_backoff_initial=text).policy
+    assert policy == (None if seconds is None else Policy(retry_backoff_initial=seconds))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "balance"),
+    [
+        ("weighted_random", "weighted"),
+        ("round_robin", "round_robin"),
+        ("least_used", "least_busy"),
+        ("fill_first", "fill_first"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_how_keys_are_selected(strategy, balance, warnings):
+    selection = {"strategy": strategy, "sticky_limit": 3, "cooldown_seconds": 60}
+    config = load_keys(document(key_selection=selection))
+    assert config.balance == balance
+    assert config.policy == Policy(sticky_limit=3, cooldown=60)
+    assert {name: config.arguments(dict).get(name) for name in ("balance", "policy")} == {
+        "balance": balance,
+        "policy": config.policy,
+    }
+    assert not warnings()
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"strategy": "random"}, "key_selection.strategy: must be 'weighted_random' or 'round_robin'"),
+        ({"strategy": 3}, "key_selection.strategy: must be 'weighted_random' or 'round_robin'"),
+        ({"sticky_limit": 1.5}, "key_selection.sticky_limit: must be a whole number"),
+        ({"cooldown_seconds": -1}, "key_selection.cooldown_seconds: must not be negative"),
+        (["round_robin"], "key_selection: must be an object"),
+    ],
+)
+def test_selections_that_cannot_be_right(selection, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_keys(document(key_selection=selection))
 
 
 @pytest.mark.parametrize(
@@ -381,14 +420,14 @@ def test_what_has_no_effect_is_said(warnings):
             },
             send_back_raw_request=True,
             send_back_raw_response=False,
-            key_selection={"strategy": "round_robin"},
+            key_selection={"strategi": "round_robin"},
             netwrk_config={"max_retries": 5},
             concurrency_and_buffer_size={"concurrency": 1, "buffer_size": 1},
         )
     )
     place, nothing = "config: providers.vllm", "has no effect in this client"
     assert sorted(warnings()) == [
-        f"{place}.key_selection {nothing}",
+        f"{place}.key_selection.strategi {nothing}: did you mean strategy?",
         f"{place}.network_config.base_url {nothing}: did you mean vllm_key_config.url of each key?",
         f"{place}.network_config.enforce_http2 {nothing}",
         f"{place}.network_config.insecure_skip_verfy {nothing}: did you mean insecure_skip_verify?",
@@ -488,7 +527,7 @@ def test_arguments_that_need_an_http_client(warnings):
     assert made["limits"].keepalive_expiry < 5
     assert made["verify"].verify_mode == ssl.CERT_NONE
     assert made["proxy"].auth == ("me", SECRET)
-    assert warnings() == ["stream_idle_timeout has no effect: the client waits as the OpenAI SDK does"]
+    assert not warnings()
     for kind, trust in (("none", False), ("environment", True)):
         assert load_keys(document(proxy_config={"type": kind})).arguments(dict)["http_client"] == {
             "trust_env": trust

@@ -87,7 +87,7 @@ class Server(Serializable):
     http_async_client: Any = Field(default=None, exclude=True)
     """Instead of the default `httpx.AsyncClient`; the default one works in any number of event loops."""
     connections: ProviderConfig | None = Field(default=None, exclude=True, repr=False)
-    """What `from_config` read of TLS, proxies and limits of connections; not serialised."""
+    """What `from_config` read of TLS, proxies, limits of connections and how to wait; not serialised."""
     client: Any = Field(default=None, exclude=True)
     """A ready `vllm_connect.VLLM`, to share connections; the fields above are not looked at then."""
     async_client: Any = Field(default=None, exclude=True)
@@ -108,16 +108,9 @@ class Server(Serializable):
         """
         provider = read_config(config)
         arguments = provider.arguments(lambda **options: None)
-        # What else there is, TLS, a proxy and limits, is the clients'; they warn of nothing a second time.
-        connections = replace(
-            provider,
-            timeout=None,
-            max_retries=None,
-            extra_headers={},
-            stream_idle_timeout=None,
-            retry_backoff_initial=None,
-            retry_backoff_max=None,
-        )
+        arguments.pop("policy", None)
+        # What else there is, TLS, a proxy, limits and how to wait, is the clients'.
+        connections = replace(provider, timeout=None, max_retries=None, extra_headers={}, balance=None)
         return cls(**{"connections": connections, **arguments, **fields})
 
     @model_validator(mode="before")

@@ -15,6 +15,7 @@ from .._wire.decoding import JsonObject
 
 SESSION_HEADER = "X-Session-ID"
 RANK_HEADER = "X-data-parallel-rank"
+ECHOED_HEADER = "x-session-token"  # of llm-d, which wants back with the next request what it answers with
 NAMES_OF_HOME = frozenset({"session_id", "data_parallel_rank"})
 """The parameters that say where a request is at home; one of its headers may, too."""
 _OPENING = 2048  # characters of a prompt: enough to tell it from another, and to be the same in its next turn

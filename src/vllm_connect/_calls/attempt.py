@@ -22,7 +22,7 @@ from .._transport._httpx import timeout_exceptions
 from .._transport.exchange import is_repeatable
 from .._wire.objects import ErrorInReply, NotAReply
 from .._wire.payloads import ErrorPayload, read_error
-from .affinity import session_of
+from .affinity import ECHOED_HEADER, session_of
 from .call import Call, Variant
 from .failures import Where, bad_redirect, invalid_response, status_error, timeout_error
 from .outcomes import Outcome, outcome_of_exception, outcome_of_reply
@@ -47,6 +47,8 @@ _NOTHING_SENT = frozenset({"ConnectTimeout", "PoolTimeout"})
 
 ATTEMPT = "vllm_connect.attempt"
 """The extension of an HTTP request that holds the attempt it belongs to."""
+STREAM_IDLE_TIMEOUT = "vllm_connect.stream_idle_timeout"
+"""The extension of an HTTP request that holds the seconds for each part of a stream."""
 _ERROR = "vllm_connect.error"
 _HTTP_STATUS = "vllm_connect.http_status"
 
@@ -59,6 +61,7 @@ class Attempt(Generic[T_co]):
         server: the server that is asked; None until one is chosen.
         wire_model: the model's name on that server.
         tried: names of the keys that were asked in this round; when all were, another round begins.
+        places: how many requests were made of it: one for each server, in each round.
         refusals: how much they say, and the replies to the variants that this server did not understand.
         response: the last reply, until it is read.
         seen: what somebody who replaced a method of the client was shown; None if nobody did.
@@ -72,7 +75,9 @@ class Attempt(Generic[T_co]):
         self.refusals: list[tuple[int, httpx.Response]] = []
         self.response: httpx.Response | None = None
         self.seen: Seen | None = None
+        self.places = 0
         self._fleet: Fleet | None = None
+        self._home: str | None = None  # the conversation that it belongs to
         self._options: FinalRequestOptions | None = None
         self._unrouted: tuple[Any, Any, Any] = (None, None, None)  # what routing changes of them
         self._understood = understood
@@ -102,7 +107,7 @@ class Attempt(Generic[T_co]):
             self.tried.clear()
             self._passing = None
             call = self.call
-            session = call.session if fleet.balance != "sticky" else self._session
+            self._home = session = call.session if fleet.balance != "sticky" else self._session
             placement = fleet.place(call.model, key_name=call.key_name, session=session)
         return self._begin(placement, options)
 
@@ -145,6 +150,7 @@ class Attempt(Generic[T_co]):
         self.end()
         server, self._admission, self.wire_model = placement
         self.server = server
+        self.places += 1
         self.tried.append(server.key.name)
         self.refusals = []
         self._refused = []
@@ -171,6 +177,11 @@ class Attempt(Generic[T_co]):
         if authorization is not None and options.url.startswith(server.root + "/"):
             headers = {} if isinstance(options.headers, NotGiven) else options.headers
             fields["headers"] = {**headers, "Authorization": authorization}
+        if self._home is not None and self._fleet is not None:
+            token = self._fleet.sessions.token(self._home, server.key.name)
+            if token is not None:
+                headers = {} if isinstance(options.headers, NotGiven) else options.headers
+                fields["headers"] = {ECHOED_HEADER: token, **headers}
         return options
 
     @property
@@ -232,11 +243,19 @@ class Attempt(Generic[T_co]):
         self._options = None  # which lead back here: what is dropped in a circle is freed late
         if self.call.read_event is None:
             self.response = response
+        if self._home is not None:
+            self._keep_token(self._home, response)
         if self._admission is not None:
             self._admission.succeeded()
             if response.is_closed:  # else the stream is read yet
                 self._admission.end()
         return True
+
+    def _keep_token(self, session: str, response: httpx.Response) -> None:
+        """Remember what a router calls the conversation."""
+        token = response.headers.get(ECHOED_HEADER)
+        if token is not None and self._fleet is not None:
+            self._fleet.sessions.keep_token(session, self._server.key.name, token)
 
     def _accept_variant(self, response: httpx.Response) -> bool:
         """Read a success if it may be none, and remember which variants were understood."""

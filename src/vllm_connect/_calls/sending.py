@@ -13,7 +13,7 @@ from openai._constants import RAW_RESPONSE_HEADER
 from .._transport._httpx import request_exceptions
 from .._wire.payloads import ErrorPayload
 from ..errors import InvalidResponseError
-from .attempt import ATTEMPT, Attempt
+from .attempt import ATTEMPT, STREAM_IDLE_TIMEOUT, Attempt
 from .inspection import (
     Beginning,
     can_be_looked_at,
@@ -173,12 +173,25 @@ async def send(
         raise
 
 
+def _limit_idleness(response: httpx.Response) -> None:
+    """Give each part of a stream the time that its client has for that.
+
+    Before the body is begun: httpx's transports look at the timeouts once for all of it.
+    """
+    extensions = response.request.extensions
+    idle = extensions.get(STREAM_IDLE_TIMEOUT)
+    if idle is not None and "timeout" in extensions:
+        extensions["timeout"]["read"] = idle
+
+
 async def _look(
     http: Http, attempt: Attempt[object], response: httpx.Response, stream: bool
 ) -> ErrorPayload | None:
     if not response.is_success:
         return refused_redirect(response)
     try:
+        if stream:
+            _limit_idleness(response)
         is_typed = attempt.call.read_event is not None
         if stream and is_typed and response.is_stream_consumed:  # by a mock, or by the caller's event hook
             if holds_events(response):

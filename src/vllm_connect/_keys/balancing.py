@@ -4,6 +4,8 @@
     least_busy    the less busy of two drawn by weight (power of two choices)
     sticky        a conversation stays with its server, so that vLLM's prefix cache hits: weighted rendezvous
                   hashing with bounded load
+    round_robin   one after the other, whatever their weights
+    fill_first    the first of them, in the order of the keys
 
 Pure: randomness and time are arguments.
 """
@@ -16,14 +18,14 @@ import threading
 import time
 from bisect import bisect
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Literal, get_args
 
 from .key import Key
 
-Balance = Literal["weighted", "least_busy", "sticky"]
+Balance = Literal["weighted", "least_busy", "sticky", "round_robin", "fill_first"]
 BALANCES: tuple[Balance, ...] = get_args(Balance)
 
 LOAD_FACTOR = 1.25
@@ -55,12 +57,14 @@ class Draw:
 
     Args:
         keys: at least one.
+        turns: counts the requests that take turns; a part of a pool goes on where the pool is.
     """
 
-    __slots__ = ("_totals", "keys")
+    __slots__ = ("_totals", "keys", "turns")
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    def __init__(self, keys: Sequence[Key], turns: Iterator[int] | None = None) -> None:
         self.keys = keys
+        self.turns = count() if turns is None else turns
         # Measured against the largest, even huge weights have a finite sum.
         largest = max(key.weight for key in keys)
         self._totals = list(accumulate(key.weight / largest if largest else 1.0 for key in keys))
@@ -70,6 +74,16 @@ class Draw:
         if len(self.keys) == 1:
             return self.keys[0]
         return self.keys[bisect(self._totals, random() * self._totals[-1])]
+
+    def in_turn(self, limit: int) -> Key:
+        """Take one after the other, each `limit` times in a row."""
+        serving = self.serving
+        return serving[next(self.turns) // limit % len(serving)]
+
+    @property
+    def serving(self) -> Sequence[Key]:
+        """Those that are no spares, or all if all are."""
+        return [key for key in self.keys if key.weight] or self.keys
 
     def less_busy(self, in_flight: Callable[[str], int], random: Callable[[], float] = _random.random) -> Key:
         """Draw two and take the one with fewer requests in flight."""
@@ -93,6 +107,7 @@ class Sessions:
         self._clock = clock
         self._homes: OrderedDict[str, tuple[str, float]] = OrderedDict()  # the longest unused in front
         self._counts: Counter[str] = Counter()
+        self._tokens: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._lock = threading.Lock()
 
     def home(self, session: str, keys: Sequence[Key]) -> Key:
@@ -131,6 +146,18 @@ class Sessions:
         with self._lock:
             self._expire(self._clock())
             return dict(+self._counts)
+
+    def token(self, session: str, name: str) -> str | None:
+        """Return what the router of that name calls a conversation, if it said so."""
+        return self._tokens.get((session, name))
+
+    def keep_token(self, session: str, name: str, token: str) -> None:
+        """Remember what a router calls a conversation, to be sent with its next request."""
+        with self._lock:
+            self._tokens[session, name] = token
+            self._tokens.move_to_end((session, name))
+            if len(self._tokens) > MOST_SESSIONS:
+                self._tokens.popitem(last=False)
 
     def _place(self, session: str, keys: Sequence[Key]) -> Key:
         weights = [key.weight for key in keys]

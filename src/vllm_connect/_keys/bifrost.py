@@ -14,9 +14,12 @@ Accepted are the whole document (``{"providers": {"vllm": {…}}}``), the provid
       keep_alive_timeout_in_seconds, max_conns_per_host,
       insecure_skip_verify, ca_cert_pem                                  `ProviderConfig`
       stream_idle_timeout_in_seconds,
-      retry_backoff_initial, retry_backoff_max                           `ProviderConfig`; a client warns
+      retry_backoff_initial, retry_backoff_max                           `ProviderConfig.policy`
       base_url                                                           warning: Bifrost ignores it too
       anything else                                                      warning if set
+    of key_selection
+      strategy                                                           `ProviderConfig.balance`
+      sticky_limit, cooldown_seconds                                     `ProviderConfig.policy`
     of the provider
       proxy_config                                                       `ProviderConfig.proxy`
       name, provider, status, description, config_hash,
@@ -44,8 +47,10 @@ from typing import Any, Literal
 from .._transport._httpx import httpx
 from .._transport.clients import LIMITS, TIMEOUT
 from ..errors import ConfigError
-from .document import Node, open_document, warn
+from .balancing import Balance
+from .document import Node, open_document
 from .key import Key, check_keys
+from .policy import Policy
 from .references import SENDABLE, kind_of, masked, read
 
 
@@ -99,10 +104,9 @@ class ProviderConfig:
     Attributes:
         keys: the servers, at least one.
         timeout: seconds to wait for a reply, or for the next part of a stream.
-        stream_idle_timeout: seconds between two parts of a stream; a client uses ``timeout`` for that.
         max_retries: how often a request that failed is repeated.
-        retry_backoff_initial: seconds before the first repetition; a client does as the SDK does.
-        retry_backoff_max: seconds before any repetition, at most; likewise.
+        policy: how long to wait, between repetitions and for the parts of a stream.
+        balance: how one of several keys is chosen (``key_selection``).
         extra_headers: sent with every request; a key's own credentials replace an ``Authorization`` here.
         verify: False accepts any certificate (``insecure_skip_verify``).
         ca_cert_pem: a certificate authority to trust besides the system's; may be a reference.
@@ -113,10 +117,9 @@ class ProviderConfig:
 
     keys: tuple[Key, ...]
     timeout: float | None = None
-    stream_idle_timeout: float | None = None
     max_retries: int | None = None
-    retry_backoff_initial: float | None = None
-    retry_backoff_max: float | None = None
+    policy: Policy | None = None
+    balance: Balance | None = None
     extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     verify: bool = True
     ca_cert_pem: str | None = field(default=None, repr=False)
@@ -142,12 +145,11 @@ class ProviderConfig:
         Raises:
             ConfigError: a reference leads nowhere, or a certificate or the proxy's URL is not one.
         """
-        for name in ("stream_idle_timeout", "retry_backoff_initial", "retry_backoff_max"):
-            if getattr(self, name) is not None:
-                warn(f"{name} has no effect: the client waits as the OpenAI SDK does")
         arguments = {
             "timeout": self.timeout and httpx.Timeout(self.timeout, connect=TIMEOUT.connect, pool=None),
             "max_retries": self.max_retries,
+            "policy": self.policy,
+            "balance": self.balance,
             "default_headers": dict(self.extra_headers) or None,
         }
         transport: dict[str, Any] = {"verify": self.ssl_context()}
@@ -190,7 +192,7 @@ def load_keys(config: str | os.PathLike[str] | Mapping[str, object] | Sequence[A
                 raise providers.error(f"no provider 'vllm': there is {present or 'none at all'}")
         elif "keys" not in document.value:
             raise document.error("has neither 'providers' nor 'keys', and is no list of keys")
-        provider.check_fields("keys network_config proxy_config", _GATEWAYS_OWN, strict=False)
+        provider.check_fields("keys network_config proxy_config key_selection", _GATEWAYS_OWN, strict=False)
         listed = provider["keys"]
     else:
         provider, listed = Node({}, document.source, ""), document
@@ -205,8 +207,14 @@ def load_keys(config: str | os.PathLike[str] | Mapping[str, object] | Sequence[A
         check_keys(keys)
     except ConfigError as error:
         raise listed.error(str(error)) from None
-    network = _network(provider["network_config"])
-    return ProviderConfig(keys=tuple(keys), proxy=_proxy(provider["proxy_config"]), **network)
+    network, selection = _network(provider["network_config"]), provider["key_selection"]
+    return ProviderConfig(
+        keys=tuple(keys),
+        proxy=_proxy(provider["proxy_config"]),
+        policy=_policy(provider["network_config"], selection),
+        balance=_balance(selection),
+        **network,
+    )
 
 
 _GATEWAYS_OWN = (
@@ -278,17 +286,44 @@ def _network(node: Node) -> dict[str, Any]:
         raise node["ca_cert_pem"].error("must be a certificate in PEM form, or 'env.NAME'")
     return {
         "timeout": node["default_request_timeout_in_seconds"].number(),
-        "stream_idle_timeout": node["stream_idle_timeout_in_seconds"].number(),
         "keep_alive_timeout": node["keep_alive_timeout_in_seconds"].number(),
         # Here alone, 0 means 0.
         "max_retries": None if retries.value is None else retries.number(whole=True) or 0,
-        "retry_backoff_initial": node["retry_backoff_initial"].duration(),
-        "retry_backoff_max": node["retry_backoff_max"].duration(),
         "max_connections": node["max_conns_per_host"].number(whole=True),
         "extra_headers": dict(headers.mapping()),
         "verify": not node["insecure_skip_verify"].flag(),
         "ca_cert_pem": ca_cert_pem,
     }
+
+
+_BALANCES: dict[object, Balance] = {
+    "weighted_random": "weighted",
+    "round_robin": "round_robin",
+    "least_used": "least_busy",
+    "fill_first": "fill_first",
+}
+
+
+def _balance(selection: Node) -> Balance | None:
+    selection.check_fields("strategy sticky_limit cooldown_seconds", strict=False)
+    strategy = selection["strategy"]
+    if strategy.value in (None, ""):
+        return None
+    if not isinstance(strategy.value, str) or strategy.value not in _BALANCES:
+        raise strategy.error(f"must be {' or '.join(map(repr, _BALANCES))}, not {strategy.value!r}")
+    return _BALANCES[strategy.value]
+
+
+def _policy(network: Node, selection: Node) -> Policy | None:
+    values = {
+        "stream_idle_timeout": network["stream_idle_timeout_in_seconds"].number(),
+        "retry_backoff_initial": network["retry_backoff_initial"].duration(),
+        "retry_backoff_max": network["retry_backoff_max"].duration(),
+        "cooldown": selection["cooldown_seconds"].number(),
+        "sticky_limit": selection["sticky_limit"].number(whole=True),
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    return Policy(**given) if given else None
 
 
 def _proxy(node: Node) -> ProxyConfig | None:

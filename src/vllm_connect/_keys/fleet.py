@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import random as _random
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError
 from ..types.servers import ServerStatus
@@ -15,6 +16,10 @@ from .balancing import BALANCES, Balance, Draw, EvenNumbers, Sessions
 from .choosing import candidates, named, warn_once
 from .health import Admission, Change, Health
 from .key import Key, Server, check_keys, refers, resolve, wire_model
+from .policy import DEFAULT, Policy
+
+if TYPE_CHECKING:
+    from .watching import WatchedFile
 
 _LOGGER = logging.getLogger("vllm_connect")
 _MOST_POOLS = 1024
@@ -39,7 +44,8 @@ class Fleet:
 
     Args:
         keys: the servers.
-        balance: ``"weighted"``, ``"least_busy"`` or ``"sticky"``.
+        balance: one of `BALANCES`.
+        policy: how long a server rests, and how turns are taken.
         clock: seconds, never going back.
         random: a number from 0 to 1, drawn anew with each call.
 
@@ -51,35 +57,72 @@ class Fleet:
         self,
         keys: Iterable[Key],
         balance: Balance = "weighted",
+        policy: Policy = DEFAULT,
         *,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        if balance not in BALANCES:
-            raise ConfigError(f"balance is {' or '.join(map(repr, BALANCES))}, not {balance!r}")
-        self.balance = balance
+        self.balance = _check_balance(balance)
         self.health = Health(clock=clock, random=random, on_change=self._log)
         self.sessions = Sessions(clock)
         self._random = random
         self._numbers = EvenNumbers(random)
         self._keys = check_keys(keys)
+        self._watched: WatchedFile | None = None
+        self._fixed: Collection[str] = ()
+        self.policy = policy
         self._pools: dict[str | None, Draw] = {}  # by model: those that allow it
         # … those of them that do not rest …
         self._cached: dict[str | None, tuple[Draw, int, float, Draw]] = {}
         # … and where it is one that cannot change: its server, and what that calls the model.
         self._sole: dict[str | None, tuple[Server, str | None]] = {}
 
+    def of_keys(self, keys: Iterable[Key]) -> Fleet:
+        """A fleet of other servers under the same rules."""
+        return Fleet(keys, self.balance, self.policy, clock=self.health.clock, random=self._random)
+
+    @property
+    def policy(self) -> Policy:
+        """How long a server rests, and how turns are taken."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self.health.first_rest = policy.cooldown
+
+    def follow(self, watched: WatchedFile, *, fixed: Collection[str] = ()) -> None:
+        """Do as a configuration file says, whenever it changes.
+
+        Args:
+            watched: the file.
+            fixed: what it does not decide, ``"balance"`` or ``"policy"``.
+        """
+        self._watched, self._fixed = watched, fixed
+
+    def _look(self, watched: WatchedFile) -> None:
+        config = watched.changed()
+        if config is None:
+            return
+        if "balance" not in self._fixed:
+            self.balance = config.balance or "weighted"
+        if "policy" not in self._fixed:
+            self.policy = config.policy or DEFAULT
+        self.keys = config.keys
+
     @property
     def keys(self) -> tuple[Key, ...]:
         """The keys; setting them changes where the next request goes, and nothing that runs."""
+        if self._watched is not None:
+            self._look(self._watched)
         return self._keys
 
     @keys.setter
     def keys(self, keys: Iterable[Key]) -> None:
         checked = check_keys(keys)
-        kept = {key.name: key.url for key in checked}
-        # Another server under the same name is another server.
-        self.health.forget([key.name for key in self._keys if kept.get(key.name, "") != key.url])
+        kept = {key.name: _identity(key) for key in checked}
+        # Another server under the same name is another server; so is one that knows another credential.
+        self.health.forget([key.name for key in self._keys if kept.get(key.name) != _identity(key)])
         self._keys = checked
         self._forget_pools()
 
@@ -101,6 +144,8 @@ class Fleet:
             NoKeyError: no key may serve it.
             ConfigError: those that may cannot be used; `MissingURLError` if they lack a URL.
         """
+        if self._watched is not None:
+            self._look(self._watched)
         if key_name is not None:
             return self._admit(resolve(named(self._keys, key_name)), model)
         sole_servers = self._sole  # of the keys as they are now: another thread may set them
@@ -174,12 +219,12 @@ class Fleet:
         cached = self._cached.get(model)
         if cached is None or cached[:2] != (pool, health.version) or health.clock() >= cached[2]:
             version = health.version
-            awake, holds_until = self._sifted(pool.keys, model)
+            awake, holds_until = self._sifted(pool, model)
             cached = self._cached[model] = pool, version, holds_until, awake
         return cached[3]
 
-    def _sifted(self, keys: Sequence[Key], model: str | None) -> tuple[Draw, float]:
-        by_name = {key.name: key for key in keys}
+    def _sifted(self, pool: Draw, model: str | None) -> tuple[Draw, float]:
+        by_name = {key.name: key for key in pool.keys}
         healthy, due, others, holds_until = self.health.sift(list(by_name), model)
         if due and self.balance == "sticky":
             healthy += due  # whose conversations try it
@@ -187,7 +232,7 @@ class Fleet:
             # The next request tries it, but no spare is tried while it is not needed.
             due = [name for name in due if by_name[name].weight or not healthy]
             healthy = due[:1] or healthy
-        return Draw([by_name[name] for name in healthy or others[:1]]), holds_until
+        return Draw([by_name[name] for name in healthy or others[:1]], pool.turns), holds_until
 
     def _pick(self, pool: Draw, session: str | None) -> Key:
         if len(pool.keys) == 1:
@@ -196,7 +241,19 @@ class Fleet:
             return self.sessions.home(session, pool.keys)
         if self.balance == "least_busy":
             return pool.less_busy(self._in_flight, self._random)
+        if self.balance == "round_robin":
+            return pool.in_turn(self._policy.sticky_limit)
+        if self.balance == "fill_first":
+            return pool.serving[0]
         return pool(self._numbers)
+
+    def seconds_to_wait(self, model: str | None) -> float:
+        """Return how long it takes until a server may be asked for a model again; 0 if one may."""
+        health = self.health
+        sifted = health.sift([key.name for key in self._pool(model).keys], model)
+        if sifted.healthy or sifted.due or math.isinf(sifted.holds_until):
+            return 0.0
+        return max(0.0, sifted.holds_until - health.clock())
 
     def statuses(self) -> list[ServerStatus]:
         """Tell how each server is doing, in the order of the keys."""
@@ -217,7 +274,7 @@ class Fleet:
                 sessions=sessions.get(key.name, 0),
                 lacking=tuple(model for model, until in list(server.lacking.items()) if until > clock),
             )
-            for key, server in ((key, self.health[key.name]) for key in self._keys)
+            for key, server in ((key, self.health[key.name]) for key in self.keys)
         ]
 
     def _in_flight(self, name: str) -> int:
@@ -230,6 +287,16 @@ class Fleet:
             _LOGGER.warning("key '%s' rests for %.0f s: %s", change.name, change.seconds, change.reason)
         else:
             _LOGGER.info("key '%s' is back after %.0f s (%s)", change.name, change.seconds, change.reason)
+
+
+def _check_balance(balance: Balance) -> Balance:
+    if balance not in BALANCES:
+        raise ConfigError(f"balance is {' or '.join(map(repr, BALANCES))}, not {balance!r}")
+    return balance
+
+
+def _identity(key: Key) -> tuple[object, ...]:
+    return key.url, key.api_key, key.aliases
 
 
 def _url_of(key: Key) -> str | None:

@@ -156,6 +156,9 @@ class Health:
         clock: seconds, never going back.
         random: a number from 0 to 1, drawn anew with each call.
         on_change: is told when a server goes to rest or is back.
+
+    Attributes:
+        first_rest: seconds that a server rests after its first failure.
     """
 
     def __init__(
@@ -166,6 +169,7 @@ class Health:
         on_change: Callable[[Change], None] = lambda change: None,
     ) -> None:
         self.clock = clock
+        self.first_rest = FIRST_REST
         self._random = random
         self._on_change = on_change
         self._servers: dict[str, ServerHealth] = {}
@@ -236,7 +240,8 @@ class Health:
                 if failure.retry_after:
                     server.until = max(server.until, now + min(failure.retry_after, LONGEST_RETRY_AFTER))
                 return
-            server._rest = min(max(FIRST_REST, 2 * server._rest), LONGEST_REST)
+            first = self.first_rest
+            server._rest = min(max(first, 2 * server._rest), max(first, LONGEST_REST))
             seconds = LONG_REST if failure.long else server._rest
             if failure.retry_after is not None and failure.retry_after > 0:
                 seconds = min(failure.retry_after, LONGEST_RETRY_AFTER)

@@ -209,8 +209,11 @@ def serve(
         ),
     ] = None,
     balance: Annotated[
-        str, typer.Option(help="Which server gets a request: weighted, least_busy or sticky.")
-    ] = "weighted",
+        str | None,
+        typer.Option(
+            help="Which server gets a request: weighted, least_busy, sticky, round_robin or fill_first."
+        ),
+    ] = None,
     responses_api: Annotated[
         str, typer.Option(help="The Responses API: chat (made of chat completions) or native (vLLM's own).")
     ] = "chat",

@@ -24,7 +24,7 @@ def serve(
     api_keys: Sequence[str],
     allowed_hosts: Sequence[str],
     allowed_origins: Sequence[str],
-    balance: Balance,
+    balance: Balance | None,
     responses_api: ResponsesAPI,
     max_body: int,
     max_connections: int,
@@ -40,7 +40,7 @@ def serve(
         api_keys: what clients must present, or ``env.NAME``.
         allowed_hosts: see `Settings`.
         allowed_origins: see `Settings`.
-        balance: which of several servers gets a request.
+        balance: which of several servers gets a request; None for what the configuration says.
         responses_api: how the Responses API is served.
         max_body: MiB of a request's body, at most.
         max_connections: at once, at most.

@@ -32,7 +32,7 @@ class Gateway:
 
     Args:
         file: the configuration.
-        balance: which of several servers gets a request.
+        balance: which of several servers gets a request; None for what the configuration says.
         responses_api: see `AsyncVLLM`.
         watch: whether changes of the file by others are followed.
     """
@@ -41,7 +41,7 @@ class Gateway:
         self,
         file: ConfigFile,
         *,
-        balance: Balance = "weighted",
+        balance: Balance | None = None,
         responses_api: ResponsesAPI = "chat",
         watch: bool = True,
     ) -> None:
@@ -49,7 +49,7 @@ class Gateway:
         self.counters = Counters(self.servers)
         self.problem = ""
         """What is wrong with the file as somebody else has left it; the last good one is in use."""
-        self._balance: Balance = balance
+        self._balance = balance
         self._responses_api: ResponsesAPI = responses_api
         self._client: AsyncVLLM | None = None
         self._applied: ProviderConfig | None = None
@@ -96,7 +96,9 @@ class Gateway:
         else:
             arguments = provider.arguments(_http_client)
             arguments.setdefault("http_client", _http_client())
-            client = AsyncVLLM(**arguments, balance=self._balance, responses_api=self._responses_api)
+            if self._balance is not None:
+                arguments["balance"] = self._balance
+            client = AsyncVLLM(**arguments, responses_api=self._responses_api)
             self._retire()
             self._client = client
         self._applied = provider

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from vllm_connect import ConfigError, Key, MissingURLError, NoKeyError
 from vllm_connect._keys.fleet import Fleet
 from vllm_connect._keys.health import Failure
+from vllm_connect._keys.policy import Policy
+from vllm_connect._keys.watching import WatchedFile
 
 REFUSED = Failure("connection refused")
 
@@ -163,7 +167,8 @@ def test_keys_change_while_running() -> None:
 
 
 def test_an_unknown_balance_is_refused() -> None:
-    with pytest.raises(ConfigError, match="balance is 'weighted' or 'least_busy' or 'sticky', not 'random'"):
+    known = "'weighted' or 'least_busy' or 'sticky' or 'round_robin' or 'fill_first'"
+    with pytest.raises(ConfigError, match=f"balance is {known}, not 'random'"):
         fleet_of("a", balance="random")
 
 
@@ -207,3 +212,92 @@ def test_how_the_servers_are_doing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert a.lacking + b.lacking == ("m",)
     running.admission.end()
     assert fleet.statuses()[0].in_flight == 0
+
+
+def test_one_after_the_other() -> None:
+    fleet = fleet_of("a", "b", "c", balance="round_robin")
+    order = [fleet.place("m").server.key.name for _ in range(6)]
+    assert order == ["a", "b", "c", "a", "b", "c"]
+    other = [fleet.place("n").server.key.name for _ in range(2)]
+    assert other == ["a", "b"]  # every model has turns of its own
+
+
+def test_turns_of_several_requests() -> None:
+    fleet = Fleet(keys("a", "b"), "round_robin", Policy(sticky_limit=2), clock=Clock())
+    assert [fleet.place("m").server.key.name for _ in range(5)] == ["a", "a", "b", "b", "a"]
+
+
+def test_turns_leave_out_who_rests_and_spares() -> None:
+    fleet = Fleet([*keys("a", "b", "c"), *keys("spare", weight=0)], "round_robin", clock=Clock())
+    fail(fleet, "b")
+    assert places(fleet, 10) == {"a": 5, "c": 5}
+    for name in ("a", "c"):
+        fail(fleet, name)
+    assert places(fleet, 10) == {"spare": 10}
+
+
+def test_the_first_that_is_well() -> None:
+    clock = Clock()
+    fleet = fleet_of("a", "b", clock=clock, balance="fill_first")
+    assert places(fleet, 10) == {"a": 10}
+    fail(fleet, "a")
+    assert places(fleet, 10) == {"b": 10}
+    clock.now += 1.5
+    assert places(fleet, 10) == {"a": 10}
+
+
+def test_a_cooldown_is_the_first_rest() -> None:
+    clock = Clock()
+    fleet = Fleet(keys("a", "b"), policy=Policy(cooldown=90), clock=clock, random=lambda: 0.0)
+    fail(fleet, "a")
+    assert fleet.health["a"].until == 90
+    clock.now = 90
+    fail(fleet, "a")
+    assert fleet.health["a"].until == 180  # the longest rest is no shorter than the first
+
+
+def test_a_new_credential_ends_a_rest() -> None:
+    fleet = fleet_of("a", "b")
+    fail(fleet, "a", Failure("401", long=True))
+    assert places(fleet, 10) == {"b": 10}
+    fleet.keys = [Key(name="a", url="http://a", api_key="right"), *keys("b")]
+    assert places(fleet, 10)["a"] == 5
+
+
+def test_a_changed_weight_does_not() -> None:
+    fleet = fleet_of("a", "b")
+    fail(fleet, "a")
+    fleet.keys = [*keys("a", weight=5), *keys("b")]
+    assert places(fleet, 10) == {"b": 10}
+
+
+@pytest.mark.parametrize("fixed", [(), ("balance", "policy")])
+def test_a_file_that_changed_is_obeyed(tmp_path: Path, fixed: tuple[str, ...]) -> None:
+    path, clock = tmp_path / "config.json", Clock()
+
+    def write(*names: str, **selection: object) -> None:
+        listed = [{"name": name, "vllm_key_config": {"url": f"http://{name}"}} for name in names]
+        path.write_text(json.dumps({"keys": listed, "key_selection": selection}))
+
+    write("a")
+    watched = WatchedFile(path, clock=clock)
+    fleet = Fleet(watched.config.keys, clock=clock)
+    fleet.follow(watched, fixed=fixed)
+    write("b", "c", strategy="round_robin", cooldown_seconds=5)
+    assert fleet.place("m").server.key.name == "a"
+    clock.now += 1.1
+    assert fleet.place("m").server.key.name in ("b", "c")
+    assert [status.key_name for status in fleet.statuses()] == ["b", "c"]
+    assert (fleet.balance, fleet.policy.cooldown) == (("weighted", 1.0) if fixed else ("round_robin", 5.0))
+
+
+def test_how_long_until_a_server_may_be_asked() -> None:
+    clock = Clock()
+    fleet = Fleet(keys("a", "b"), clock=clock, random=lambda: 0.0)
+    assert fleet.seconds_to_wait("m") == 0
+    fail(fleet, "a", Failure("429", retry_after=30))
+    assert fleet.seconds_to_wait("m") == 0
+    fail(fleet, "b")
+    assert fleet.seconds_to_wait("m") == 1
+    clock.now += 1
+    assert fleet.seconds_to_wait("m") == 0
