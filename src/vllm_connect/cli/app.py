@@ -239,6 +239,69 @@ def serve(
         _refuse(str(error))
 
 
+@app.command(
+    epilog="Exit codes: 0 every line was answered; 1 some got an error, which the output holds; "
+    "2 wrong usage; 130 it was ended, and goes on with --resume."
+)
+def batch(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="IN", help="A file in the form of OpenAI's Batch API, or -."),
+    ],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="Where the answers go, as they come.")],
+    url: Annotated[list[str] | None, typer.Option("--url", metavar="URL", help=_URL)] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="FILE", help="The servers of a configuration instead.")
+    ] = None,
+    api_key: ApiKey = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an output that is there.")] = False,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Requests at once. Default: what the servers do best with."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.01, metavar="S", help="Seconds, of each request. Default: 600.")
+    ] = None,
+    max_retries: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Further rounds over the servers. Default: 2."),
+    ] = None,
+    progress: Annotated[bool, typer.Option("--progress", help="Show a bar; needs tqdm.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a file of requests, line by line, on one or several servers.
+
+    IN has {"custom_id": …, "url": "/v1/chat/completions", "body": {…}} in each line, OUT gets the answers and
+    errors in the order in which they come. Both may be s3://, hf:// and so on where fsspec is installed.
+    """
+    from ..errors import ConfigError
+    from .batch import make_client, run_batch
+    from .console import print_json
+
+    if config is not None and (url or api_key is not None):
+        _refuse("pass either --config or --url (with --api-key): the configuration has both")
+    try:
+        client = make_client(url or (), config, api_key, timeout, max_retries)
+        summary = run_batch(
+            client, source, target, resume=resume, concurrency=concurrency, progress=progress
+        )  # fmt: skip
+    except (ConfigError, ImportError) as error:
+        _refuse(str(error))
+    except ValueError as error:  # the output is of another input
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"{error.filename or source}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        print(f"vllm-connect: ended; --resume goes on with {target}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(summary.as_json())
+    else:
+        skipped = f", {summary.skipped} done before" if summary.skipped else ""
+        print(f"{summary.answered} answered, {summary.failed} failed{skipped}, in {summary.seconds:.1f} s")
+    raise typer.Exit(summary.exit_code)
+
+
 def _refuse(message: str) -> NoReturn:
     print(f"vllm-connect: {message}", file=sys.stderr)
     raise typer.Exit(_USAGE)
