@@ -173,6 +173,13 @@ bench-langchain: .venv-langchain/ready ## Compare CPU time with langchain-openai
 bench-llama-index: .venv-llama-index-meta/ready ## Compare CPU time with LlamaIndex's OpenAILike
 	.venv-llama-index-meta/bin/python -m benchmarks.llama_index
 
+.venv-several-servers/ready: $(addprefix benchmarks/environments/several_servers.,in txt) pyproject.toml scripts/make-venv
+	scripts/make-venv "$(PYTHON)" .venv-several-servers benchmarks/environments/several_servers.txt '.[sim]' -r $<
+
+.PHONY: bench-servers
+bench-servers: .venv-several-servers/ready ## Compare several servers that fail with LiteLLM's Router
+	.venv-several-servers/bin/python -m benchmarks.several_servers
+
 # The third-party tools of `make neighbours`, in environments of their own: what each wants in *.in, the pins in
 # *.txt, for Python 3.11 and newer.
 NEIGHBOURS := $(basename $(notdir $(wildcard neighbours/environments/*.in)))
@@ -214,6 +221,9 @@ lock: ## Resolve all dependencies anew and pin what was found
 	$(LOCK) --lowest $(LITELLM_LOWEST)
 	$(LOCK) $(RELEASE)
 	$(LOCK) $(DOCS)
+	uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+		benchmarks/environments/several_servers.in pyproject.toml --extra sim \
+		-o benchmarks/environments/several_servers.txt
 
 .PHONY: release
 release: .venv-release/ready ## Build all distributions into dist/, and try out each in an empty environment

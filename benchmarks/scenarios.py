@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import openai
 
-from vllm_connect import VLLM, AsyncVLLM
+from vllm_connect import VLLM, AsyncVLLM, Key
+from vllm_connect._keys.fleet import Fleet
+from vllm_connect._keys.health import Failure
 
 from .server import BURST, PACED, VECTORS
 
@@ -312,6 +314,41 @@ def memory(clients: Clients, url: str) -> list[Scenario]:
     return [Scenario("memory after a call", "MB", 5, sides, goal_is_ratio=False)]
 
 
+_CHOICES = 20_000
+# Microseconds, by the number of servers: choosing one, and giving its place back.
+_CHOICE_GOALS = {1: 5.0, 4: 6.0, 16: 8.0, 64: 15.0}
+
+
+def choosing(clients: Clients, url: str) -> list[Scenario]:
+    """What choosing one of 1, 4, 16 and 64 servers costs a call, one of them dead."""
+
+    def nothing() -> float:
+        return measured(lambda: [None for _ in range(_CHOICES)], _CHOICES) * 1e6
+
+    def choose(servers: int) -> float:
+        fleet = Fleet([Key(name=str(number), url=f"http://gpu{number}") for number in range(servers)])
+        if servers > 1:
+            dead = fleet.place(key_name="0").admission
+            dead.failed(Failure("connection refused", retry_after=3600))
+            dead.end()
+
+        def run() -> None:
+            for _ in range(_CHOICES):
+                admission = fleet.place("llama").admission
+                admission.succeeded()
+                admission.end()
+
+        return measured(run, _CHOICES) * 1e6
+
+    titles = {servers: f"choosing one of {servers} servers" for servers in _CHOICE_GOALS}
+    titles[1] = "the choice of a client of one"
+    return [
+        Scenario(titles[servers], "us", goal, {STOCK: nothing, OURS: partial(choose, servers)},
+                 goal_is_ratio=False)
+        for servers, goal in _CHOICE_GOALS.items()
+    ]  # fmt: skip
+
+
 def _both(code: str, **values: str) -> Sides:
     """A program for each side, which prints what it cost."""
 
@@ -336,4 +373,5 @@ SCENARIOS: dict[str, Callable[[Clients, str], list[Scenario]]] = {
     "numpy": numpy,
     "import": imports,
     "memory": memory,
+    "choosing": choosing,
 }
