@@ -3,55 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .inspection import Beginning
 
+if TYPE_CHECKING:
+    from .._transport._httpx import httpx
 
-def replayed(stream: Any, beginning: Beginning) -> Any:
-    """A stream of the same kind that gives the whole body.
+
+def rewind(response: httpx.Response, beginning: Beginning) -> None:
+    """Let a response be read from its first byte on.
 
     Args:
-        stream: an `httpx.SyncByteStream`.
+        response: a sync one, of any httpx.
         beginning: what was read of it.
     """
-    return _kind(type(stream).__mro__, _Replayed, "SyncByteStream")(stream, beginning)
+    close = response.stream.close  # type: ignore[union-attr]  # of a sync client
+    response.stream = stream = _stream_of(response, _whole(beginning))
+    stream.close = close
 
 
-def async_replayed(stream: Any, beginning: Beginning) -> Any:
-    """A stream of the same kind that gives the whole body; see `replayed`."""
-    return _kind(type(stream).__mro__, _AsyncReplayed, "AsyncByteStream")(stream, beginning)
+def async_rewind(response: httpx.Response, beginning: Beginning) -> None:
+    """Let an async response be read from its first byte on; see `rewind`."""
+    close = response.stream.aclose  # type: ignore[union-attr]  # of an async client
+    response.stream = stream = _stream_of(response, _async_whole(beginning))
+    stream.aclose = close
 
 
-class _Replayed:
-    def __init__(self, stream: Any, beginning: Beginning) -> None:
-        self._stream, self._beginning = stream, beginning
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._beginning.data
-        yield from self._beginning.rest  # type: ignore[misc]  # of a sync client
-
-    def close(self) -> None:
-        self._stream.close()
+def _stream_of(response: httpx.Response, content: Iterator[bytes] | AsyncIterator[bytes]) -> Any:
+    """Content as a stream of the httpx that a response is of, which accepts no other."""
+    return type(response)(200, content=content).stream
 
 
-class _AsyncReplayed:
-    def __init__(self, stream: Any, beginning: Beginning) -> None:
-        self._stream, self._beginning = stream, beginning
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for data in self._beginning.data:
-            yield data
-        async for data in self._beginning.rest:  # type: ignore[union-attr]  # of an async client
-            yield data
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+def _whole(beginning: Beginning) -> Iterator[bytes]:
+    yield from beginning.data
+    yield from beginning.rest  # type: ignore[misc]  # of a sync client
 
 
-@lru_cache
-def _kind(ancestors: tuple[type, ...], how: type, name: str) -> type:
-    """`how` as a stream of the httpx that the original is of; a response refuses any other."""
-    base = next(base for base in ancestors if base.__name__ == name)
-    return type(how.__name__, (how, base), {})
+async def _async_whole(beginning: Beginning) -> AsyncIterator[bytes]:
+    for data in beginning.data:
+        yield data
+    async for data in beginning.rest:  # type: ignore[union-attr]  # of an async client
+        yield data

@@ -24,7 +24,7 @@ from .inspection import (
     is_opaque_stream,
 )
 from .redirects import redirected, refused_redirect
-from .replay import async_replayed, replayed
+from .replay import async_rewind, rewind
 
 if TYPE_CHECKING:
     from openai._models import FinalRequestOptions
@@ -80,7 +80,7 @@ class BlockingHttp:
             if beginning.feed(data):
                 break
         if replay or not beginning.finish():
-            response.stream = replayed(response.stream, beginning)
+            rewind(response, beginning)
         return beginning
 
 
@@ -109,7 +109,7 @@ class LoopHttp:
             if beginning.feed(data):
                 break
         if replay or not beginning.finish():
-            response.stream = async_replayed(response.stream, beginning)
+            async_rewind(response, beginning)
         return beginning
 
 
