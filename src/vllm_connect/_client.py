@@ -241,14 +241,12 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         own = own.model_copy(update={**looks, "url": options.url})
         return own, streams and streams.plain[(*get_args(stream_cls), object)[0]]
 
-    def _show(self, call: Call[object], streams: Streams | None = None) -> Any:
+    def _show(self, call: Call[object]) -> Any:
         """Make a call where somebody sees it who replaced a method that requests are made by."""
         from .resources._readers import type_of_answer
 
         client: Any = self
         path, arguments = show(call)
-        if streams:
-            arguments |= {"stream": True, "stream_cls": streams.plain[object]}
         make = client.get if call.method == "get" else client.post
         return make(path, cast_to=type_of_answer(call.operation), **arguments)
 
@@ -451,13 +449,6 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         shown: T = self._show(call) if self._request_methods.are_replaced(self) else self._ask(call)
         return shown
 
-    def _stream(self, call: Call[T]) -> Stream[T]:
-        """Make a call whose answer is a stream, where anybody can see it."""
-        if self._request_methods.are_replaced(self):
-            stream: Stream[T] = self._show(call, _STREAMS)
-            return stream
-        return self._ask_stream(call)
-
     def _ask(self, call: Call[T]) -> T:
         """Make a call whose answer is one object, after nobody was found who is to see it."""
         result: T = self.request(_unparsed(call.options), call_options(call, self._understood))
@@ -532,13 +523,6 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         made = self._show(call) if self._request_methods.are_replaced(self) else self._ask(call)
         shown: T = await made
         return shown
-
-    async def _stream(self, call: Call[T]) -> AsyncStream[T]:
-        """Make a call whose answer is a stream, where anybody can see it."""
-        if self._request_methods.are_replaced(self):
-            stream: AsyncStream[T] = await self._show(call, _ASYNC_STREAMS)
-            return stream
-        return await self._ask_stream(call)
 
     async def _ask(self, call: Call[T]) -> T:
         """Make a call whose answer is one object, after nobody was found who is to see it."""

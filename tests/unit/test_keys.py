@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import itertools
 import logging
 import pickle
 import random
@@ -13,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_connect._keys.choosing import choose, eligible, warn_once
+from vllm_connect._keys.balancing import Draw
+from vllm_connect._keys.choosing import candidates, warn_once
+from vllm_connect._keys.fleet import Fleet
 from vllm_connect._keys.key import Key, Server, check_keys, resolve, split_prefix, wire_model
 from vllm_connect.errors import ConfigError, MissingURLError, NoKeyError
 
@@ -293,7 +294,7 @@ def test_a_missing_url(url, value, message, monkeypatch):
     if value is not None:
         monkeypatch.setenv("GPU_URL", value)
     key = Key(name="it's", url=url)
-    for use in (resolve, lambda key: choose([key], "m")):
+    for use in (resolve, lambda key: Fleet([key]).place("m")):
         with pytest.raises(MissingURLError) as error:
             use(key)
         assert str(error.value) == f"no base URL configured: set vllm_key_config.url on key 'it's'{message}"
@@ -398,17 +399,17 @@ def test_wire_model(model, name):
 def test_who_may_serve_what(fields, model, reason):
     key = Key(name="a", url=URL, **fields)
     if reason is None:
-        assert eligible([key], model) == [resolve(key)]
+        assert candidates([key], model) == [key]
     else:
         with pytest.raises(NoKeyError) as error:
-            eligible([key], model)
+            candidates([key], model)
         assert reason in str(error.value)
 
 
 def test_no_key_says_of_each_why():
     keys = [Key(name="a", enabled=False), Key(name="b", models=["qwen"]), Key(name="c", model_name="qwen")]
     with pytest.raises(NoKeyError) as error:
-        eligible(keys, "vllm/llama")
+        candidates(keys, "vllm/llama")
     assert str(error.value) == (
         "no key supports the model 'llama':\n"
         "- key 'a': disabled (enabled is False)\n"
@@ -416,30 +417,30 @@ def test_no_key_says_of_each_why():
         "- key 'c': model_name is 'qwen', which is not exactly 'llama'"
     )
     with pytest.raises(NoKeyError, match="no key can be used: no keys are configured"):
-        eligible([], None)
+        candidates([], None)
 
 
 def test_a_key_that_cannot_be_used_is_skipped_with_one_warning(caplog, monkeypatch):
     monkeypatch.delenv("NOPE", raising=False)
-    good = Key(name="good", url=URL)
-    keys = [Key(name="bad", url="env.NOPE"), Key(name="worse", url=URL, api_key="env.NOPE"), good]
+    good = Key(name="good", url=URL, weight=0)  # which is drawn after the others
+    fleet = Fleet([Key(name="bad", url="env.NOPE"), Key(name="worse", url=URL, api_key="env.NOPE"), good])
     with caplog.at_level(logging.WARNING, "vllm_connect"):
-        assert all(eligible(keys, "m") == [resolve(good)] for _ in range(3))
-    assert [record.getMessage() for record in caplog.records] == [
-        "skipping a key: no base URL configured: set vllm_key_config.url on key 'bad' "
-        "(environment variable NOPE is not set)",
+        assert all(fleet.place("m").server == resolve(good) for _ in range(3))
+    assert sorted(record.getMessage() for record in caplog.records) == [
         "skipping a key: environment variable NOPE for the api_key of key 'worse' is not set: "
         "set it, or take api_key off the key if none is needed",
+        "skipping a key: no base URL configured: set vllm_key_config.url on key 'bad' "
+        "(environment variable NOPE is not set)",
     ]
 
 
 def test_keys_that_would_do_but_cannot_be_used_say_what_they_lack():
     other = Key(name="other", url=URL, models=["qwen"])
     with pytest.raises(MissingURLError) as error:
-        eligible([other, Key(name="a")], "llama")
+        Fleet([other, Key(name="a")]).place("llama")
     assert str(error.value) == "no base URL configured: set vllm_key_config.url on key 'a'"
-    with pytest.raises(MissingURLError, match=r"on key 'a'; no base URL configured: .* on key 'b'"):
-        eligible([other, Key(name="a"), Key(name="b")], "llama")
+    with pytest.raises(MissingURLError, match=r"on key '(a|b)'; no base URL configured: .* on key '(a|b)'"):
+        Fleet([other, Key(name="a"), Key(name="b")]).place("llama")
 
 
 # --- choice ----------------------------------------------------------------------------------------
@@ -464,10 +465,18 @@ def keys_of(*weights):
 def test_weights_are_respected(weights, shares):
     draw = random.Random(1).random
     keys = keys_of(*weights)
-    count = Counter(choose(keys, "m", random=draw).key.name for _ in range(8000))
+    drawn = Draw(keys)
+    count = Counter(drawn(draw).name for _ in range(8000))
     for index, share in enumerate(shares):
         assert count[str(index)] / 8000 == pytest.approx(share, abs=0.02)
         assert share or not count[str(index)]
+
+
+@given(st.lists(st.floats(0, 1e308), min_size=1, max_size=6), st.floats(0, 1, exclude_max=True))
+def test_a_key_without_weight_is_a_spare(weights, drawn):
+    keys = keys_of(*weights)
+    key = Draw(keys)(lambda: drawn)
+    assert key.weight or not any(other.weight for other in keys)
 
 
 @given(
@@ -475,31 +484,30 @@ def test_weights_are_respected(weights, shares):
     st.floats(0, 1, exclude_max=True),
     st.sets(st.integers(0, 5)),
 )
-def test_what_is_chosen_is_eligible_and_untried_while_it_can_be(weights, drawn, tried):
+def test_what_is_chosen_elsewhere_is_untried(weights, drawn, tried):
     keys = keys_of(*weights)
     tried = {str(index) for index in tried}
-    key = choose(keys, "m", tried=tried, random=lambda: drawn).key
+    placement = Fleet(keys, random=lambda: drawn).elsewhere("m", tried)
     untried = [other for other in keys if other.name not in tried]
-    assert key in (untried or keys)
-    # A key without weight is a spare.
-    assert key.weight or not any(other.weight for other in (untried or keys))
+    assert (placement is None) == (not untried)
+    assert placement is None or placement.server.key in untried
 
 
 def test_every_key_is_tried_before_any_is_tried_again():
-    keys = keys_of(5, 1, 0)
     for seed in range(20):
-        draw, tried = random.Random(seed).random, []
-        for _ in keys:
-            tried.append(choose(keys, "m", tried=tried, random=draw).key.name)
+        fleet, tried = Fleet(keys_of(5, 1, 0), random=random.Random(seed).random), []
+        for _ in range(3):
+            tried.append(fleet.elsewhere("m", tried).server.key.name)
         assert sorted(tried) == ["0", "1", "2"]
         assert tried[-1] == "2", "the spare comes last"
-        assert choose(keys, "m", tried=tried, random=draw).key.name in ("0", "1")
+        assert fleet.elsewhere("m", tried) is None
+        assert fleet.place("m").server.key.name in ("0", "1")
 
 
-def test_only_eligible_keys_are_chosen():
-    keys = [Key(name="a", url=URL, models=["x"], weight=100), Key(name="b", url=URL, models=["y"])]
-    assert names(eligible(keys, "y")) == ["b"]
-    tries = list(itertools.product(["a", "b"], repeat=2))
-    assert {choose(keys, "y", tried=tried).key.name for tried in tries} == {"b"}
+def test_only_keys_that_allow_the_model_are_chosen():
+    fleet = Fleet([Key(name="a", url=URL, models=["x"], weight=100), Key(name="b", url=URL, models=["y"])])
+    assert {fleet.place("y").server.key.name for _ in range(8)} == {"b"}
+    assert fleet.elsewhere("y", []).server.key.name == "b"
+    assert fleet.elsewhere("y", ["b"]) is None
     with pytest.raises(NoKeyError):
-        choose(keys, "z")
+        fleet.place("z")

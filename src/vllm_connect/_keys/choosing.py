@@ -1,22 +1,16 @@
-"""Which of several keys serves a request, chosen anew for every attempt.
+"""The keys that may serve a request: enabled, and the lists and names of models on them allow the model.
 
-    eligible      enabled, allows the model, is not blacklisted, serves that model name, can be used
-    choose        draws one of those at random, by weight, leaving out the ones already tried
-
-All of it depends on nothing but its arguments and the environment.
+All of it depends on nothing but its arguments.
 """
 
 from __future__ import annotations
 
 import logging
-import random as _random
-from bisect import bisect
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import accumulate
 
-from ..errors import ConfigError, NoKeyError
-from .key import Key, Server, fold, resolve, split_prefix, wire_model
+from ..errors import NoKeyError
+from .key import Key, fold, split_prefix, wire_model
 
 
 def candidates(keys: Iterable[Key], model: str | None) -> list[Key]:
@@ -33,49 +27,6 @@ def candidates(keys: Iterable[Key], model: str | None) -> list[Key]:
     subject = "no key can be used" if name is None else f"no key supports the model '{name}'"
     reasons = "".join(f"\n- key '{key.name}': {refusal}" for key, refusal in refusals)
     raise NoKeyError(f"{subject}:{reasons or ' no keys are configured'}")
-
-
-def eligible(keys: Iterable[Key], model: str | None) -> list[Server]:
-    """The servers of the keys that may serve a model and can be used.
-
-    A key that would do but cannot be resolved is left out, with a warning, if another one can serve.
-
-    Raises:
-        NoKeyError: no key may serve the model.
-        ConfigError: those that may serve it cannot be used; `MissingURLError` if they lack a URL.
-    """
-    usable: list[Server] = []
-    unusable: list[ConfigError] = []
-    for key in candidates(keys, model):
-        try:
-            usable.append(resolve(key))
-        except ConfigError as error:
-            unusable.append(error)
-    if not usable:
-        raise unusable[0] if len(unusable) == 1 else type(unusable[0])("; ".join(map(str, unusable)))
-    for problem in unusable:
-        warn_once(f"skipping a key: {problem}")
-    return usable
-
-
-def choose(
-    keys: Iterable[Key],
-    model: str | None,
-    *,
-    tried: Collection[str] = (),
-    random: Callable[[], float] = _random.random,
-) -> Server:
-    """Draw an eligible key by weight; ``tried`` names those to leave out while there are others.
-
-    Raises:
-        ConfigError: as `eligible` does.
-    """
-    pool = eligible(keys, model)
-    pool = [server for server in pool if server.key.name not in tried] or pool
-    # Measured against the largest, even huge weights have a finite sum.
-    largest = max(server.key.weight for server in pool)
-    totals = list(accumulate(server.key.weight / largest if largest else 1.0 for server in pool))
-    return pool[bisect(totals, random() * totals[-1])]
 
 
 def named(keys: Iterable[Key], name: str) -> Key:
