@@ -184,10 +184,11 @@ def _counts(data: Any, counted: bool = False) -> set[int]:
         return set().union(*(_counts(each) for each in data))
     if not counted:
         return set()
-    return {round(float(each)) for each in re.findall(r"\d+(?:\.\d+)?", str(data)) if float(each) > 0}
+    return {round(float(each)) for each in _NUMBER.findall(str(data)) if float(each) > 0}
 
 
-_USAGE = re.compile("token|usage|input$|output$|total$")
+_USAGE = re.compile("^(?!.*time).*(token|usage|input$|output$|total$)")
+_NUMBER = re.compile(r"(?<![\w-])\d+(?:\.\d+)?(?![\w-])")  # no part of an id
 
 
 def spans(exporter: InMemorySpanExporter) -> list[Any]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import openai
 from openai import AsyncOpenAI, AsyncStream, NotGiven, Omit, OpenAI, Stream, not_given
@@ -26,7 +26,7 @@ from openai._base_client import BaseClient
 from openai._constants import RAW_RESPONSE_HEADER
 from openai._models import FinalRequestOptions
 from pydantic import BaseModel
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from ._calls.attempt import (
     ATTEMPT,
@@ -41,13 +41,20 @@ from ._calls.attempt import (
 from ._calls.call import Call
 from ._calls.failures import connection_error
 from ._calls.sending import BlockingHttp, LoopHttp, send
-from ._calls.streams import AsyncConvertedStream, AsyncVLLMStream, ConvertedStream, VLLMStream
+from ._calls.streams import (
+    AsyncConvertedStream,
+    AsyncVLLMStream,
+    ConvertedStream,
+    VLLMStream,
+    shown_stream,
+)
 from ._calls.templates import RequestTemplates, building_methods
 from ._calls.watched import RequestMethods, Seen, Shown, given, show
 from ._keys.balancing import Balance
 from ._keys.fleet import Fleet
 from ._keys.key import Key, check_keys, missing_server, resolve
 from ._keys.policy import DEFAULT, Policy
+from ._openai_arguments import OpenAIArguments, take_openai_arguments
 from ._settings import client_of, settings_of
 from ._transport._httpx import httpx
 from ._transport.clients import default_async_http_client, default_http_client
@@ -60,7 +67,7 @@ T = TypeVar("T")
 HttpClientT = TypeVar("HttpClientT", bound=httpx.Client | httpx.AsyncClient)
 StreamT = TypeVar("StreamT", bound=Stream[Any] | AsyncStream[Any])
 
-ResponsesAPI = Literal["chat", "native"]
+ResponsesAPI = Literal["auto", "chat", "native"]
 
 
 class Streams(NamedTuple):
@@ -83,16 +90,24 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     _fleet: Fleet
     _ambient_key: Key | None = None  # that was made of the environment
     responses_api: ResponsesAPI
+    organization: str | None
+    project: str | None
 
-    def _set_up(self, fleet: Fleet, responses_api: ResponsesAPI, headers: Mapping[str, str] | None) -> None:
+    def _set_up(
+        self,
+        fleet: Fleet,
+        responses_api: ResponsesAPI,
+        headers: Mapping[str, str] | None,
+        openai_arguments: OpenAIArguments,
+    ) -> None:
         """Take over from the SDK's constructor, and forget what it read from the environment."""
-        if responses_api not in ("chat", "native"):
-            raise ConfigError(f"responses_api is 'chat' or 'native', not {responses_api!r}")
+        if responses_api not in ("auto", "chat", "native"):
+            raise ConfigError(f"responses_api is 'auto', 'chat' or 'native', not {responses_api!r}")
         self._fleet = fleet
         self.responses_api = responses_api
         self._understood: Understood = {}
         self._templates = RequestTemplates(_BUILDING_METHODS[isinstance(self, AsyncVLLM)])
-        self.organization = self.project = self.admin_api_key = self.webhook_secret = None
+        take_openai_arguments(self, openai_arguments)
         self._custom_headers = headers or {}  # without OPENAI_CUSTOM_HEADERS
         self._ambient_authorizations: frozenset[str] = frozenset()
 
@@ -148,12 +163,16 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     @property
     def default_headers(self) -> dict[str, str | Omit]:
         """Headers of every request; none that tell about the machine, as the SDK's X-Stainless ones do."""
-        return {
+        headers: dict[str, str | Omit] = {
             "Accept": "application/json",
             "Content-Type": "application/json",
             "User-Agent": self.user_agent,
-            **self._custom_headers,
         }
+        if self.organization is not None:
+            headers["OpenAI-Organization"] = self.organization
+        if self.project is not None:
+            headers["OpenAI-Project"] = self.project
+        return {**headers, **self._custom_headers}
 
     @property
     def user_agent(self) -> str:
@@ -234,12 +253,11 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     ) -> tuple[CallOptions, object]:
         """Begin a call of ours that somebody was shown; what it looks like, others may yet see."""
         call = shown.call_of(options)
-        parse = _converting(streams.converted, call.conversion) if streams else None
-        own = call_options(call, self._understood, parse)
+        own = call_options(call, self._understood)
         own.attempt.seen = Seen.of(shown, options)
         looks = given(options, "json_data", "extra_json", "files", "max_retries", "follow_redirects")
         own = own.model_copy(update={**looks, "url": options.url})
-        return own, streams and streams.plain[(*get_args(stream_cls), object)[0]]
+        return own, streams and shown_stream(stream_cls, streams.plain, streams.converted)
 
     def _show(self, call: Call[object]) -> Any:
         """Make a call where somebody sees it who replaced a method that requests are made by."""
@@ -318,6 +336,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         http_client: HttpClientT | None = None,
         responses_api: ResponsesAPI | None = None,
         balance: Balance | None = None,
+        **openai_arguments: Unpack[OpenAIArguments],
     ) -> Self:
         """A client that shares this one's connections and differs in what is given.
 
@@ -334,6 +353,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             http_client: as in the constructor.
             responses_api: as in the constructor.
             balance: as in the constructor.
+            openai_arguments: as in the constructor.
         """
         if keys is None and (base_url is not None or api_key is not None):
             key = self._only_key("base_url or api_key")
@@ -349,7 +369,10 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             default_query=_merged("query", self._custom_query, default_query, set_default_query),
             http_client=http_client or self._client,
             responses_api=responses_api or self.responses_api,
+            **openai_arguments,
         )
+        for name in OpenAIArguments.__annotations__.keys() - openai_arguments.keys():
+            setattr(copied, name, getattr(self, name))
         copied._understood = self._understood  # servers are the same for all copies
         copied._ambient_key = self._ambient_key
         if keys is None and balance is None:
@@ -386,13 +409,14 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         default_headers: sent with every request.
         default_query: sent with every request.
         http_client: instead of the default one; keep its keep-alive below uvicorn's 5 s.
-        responses_api: ``"chat"`` converts the Responses API to chat completions and back (default);
-            ``"native"`` talks to ``/v1/responses``.
+        responses_api: ``"chat"`` converts the Responses API to chat completions and back; ``"native"`` talks
+            to ``/v1/responses``; ``"auto"`` does that only for what chat completions cannot do (default).
         balance: which of several servers that are well gets a request: ``"weighted"``, at random by weight
             (default); ``"least_busy"``, the less busy of two such; ``"sticky"``, the conversation's own, so
             that vLLM finds its beginning in the prefix cache; ``"round_robin"``; or ``"fill_first"``, the
             first of the keys. A request with a `session_id` is sticky anyway.
         policy: how long to wait, between attempts, for the parts of a stream, for a server that failed.
+        openai_arguments: what OpenAI's platform has and vLLM lacks, see `OpenAIArguments`; one warning.
 
     Raises:
         ConfigError: there is no server, or the keys cannot work.
@@ -409,9 +433,10 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         default_headers: Mapping[str, str] | None = None,
         default_query: Mapping[str, object] | None = None,
         http_client: httpx.Client | None = None,
-        responses_api: ResponsesAPI = "chat",
+        responses_api: ResponsesAPI = "auto",
         balance: Balance = "weighted",
         policy: Policy | None = None,
+        **openai_arguments: Unpack[OpenAIArguments],
     ) -> None:
         fleet = Fleet(_choose_keys(base_url, api_key, keys), balance, policy or DEFAULT)
         super().__init__(
@@ -422,7 +447,7 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
             default_query=default_query,
             http_client=http_client or default_http_client(),
         )
-        self._set_up(fleet, responses_api, default_headers)
+        self._set_up(fleet, responses_api, default_headers, openai_arguments)
         if base_url is None and keys is None:
             self._ambient_key = fleet.keys[0]
 
@@ -494,9 +519,10 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         default_headers: Mapping[str, str] | None = None,
         default_query: Mapping[str, object] | None = None,
         http_client: httpx.AsyncClient | None = None,
-        responses_api: ResponsesAPI = "chat",
+        responses_api: ResponsesAPI = "auto",
         balance: Balance = "weighted",
         policy: Policy | None = None,
+        **openai_arguments: Unpack[OpenAIArguments],
     ) -> None:
         fleet = Fleet(_choose_keys(base_url, api_key, keys), balance, policy or DEFAULT)
         super().__init__(
@@ -507,7 +533,7 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
             default_query=default_query,
             http_client=http_client or default_async_http_client(),
         )
-        self._set_up(fleet, responses_api, default_headers)
+        self._set_up(fleet, responses_api, default_headers, openai_arguments)
         if base_url is None and keys is None:
             self._ambient_key = fleet.keys[0]
 

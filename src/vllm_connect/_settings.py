@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._keys.key import Key
 from ._keys.references import parse_url
+from ._openai_arguments import OpenAIArguments
 from ._transport._httpx import httpx
 from ._transport.clients import is_default
 
@@ -42,13 +43,19 @@ def settings_of(client: VLLM | AsyncVLLM) -> Arguments:
         "default_headers": dict(client._custom_headers),
         "default_query": dict(client._custom_query),
         "responses_api": client.responses_api,
+        "openai_arguments": {name: getattr(client, name) for name in OpenAIArguments.__annotations__},
     }
 
 
 def client_of(make: Callable[..., VLLM | AsyncVLLM], settings: Mapping[str, Any]) -> VLLM | AsyncVLLM:
     """Make a client again; what `pickle` calls."""
+    arguments = {name: value for name, value in settings.items() if name != "openai_arguments"}
     timeout = settings["timeout"]
-    return make(**{**settings, "timeout": httpx.Timeout(**timeout) if isinstance(timeout, dict) else timeout})
+    arguments["timeout"] = httpx.Timeout(**timeout) if isinstance(timeout, dict) else timeout
+    client = make(**arguments)
+    for name, value in settings["openai_arguments"].items():  # of which was warned once already
+        setattr(client, name, value)
+    return client
 
 
 def _portable(key: Key, ambient: Key | None) -> Key:

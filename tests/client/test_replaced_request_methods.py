@@ -132,9 +132,49 @@ async def test_a_stream_is_seen(
     items = await client.stream(operation, **PLAIN[operation])
     ((path, _, _, stream_cls),) = watcher.seen
     assert path == SHOWN[operation][0]
-    assert issubclass(stream_cls.__origin__, (openai.Stream, openai.AsyncStream))
+    assert issubclass(getattr(stream_cls, "__origin__", stream_cls), (openai.Stream, openai.AsyncStream))
     assert [type(item) for item in items] == [type(item) for item in plain]
     assert len(vllm_sim.requests) == 2
+
+
+@pytest.mark.parametrize("where", ["base.request", "sdk.request", "client.request"])
+@pytest.mark.parametrize("operation", STREAMED)
+async def test_a_stream_of_the_tracers_own_class_gets_every_item(
+    make_client: Callable[..., Any],
+    vllm_sim: SimServer,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    where: str,
+) -> None:
+    """As Logfire's: a subclass of what it was given, with another `__stream__`."""
+    client = make_client(vllm_sim.url)
+    plain = await client.stream(operation, **PLAIN[operation])
+    name, place = places(client)[where]
+    original, recorded = getattr(place, name), []
+
+    def watched(*args: Any, stream_cls: Any, **kwargs: Any) -> Any:
+        class Recording(stream_cls):  # type: ignore[misc]
+            def __stream__(self) -> Any:
+                for item in super().__stream__():
+                    recorded.append(item)
+                    yield item
+
+        class AsyncRecording(stream_cls):  # type: ignore[misc]
+            async def __stream__(self) -> Any:
+                async for item in super().__stream__():
+                    recorded.append(item)
+                    yield item
+
+        recording = Recording if client.kind == "sync" else AsyncRecording
+        return original(*args, stream_cls=recording, **kwargs)
+
+    monkeypatch.setattr(place, name, watched)
+    items = await client.stream(operation, **PLAIN[operation])
+    assert recorded == items
+    assert [type(item) for item in items] == [type(item) for item in plain]
+    vllm_sim.fail_next("done_only")
+    with pytest.raises(openai.APIError):
+        await client.stream(operation, **PLAIN[operation])
 
 
 @pytest.mark.parametrize("where", WHERE)

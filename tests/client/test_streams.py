@@ -23,11 +23,11 @@ def text(items: list[Any]) -> str:
     """The text of a stream of any operation."""
     parts = []
     for item in items:
-        if hasattr(item, "choices"):
-            for choice in item.choices:
-                parts.append(choice.text if hasattr(choice, "text") else choice.delta.content)
-        elif item.type in ("response.output_text.delta", "transcript.text.delta"):
-            parts.append(item.delta)
+        if hasattr(item, "type"):
+            parts.append(item.delta if item.type.endswith("text.delta") else "")
+            continue
+        for choice in item.choices:
+            parts.append(choice.text if hasattr(choice, "text") else choice.delta.content)
     return "".join(part or "" for part in parts)
 
 

@@ -213,7 +213,6 @@ class TestChatErrors:
         [
             pytest.param({"temperature": -1}, "temperature", id="temperature"),
             pytest.param({"stream_options": {"include_usage": True}}, "stream", id="options"),
-            pytest.param({"tools": []}, "tools", id="tools"),
             pytest.param({"n": 2}, "n must be 1", id="greedy"),
         ],
     )

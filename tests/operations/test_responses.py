@@ -245,10 +245,8 @@ class TestResponses(Common):
         assert [one.token for one in done.logprobs] == [one.token for one in logprobs]
 
     async def test_state_is_refused(self, client):
-        with pytest.raises(UnsupportedOperationError, match="previous_response_id"):
-            await respond(client, "Hello", previous_response_id="resp_1")
-        with pytest.raises(UnsupportedOperationError, match="background"):
-            await respond(client, "Hello", background=True)
+        with pytest.raises(UnsupportedOperationError, match="conversation"):
+            await respond(client, "Hello", conversation="conv_1")
 
     async def test_raw_response(self, client):
         raw = await client("responses.with_raw_response.create", **asking("Say: hello"))

@@ -381,7 +381,11 @@ LOOP["self"] = LOOP
             TypeError,
             "top_n must be a whole number",
         ),
-        (lambda c: c.responses.retrieve("resp_1"), UnsupportedOperationError, "responses_api='native'"),
+        (
+            lambda c: c.copy(responses_api="chat").responses.retrieve("resp_1"),
+            UnsupportedOperationError,
+            "responses_api='native'",
+        ),
     ],
 )
 def test_input_is_refused_in_words_before_any_request(

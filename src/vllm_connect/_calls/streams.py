@@ -9,7 +9,7 @@ everything that did arrive was handed over. An error event is raised as the erro
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import openai
 from openai import AsyncStream, Stream
@@ -272,6 +272,38 @@ class AsyncConvertedStream(AsyncStream[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._iterator
+
+
+def shown_stream(stream_cls: object, plain: type, converted: Callable[..., object]) -> type:
+    """Make the class of a stream that a tracer sees: what it put in the place of the SDK's is part of it.
+
+    Args:
+        stream_cls: the SDK's ``Stream[type]``, or a tracer's subclass of it, which overrides `__stream__`.
+        plain: our class of streams of chunks.
+        converted: makes a stream of another one and a conversion.
+    """
+    is_async = issubclass(plain, AsyncStream)
+    base: Any = AsyncStream if is_async else Stream
+
+    def __init__(
+        self: Any, *, cast_to: object, response: httpx.Response, client: object, options: object = None
+    ) -> None:
+        source = plain(cast_to=cast_to, response=response, client=client)
+        conversion = attempt_of(response.request).call.conversion
+        self.response = response
+        self._source = source if conversion is None else converted(source, conversion())
+        self._iterator = self.__stream__()
+
+    def __stream__(self: Any) -> object:
+        return aiter(self._source) if is_async else iter(self._source)
+
+    item = (*get_args(stream_cls), object)[0]
+    methods = {"__init__": __init__, "__stream__": __stream__, "__orig_bases__": (base[item],)}
+    shown = type(plain.__name__, (plain,), methods)
+    if not isinstance(stream_cls, type) or not issubclass(stream_cls, base):
+        return shown
+    item_of = {"__orig_bases__": getattr(stream_cls, "__orig_bases__", (base[object],))}
+    return type(stream_cls.__name__, (stream_cls, shown), item_of)
 
 
 def _converted(source: Stream[Any], conversion: Conversion[T]) -> Iterator[T]:

@@ -195,7 +195,7 @@ def _translate_guided(body: JsonObject) -> None:
     warnings.warn(
         f"vLLM ignores {', '.join(found)} since 0.12: it was sent as structured_outputs, use that instead",
         DeprecationWarning,
-        stacklevel=_depth_of_caller(),
+        stacklevel=depth_of_caller(),
     )
     given = body.get("structured_outputs")
     structured = dict(given) if isinstance(given, Mapping) else {}
@@ -209,7 +209,7 @@ def _translate_guided(body: JsonObject) -> None:
         body["structured_outputs"] = structured
 
 
-def _depth_of_caller() -> int:
+def depth_of_caller() -> int:
     """How many frames below the function that asks the first one is that is not of this package's."""
     package = __name__.partition(".")[0] + "."
     frame, depth = sys._getframe(1), 1

@@ -1,7 +1,8 @@
 """Transcriptions and translations: POST /v1/audio/transcriptions, /v1/audio/translations.
 
 vLLM streams chunks of its own (`choices[0].delta.content`), with one finish_reason for every 30 s of
-audio and then more; they come out as OpenAI's `transcript.text.delta` and one `transcript.text.done`.
+audio and then more; they come out as OpenAI's `transcript.text.delta` and one `transcript.text.done`, with
+vLLM's `choices` among their extras.
 A gateway may have made those events already.
 """
 
@@ -195,14 +196,20 @@ class TranscriptionEvents:
         for choice in chunk.choices:
             if text := choice.delta.content:
                 self._texts.append(text)
-                events.append(TranscriptionTextDeltaEvent.construct(type="transcript.text.delta", delta=text))
+                # As vLLM's own examples read them, on a client that takes whatever comes for an event.
+                choices = [choice.to_dict()]
+                events.append(
+                    TranscriptionTextDeltaEvent.construct(
+                        type="transcript.text.delta", delta=text, choices=choices
+                    )
+                )
         return events
 
     def finish(self) -> list[TranscriptionStreamEvent]:
         """Take the end of the stream: the whole text."""
         return [
             TranscriptionTextDoneEvent.construct(
-                type="transcript.text.done", text="".join(self._texts), usage=self._usage
+                type="transcript.text.done", text="".join(self._texts), usage=self._usage, choices=[]
             )
         ]
 

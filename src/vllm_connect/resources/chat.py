@@ -114,7 +114,17 @@ def _read_chat_params(
         raise TypeError(
             f"{operation}: response_format is a class; use chat.completions.parse(), which returns one"
         )
+    tools = body.get("tools")
+    if isinstance(tools, (list, tuple)) and not tools:
+        _drop_tools(body)
     return body, options
+
+
+def _drop_tools(body: JsonObject) -> None:
+    """Leave out an empty list, which agents without tools send and vLLM refuses, and a choice among none."""
+    del body["tools"]
+    if body.get("tool_choice") in ("auto", "none"):
+        del body["tool_choice"]
 
 
 def _begins_with_our_text(params: Mapping[str, object]) -> bool:
@@ -279,9 +289,12 @@ def _formatted(params: Mapping[str, Any], response_format: Any, show_schema: boo
     """The parameters with the format in the SDK's wire form, and with tools that can be read twice."""
     if isinstance(response_format, type):
         refuse_tools_beside_format("chat.completions.parse", params)
-    tools = params.get("tools")
+    tools = list(params.get("tools") or ())
     wire = type_to_response_format_param(response_format)
-    formatted = {**params, "response_format": wire, "tools": omit if not tools else list(tools)}
+    formatted = {**params, "response_format": wire, "tools": tools}
+    if not tools:
+        _drop_tools(formatted)
+        formatted["tools"] = omit  # as the SDK's helpers want it
     if show_schema and isinstance(response_format, type) and "messages" in params:
         formatted["messages"] = with_text(params["messages"], schema_prompt(wire))
     return formatted

@@ -25,11 +25,17 @@ from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params, without_unset
 from .._wire.decoding import JsonObject
 from .._wire.objects import ErrorInReply, NotAReply, Reader
-from .._wire.payloads import find_error
+from .._wire.payloads import ErrorPayload, find_error
 from .._wire.schema_prompt import SYSTEM_ROLES, AddedText, schema_prompt
 from .._wire.schema_prompt import show_schema as with_text
 from ..errors import UnsupportedOperationError
-from ..responses_over_chat import ResponseEvents, chat_request, replayable, response_from_chat
+from ..responses_over_chat import (
+    NativeOnlyError,
+    ResponseEvents,
+    chat_request,
+    replayable,
+    response_from_chat,
+)
 from ._added_text import placed
 from ._params import SamplingParams
 from ._patched import CallOf, Parser, Result, SDKMethod
@@ -59,8 +65,9 @@ class VLLMResponseParams(SamplingParams, TemplateParams, total=False):
 class ResponseParams(ResponseCreateParamsBase, VLLMResponseParams, RequestOptions, total=False):
     """Everything that `responses.create` accepts but `stream`.
 
-    What chat completions cannot do (`previous_response_id`, `background`, OpenAI's own tools, …) raises
-    `UnsupportedOperationError`.
+    What chat completions cannot do (`previous_response_id`, `background`, tools of the server, …) goes to the
+    server's own ``/v1/responses``. Where that is missing or cannot do it either, and always with
+    ``responses_api="chat"``, it raises `UnsupportedOperationError`.
     """
 
 
@@ -97,24 +104,61 @@ def _call(params: JsonObject, api: str, finish: Callable[[Response], T]) -> Call
         finish: makes the result of the response.
     """
     if api == "native":
-        body, options = read_params(_OPERATION, params, _NATIVE)
-        call = json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(read_native(content)))
-        call = replace(call, begins=lambda response: getattr(response, "id", None))
-        return placed(call) if isinstance(body.get("instructions"), AddedText) else call
+        return _native_call(params, finish)
+    try:
+        request = chat_request(params)
+    except NativeOnlyError as refusal:
+        if api == "chat":
+            raise
+        return _or_refuse(_native_call(params, finish), refusal)
 
     def read(content: bytes) -> T:
         return finish(response_from_chat(read_chat(content), params))
 
-    return chat_call(_OPERATION, chat_request(params), read, known=None)
+    return chat_call(_OPERATION, request, read, known=None)
+
+
+def _native_call(params: JsonObject, finish: Callable[[Response], T]) -> Call[T]:
+    body, options = read_params(_OPERATION, params, _NATIVE)
+    call = json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(read_native(content)))
+    call = replace(call, begins=lambda response: getattr(response, "id", None))
+    return placed(call) if isinstance(body.get("instructions"), AddedText) else call
 
 
 def _stream_call(params: JsonObject, api: str) -> Call[ResponseStreamEvent]:
     if api == "native":
-        body, options = read_params(_OPERATION, params, _NATIVE)
-        call = stream_call(_OPERATION, _PATH, body, options, read_native_event)
-        return placed(call) if isinstance(body.get("instructions"), AddedText) else call
-    request = {**chat_request(params), "stream_options": {"include_usage": True}}
+        return _native_stream_call(params)
+    try:
+        request = {**chat_request(params), "stream_options": {"include_usage": True}}
+    except NativeOnlyError as refusal:
+        if api == "chat":
+            raise
+        return _or_refuse(_native_stream_call(params), refusal)
     return converted(chat_stream_call(_OPERATION, request, known=None), lambda: ResponseEvents(params))
+
+
+def _native_stream_call(params: JsonObject) -> Call[ResponseStreamEvent]:
+    body, options = read_params(_OPERATION, params, _NATIVE)
+    call = stream_call(_OPERATION, _PATH, body, options, read_native_event)
+    return placed(call) if isinstance(body.get("instructions"), AddedText) else call
+
+
+def _or_refuse(call: Call[T], refusal: NativeOnlyError) -> Call[T]:
+    """A call of vLLM's own route which a server that lacks it ends in the refusal of the other one."""
+
+    def refuse() -> bytes:
+        raise refusal
+
+    def falls_back(variant: Variant, status: int, error: ErrorPayload) -> bool:
+        return _route_is_missing(status, error) or call.falls_back(variant, status, error)
+
+    return replace(call, variants=(*call.variants, Variant(_PATH, refuse, "refused")), falls_back=falls_back)
+
+
+def _route_is_missing(status: int, error: ErrorPayload) -> bool:
+    """Whether a server has no ``/v1/responses``; its 404 for a model or a response names that."""
+    named = error.message.lower()
+    return status in (405, 501) or (status == 404 and "model" not in named and "response with" not in named)
 
 
 def _stored_call(operation: str, response_id: str, params: Mapping[str, object], api: str) -> Call[Response]:
@@ -123,10 +167,10 @@ def _stored_call(operation: str, response_id: str, params: Mapping[str, object],
     Raises:
         UnsupportedOperationError: the client makes responses from chat completions, which nobody keeps.
     """
-    if api != "native":
+    if api == "chat":
         raise UnsupportedOperationError(
-            f"{operation} needs a client with responses_api='native': responses that are made from chat "
-            "completions are not kept by the server"
+            f"{operation} needs a client with responses_api='native' or 'auto': responses that are made from "
+            "chat completions are not kept by the server"
         )
     if not response_id or not isinstance(response_id, str):
         raise TypeError(f"{operation}: response_id must be a text that is not empty, not {response_id!r}")
@@ -250,7 +294,7 @@ class Responses(SDKResponses):
         )
 
     def retrieve(self, response_id: str, **params: Any) -> Response:  # type: ignore[override]  # vLLM's parameters
-        """Fetch a response that the server keeps; `responses_api="native"` alone.
+        """Fetch a response that the server keeps; not with `responses_api="chat"`.
 
         Args:
             response_id: its id; the request goes to the server that made it, if this client asked for it.

@@ -10,11 +10,13 @@
     events.py      the chunks of a chat stream -> the events of a Responses stream
       writing.py       the items of a response while they are written
 
-What chat completions cannot do is refused with `UnsupportedOperationError`, never dropped.
+What chat completions cannot do is refused with `UnsupportedOperationError`, never dropped: with
+`NativeOnlyError` where vLLM's own route may do it.
 """
 
 from .events import ResponseEvents
+from .parameters import NativeOnlyError
 from .reply import response_from_chat
 from .request import chat_request, replayable
 
-__all__ = ["ResponseEvents", "chat_request", "replayable", "response_from_chat"]
+__all__ = ["NativeOnlyError", "ResponseEvents", "chat_request", "replayable", "response_from_chat"]

@@ -97,11 +97,22 @@ VLLM = frozenset(
 REQUEST = frozenset({"extra_body", "extra_headers", "extra_query", "stream", "timeout"})
 
 
+class NativeOnlyError(UnsupportedOperationError):
+    """Something that a chat completion cannot do, and vLLM's own ``/v1/responses`` can."""
+
+
 class Refusal(NamedTuple):
-    """Why a parameter is refused, and which value of it asks for nothing and is let through."""
+    """Why a parameter is refused.
+
+    Attributes:
+        reason: for the error.
+        harmless: which value of it asks for nothing, and is let through.
+        native: whether vLLM's own ``/v1/responses`` has it.
+    """
 
     reason: str
     harmless: Callable[[Any], bool] = lambda value: False
+    native: bool = False
 
 
 NATIVE = 'use responses_api="native"'
@@ -111,12 +122,12 @@ _OPENAI = "this is a service of OpenAI's platform, and vLLM has nothing like it"
 
 REFUSED: dict[str, Refusal] = {
     "access_programs": Refusal(_OPENAI),
-    "background": Refusal(_BACKGROUND, lambda value: value is False),
+    "background": Refusal(_BACKGROUND, lambda value: value is False, native=True),
     "background_options": Refusal(_BACKGROUND),
     "context_management": Refusal("vLLM compacts nothing: shorten `input` yourself", lambda value: not value),
-    "conversation": Refusal(_STATELESS),
+    "conversation": Refusal("vLLM keeps no conversations: send the earlier items in `input`"),
     "enable_response_messages": Refusal(
-        f"only vLLM's own /v1/responses has it: {NATIVE}", lambda value: not value
+        f"only vLLM's own /v1/responses has it: {NATIVE}", lambda value: not value, native=True
     ),
     "image": Refusal(
         "vLLM compresses no images; mm_processor_kwargs may set their resolution",
@@ -127,13 +138,14 @@ REFUSED: dict[str, Refusal] = {
     ),
     "moderation": Refusal(_OPENAI),
     "n": Refusal("a response has one answer: send the request several times", lambda value: value == 1),
-    "previous_input_messages": Refusal(f"send the messages in `input`, or {NATIVE}"),
-    "previous_response_id": Refusal(_STATELESS),
+    "previous_input_messages": Refusal(f"send the messages in `input`, or {NATIVE}", native=True),
+    "previous_response_id": Refusal(_STATELESS, native=True),
     "prompt": Refusal("vLLM stores no prompt templates: send the text in `instructions` and `input`"),
     "store": Refusal(
         "the reply is made from a chat completion and cannot be retrieved later: leave `store` out, or "
         f"{NATIVE} on a server with VLLM_ENABLE_RESPONSES_API_STORE=1",
         lambda value: value is False,
+        native=True,
     ),
     "stream_options": Refusal(
         "nothing is obfuscated, and usage always comes with the last event: leave it out",
@@ -165,9 +177,10 @@ _KNOWN = CONVERTED | SAME | ADVISORY | VLLM | REQUEST
 _RESPONSES_ONLY = frozenset({"include", "input", "instructions", "max_output_tokens", "reasoning", "text"})
 
 
-def refuse(name: str, reason: str) -> UnsupportedOperationError:
-    """The error for a parameter that has no equivalent."""
-    return UnsupportedOperationError(f"responses.create({name}=…)", reason)
+def refuse(name: str, reason: str, *, native: bool = False) -> UnsupportedOperationError:
+    """The error for a parameter that has no equivalent; `native` if vLLM's own ``/v1/responses`` has it."""
+    kind = NativeOnlyError if native else UnsupportedOperationError
+    return kind(f"responses.create({name}=…)", reason)
 
 
 def check(params: Mapping[str, object]) -> None:
@@ -197,4 +210,4 @@ def check(params: Mapping[str, object]) -> None:
 def _check_refused(name: str, value: Any) -> None:
     refusal = REFUSED[name]
     if value is not None and not refusal.harmless(value):
-        raise refuse(name, refusal.reason)
+        raise refuse(name, refusal.reason, native=refusal.native)

@@ -9,6 +9,10 @@ from .._wire.decoding import JsonObject
 from ._plain import mapping
 from .parameters import NATIVE, refuse
 
+# What vLLM's own route knows; which of them run there is up to the model and the server's --tool-server.
+_NATIVE_TOOLS = frozenset(
+    {"code_interpreter", "container", "custom", "mcp", "namespace", "web_search", "web_search_preview"}
+)
 _PASSED_ON = ("name", "description", "parameters", "strict")
 # A schema of what the function returns describes it to the model, which chat templates do not render.
 _ADVISORY = frozenset({"type", "output_schema"})
@@ -70,10 +74,9 @@ def function_tool(tool: Any, where: str) -> JsonObject:
     given = mapping(tool, where)
     kind = given.get("type")
     if kind != "function":
-        native = f", or {NATIVE}" if kind in ("custom", "namespace", "mcp", "code_interpreter") else ""
-        raise refuse(
-            where, f"tools of type {kind!r} run elsewhere; a chat completion has functions only{native}"
-        )
+        native = kind in _NATIVE_TOOLS
+        reason = f"tools of type {kind!r} run elsewhere; a chat completion has functions only"
+        raise refuse(where, f"{reason}, or {NATIVE}" if native else reason, native=native)
     if isinstance(given.get("function"), Mapping):
         given = {"type": "function", **given["function"]}
     name = given.get("name")
