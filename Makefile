@@ -23,7 +23,7 @@ PACKAGES := . integrations/langchain-vllm integrations/litellm-vllm-connect inte
 LANGCHAIN := integrations/langchain-vllm
 LLAMA_INDEX := integrations/llama-index-vllm-connect
 LITELLM := integrations/litellm-vllm-connect
-CORE_NEWEST := .venv constraints.txt '.[dev]' anthropic
+CORE_NEWEST := .venv constraints.txt '.[dev]' anthropic playwright axe-playwright-python
 CORE_LOWEST := .venv-lowest constraints-lowest.txt '.[sim,cli,numpy,serve,dev]'
 LANGCHAIN_NEWEST := .venv-langchain $(LANGCHAIN)/constraints.txt '.[sim,numpy]' './$(LANGCHAIN)[test,bench]'
 LANGCHAIN_LOWEST := .venv-langchain-lowest $(LANGCHAIN)/constraints-lowest.txt \
@@ -179,6 +179,13 @@ bench-llama-index: .venv-llama-index-meta/ready ## Compare CPU time with LlamaIn
 .PHONY: bench-servers
 bench-servers: .venv-several-servers/ready ## Compare several servers that fail with LiteLLM's Router
 	.venv-several-servers/bin/python -m benchmarks.several_servers
+.PHONY: screenshots
+screenshots: .venv/ready ## Make the pictures of the documentation anew (needs Chromium)
+	SCREENSHOTS=docs/images .venv/bin/python -m pytest -q tests/serve/test_page.py
+
+.PHONY: bench-serve
+bench-serve: .venv/ready .venv-litellm/ready ## Compare the gateway with the server itself and with LiteLLM's proxy
+	.venv/bin/python -m benchmarks.gateways
 
 # The third-party tools of `make neighbours`, in environments of their own: what each wants in *.in, the pins in
 # *.txt, for Python 3.11 and newer.

@@ -3,7 +3,8 @@
     python -m benchmarks.server
 
 prints its port, and ends when its standard input does. What a chat is answered with is chosen by the name of
-the model: "reply", "burst" (a stream in one write) or "paced" (a stream whose chunks arrive one by one).
+the model: "reply", "burst" (a stream in one write), "paced" (a stream whose chunks arrive one by one) or
+"crowd" (a slow one, for many at once).
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ BURST = 1000
 """Chunks of a stream that arrives in one burst."""
 PACED = 100
 """Chunks of a stream of which each arrives alone."""
+CROWDED = 30
+"""Chunks of a stream of which many run at once."""
 VECTORS, DIMENSIONS = 256, 1024
 
 _PACE = 0.001  # seconds between two chunks: longer than any client takes to read one
+_CROWDS_PACE = 0.2
 _ABOUT: dict[str, Any] = {"id": "chatcmpl-8a2aa78f0adc0125", "created": 1795398468, "model": "llama"}
 _USAGE = {
     "prompt_tokens": 22,
@@ -75,7 +79,7 @@ def _answer(path: bytes, model: str, encoding: str) -> list[bytes]:
         return [_embeddings(encoding)]
     if model == "reply":
         return [_whole(reply())]
-    parts = events(BURST if model == "burst" else PACED)
+    parts = events({"burst": BURST, "crowd": CROWDED}.get(model, PACED))
     chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts] + [b"0\r\n\r\n"]
     head = _head("text/event-stream; charset=utf-8", "transfer-encoding: chunked")
     # As from vLLM, the end of the body comes with its last event.
@@ -136,23 +140,28 @@ class _Connection(asyncio.Protocol):
         if not blank_line or len(body) < length:
             return
         self._received = b""
+        if not body:  # a gateway asks what there is
+            self._transport.write(_whole(b'{"object":"list","data":[]}'))
+            return
         asked = json.loads(body)
         encoding = asked.get("encoding_format", "float")
         pieces = _answer(head.split(b" ", 2)[1], asked["model"], encoding)
         if len(pieces) == 1:
             self._transport.write(pieces[0])
         else:
-            self._task = asyncio.ensure_future(self._pace(pieces))
+            self._task = asyncio.ensure_future(
+                self._pace(pieces, _CROWDS_PACE if asked["model"] == "crowd" else _PACE)
+            )
 
-    async def _pace(self, pieces: list[bytes]) -> None:
+    async def _pace(self, pieces: list[bytes], seconds: float) -> None:
         for piece in pieces:
             self._transport.write(piece)
-            await asyncio.sleep(_PACE)
+            await asyncio.sleep(seconds)
 
 
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Connection, "127.0.0.1", 0)
+    server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -17,6 +17,7 @@ from vllm_connect.serve.gateway import Gateway
 from vllm_connect.serve.http.app import App
 from vllm_connect.serve.http.server import Server, listen
 from vllm_connect.serve.http.settings import Settings
+from vllm_connect.serve.page.app import Page
 from vllm_connect.sim import SimServer
 
 
@@ -34,7 +35,7 @@ class Running:
         self.gateway = Gateway(file, **options)
         self.settings = settings
         self.listener = listen(settings)
-        self.server = Server(App(self.gateway, settings), settings, self.listener)
+        self.server = Server(App(self.gateway, settings, Page(self.gateway)), settings, self.listener)
         self.url = self.server.url
         self.port: int = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self.server.run, daemon=True)

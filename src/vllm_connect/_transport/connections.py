@@ -147,8 +147,9 @@ class LoopConnection(Connection):
         self._waiter: asyncio.Future[bytes] | None = None
         self._watched = False
         # uvloop, which watches with libuv, tells a reset but once: if there was still data to read, never
-        # again. So there each watch is for one `recv`.
-        self._watches_once = not isinstance(self._loop, asyncio.BaseEventLoop)
+        # again. So there it is asked for with the data.
+        self._must_ask = not isinstance(self._loop, asyncio.BaseEventLoop)
+        self._broken = 0  # the number of the error that is to be told when the data was taken
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
 
@@ -172,8 +173,8 @@ class LoopConnection(Connection):
         """See `Connection`."""
         if self.ended:
             raise ConnectionAbortedError(self.ended)
-        if self._watches_once:
-            self._unwatch()
+        if self._broken:
+            raise OSError(self._broken, os.strerror(self._broken))
         if not self._watched:
             self._loop.add_reader(self._sock, self._on_readable)
             self._watched = True
@@ -211,6 +212,8 @@ class LoopConnection(Connection):
             return
         try:
             self._waiter.set_result(self._sock.recv(READ_SIZE))
+            if self._must_ask:
+                self._broken = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except BlockingIOError:
             pass
         except OSError as exc:

@@ -14,6 +14,7 @@ from ..serve.gateway import Gateway
 from ..serve.http.app import App
 from ..serve.http.server import Server, listen
 from ..serve.http.settings import MEBIBYTE, Settings, read_api_keys
+from ..serve.page.app import Page
 
 
 def serve(
@@ -64,8 +65,8 @@ def serve(
     log_to_stderr()
     file = ConfigFile(None if config is None else Path(config))
     gateway = Gateway(file, balance=balance, responses_api=responses_api)
-    server = Server(App(gateway, settings), settings, listen(settings))
-    print(f"vLLM gateway at {server.url} ({_keys_of(file)}); Ctrl-C ends it", flush=True)
+    server = Server(App(gateway, settings, Page(gateway)), settings, listen(settings))
+    print(f"vLLM gateway and its page at {server.url} ({_keys_of(file)}); Ctrl-C ends it", flush=True)
     server.run()
 
 

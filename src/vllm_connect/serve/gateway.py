@@ -12,11 +12,14 @@ from .._keys.balancing import Balance
 from .._keys.bifrost import ProviderConfig
 from .._transport._httpx import httpx
 from .._transport.clients import LIMITS, default_async_http_client
+from .._wire.decoding import JsonObject
 from ..errors import ConfigError
 from ..types import ServerStatus
 from .config.file import ConfigFile
 from .http.errors import Refusal
 from .metrics.counters import Counters
+from .metrics.troubles import Troubles
+from .metrics.upstream import Upstream
 
 _LOGGER = logging.getLogger("vllm_connect.serve")
 _WATCH_SECONDS = 1.0
@@ -47,6 +50,8 @@ class Gateway:
     ) -> None:
         self.file = file
         self.counters = Counters(self.servers)
+        self.troubles = Troubles()
+        self.upstream = Upstream()
         self.problem = ""
         """What is wrong with the file as somebody else has left it; the last good one is in use."""
         self._balance = balance
@@ -103,6 +108,36 @@ class Gateway:
             self._client = client
         self._applied = provider
 
+    def change(self, document: JsonObject, etag: str) -> None:
+        """Write another configuration, and let it act at once.
+
+        Args:
+            document: all of it.
+            etag: of the state that it was made from.
+
+        Raises:
+            Changed: somebody else has written since.
+            ConfigError: it cannot be used, or not be written; nothing has changed.
+        """
+        self.file.write(document, etag)
+        self.problem = ""
+        self.apply()
+
+    def refresh(self) -> bool:
+        """Take what somebody else has written; tell whether the configuration is another now."""
+        try:
+            if not self.file.reload():
+                return False
+            self.apply()
+        except ConfigError as error:
+            if str(error) != self.problem:
+                _LOGGER.error("%s (the last good configuration stays in use)", error)
+            self.problem = str(error)
+            return False
+        _LOGGER.info("%s has changed and is in use", self.file.path)
+        self.problem = ""
+        return True
+
     async def start(self) -> None:
         """Begin to work, in the event loop."""
         if self._watch:
@@ -127,14 +162,7 @@ class Gateway:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            try:
-                if self.file.reload():
-                    self.apply()
-                    _LOGGER.info("%s has changed and is in use", self.file.path)
-                    self.problem = ""
-            except ConfigError as error:
-                self.problem = str(error)
-                _LOGGER.error("%s (the last good configuration stays in use)", error)
+            self.refresh()
 
 
 def _http_client(limits: httpx.Limits = _MANY, **options: object) -> httpx.AsyncClient:

@@ -60,6 +60,8 @@ class App:
         finally:
             if exchange.operation:
                 self._gateway.counters.count(exchange)
+                if exchange.failure and not ended:
+                    self._gateway.troubles.note(exchange)
             if self._settings.access_log:
                 log(exchange, ended)
 
@@ -163,7 +165,7 @@ class App:
             refusal = Refusal(500, "the gateway has failed: its log says how", code="internal_error")
         if exchange.status:  # the reply has begun, and cannot be anything else any more
             raise error
-        exchange.failure = refusal.code or refusal.type
+        exchange.failure, exchange.message = refusal.code or refusal.type, refusal.message
         exchange.key_name = refusal.key_name
         operation = JSON_ROUTES.get(exchange.path)
         headers = refusal.headers

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import perf_counter
 from typing import Any
+from urllib.parse import parse_qs
 
 from .errors import Refusal
 
@@ -39,6 +40,7 @@ class Exchange:
         key_name: the key whose server answered.
         usage: tokens, as the server counted them.
         failure: the kind of error that the reply is, or ended in.
+        message: what that error says.
         status: of the reply, 0 before it began.
         sent: bytes of the reply's body.
         began: when the request came.
@@ -57,6 +59,7 @@ class Exchange:
         self.key_name: str | None = None
         self.usage: object = None
         self.failure = ""
+        self.message = ""
         self.status = 0
         self.sent = 0
         self.began = perf_counter()
@@ -65,6 +68,11 @@ class Exchange:
     def header(self, name: bytes) -> str:
         """Return a header, ``""`` if it is not there."""
         return self.headers.get(name, b"").decode("latin-1")
+
+    def query(self, name: str) -> str:
+        """Return a parameter of the query, ``""`` if it is not there."""
+        query: bytes = self.scope["query_string"]
+        return parse_qs(query.decode("latin-1")).get(name, [""])[-1]
 
     async def body(self, most: int, seconds: float) -> bytes:
         """Read the whole body.

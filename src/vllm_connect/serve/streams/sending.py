@@ -52,7 +52,7 @@ async def send_stream(
         refusal = refusal_of(error, exchange.operation)
         if not has_begun or refusal is None:
             raise
-        exchange.failure = refusal.code or refusal.type
+        exchange.failure, exchange.message = refusal.code or refusal.type, refusal.message
         await exchange.end_events(error_event(refusal, typed=typed))
 
 
