@@ -84,7 +84,7 @@ _NOWHERE = "http://server.invalid/v1/"  # of a client whose keys have no URL yet
 
 
 class BaseVLLM(BaseClient[HttpClientT, StreamT]):
-    """What both clients do, none of it I/O."""
+    """The base of both clients, without any I/O."""
 
     _request_methods: ClassVar[RequestMethods]
     _fleet: Fleet
@@ -176,7 +176,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
 
     @property
     def user_agent(self) -> str:
-        """What the server sees in its access log."""
+        """The client's name in the server's access log."""
         return f"vllm-connect (openai-python {openai.__version__})"
 
     @property
@@ -680,7 +680,7 @@ def _converting(
 
 
 def _unparsed(options: Mapping[str, object]) -> type[object]:
-    """What the SDK shall cast a reply to that we read.
+    """Return the type that the SDK shall cast a reply to that we read.
 
     `with_raw_response` cannot cast to bytes, everything else cannot cast to a response.
     """

@@ -45,7 +45,7 @@ _CHECKED = re.compile(r"/v1/(?:chat/completions|completions|responses|audio/\w+)
 
 
 class _Router:
-    """What both transports do, none of it I/O."""
+    """The base of both transports, without any I/O."""
 
     def __init__(self, keys: Sequence[Key | Mapping[str, object]], balance: Balance) -> None:
         self._fleet = Fleet(read_keys(keys), balance)

@@ -1,4 +1,4 @@
-"""What a client is made of, so that it can be made again: in another process, or as a copy.
+"""The settings of a client, so that it can be made again: in another process, or as a copy.
 
 A pickle holds keys as they were given: a reference `"env.NAME"` stays one, and what came from the environment
 by itself is referred to as well. Connections, and what is known of the servers' health, stay behind.

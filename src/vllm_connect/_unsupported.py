@@ -1,4 +1,4 @@
-"""What OpenAI's API has and vLLM lacks: the same names, refused without a request.
+"""The parts of OpenAI's API that vLLM lacks: the same names, refused without a request.
 
 Everything that the SDK offers and our tables do not name is refused, so a new release of the SDK
 cannot open a silent way to a route that no vLLM server has.

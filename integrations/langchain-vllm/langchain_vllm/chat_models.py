@@ -469,7 +469,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Tool] | None = None
     ) -> int:
-        """How many tokens the model would see: the chat template, and tools, are counted in.
+        """Count the tokens that the model would see: the chat template, and tools, are counted in.
 
         It never fails: what a strict chat template refuses, such as half a conversation, is counted as plain
         text. On an event loop it does not wait for the server, but estimates, by what was counted before;

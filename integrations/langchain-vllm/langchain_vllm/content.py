@@ -67,7 +67,7 @@ def text_of(content: str | list[Any]) -> str:
 
 
 def has_media(content: str | list[Any]) -> bool:
-    """Whether there is more in an assistant's message than text, such as an image."""
+    """Tell whether there is more in an assistant's message than text, such as an image."""
     kinds = (block.get("type") for block in content if isinstance(block, Mapping))
     return any(isinstance(kind, str) and kind.startswith(_MEDIA) for kind in kinds)
 

@@ -57,7 +57,7 @@ def run_of(stream: ChatModelStream) -> Run | None:
 
 
 class _Lifetime:
-    """What all that a caller holds of a stream has in common; when it goes, the generation ends."""
+    """The common part of all that a caller holds of a stream; when it goes, the generation ends."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -127,12 +127,12 @@ class _View(SyncProjection):
 
     @property
     def done(self) -> bool:
-        """Whether it has come to its end."""
+        """Tell whether it has come to its end."""
         return self._projection.done
 
     @property
     def error(self) -> BaseException | None:
-        """How it failed."""
+        """The error that it failed with."""
         return self._projection.error
 
     def __iter__(self) -> Iterator[Any]:

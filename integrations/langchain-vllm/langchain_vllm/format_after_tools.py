@@ -28,7 +28,7 @@ _FORMATS = ("response_format", "structured_outputs")
 
 
 class Requests(NamedTuple):
-    """What is asked instead of tools and a format at once.
+    """The requests that are made instead of one with tools and a format at once.
 
     Attributes:
         first: Without the format, or all there is to ask.
@@ -77,7 +77,7 @@ def show_format(request: Request, schema: bool | Mapping[str, object]) -> None:
 
 
 def is_draft(reply: ChatCompletion) -> bool:
-    """Whether the answer to the first request is to be asked again with the format."""
+    """Tell whether the answer to the first request is to be asked again with the format."""
     choice = reply.choices[0]
     return not choice.message.tool_calls and _asks_again(choice.finish_reason, bool(choice.message.content))
 
@@ -102,7 +102,7 @@ class Draft:
         self._usage: CompletionUsage | None = None
 
     def feed(self, chunk: ChatCompletionChunk) -> list[ChatCompletionChunk]:
-        """What may be handed over with this chunk."""
+        """Take a chunk; return what may be handed over with it."""
         if chunk.usage is not None:
             self._usage = chunk.usage
         thinks = False
@@ -119,12 +119,12 @@ class Draft:
         return []
 
     def finish(self) -> list[ChatCompletionChunk]:
-        """What is to be handed over when the stream has ended, if it is not asked again."""
+        """Return what is to be handed over when the stream has ended, if it is not asked again."""
         return [] if self.is_draft else self._release()
 
     @property
     def is_draft(self) -> bool:
-        """Whether the ended stream is to be asked again with the format."""
+        """Tell whether the ended stream is to be asked again with the format."""
         return not self._calls and _asks_again(self._finish_reason, self._text)
 
     def joined(self, chunk: ChatCompletionChunk) -> ChatCompletionChunk:
@@ -139,7 +139,7 @@ class Draft:
 
 
 def _asks_again(finish_reason: str | None, has_text: bool) -> bool:
-    """Whether a model that called nothing is asked for the format; not if it was cut while thinking."""
+    """Tell whether a model that called nothing is asked for the format; not if it was cut while thinking."""
     return describe_cut(finish_reason) is None or (finish_reason == "length" and has_text)
 
 
@@ -148,7 +148,7 @@ def _field(request: Mapping[str, Any], name: str) -> Any:
 
 
 def _binds(name: str, value: Any) -> bool:
-    """Whether a parameter leaves no room for a call; a structural tag says itself where there is any."""
+    """Tell whether a parameter leaves no room for a call; a structural tag says itself where there is any."""
     if not isinstance(value, Mapping):
         return False
     if name == "response_format":

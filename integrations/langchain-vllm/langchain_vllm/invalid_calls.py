@@ -47,7 +47,7 @@ def results_of_invalid(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
 
 
 def turns_in_vain(messages: Sequence[AnyMessage]) -> int:
-    """How many answers, up to the last one, had invalid calls and nothing else to go on with."""
+    """Count the answers, up to the last one, that had invalid calls and nothing else to go on with."""
     count = 0
     for message in reversed(messages):
         if isinstance(message, AIMessage):

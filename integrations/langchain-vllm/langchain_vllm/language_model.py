@@ -1,4 +1,4 @@
-"""What `ChatVLLM` and `VLLMCompletion` have in common: streaming, tracing, tokens."""
+"""The base of `ChatVLLM` and `VLLMCompletion`: streaming, tracing, tokens."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ class LanguageModel(Server, GenerationParameters):
         return request
 
     def _answers(self, given: Mapping[str, Any]) -> int:
-        """How many answers to a prompt are asked for."""
+        """Return the number of answers to a prompt that are asked for."""
         return given.get("n") or self.n or 1
 
     def _identify(self, kind: type[GenerationParameters]) -> Json:
-        """What tells this model from others, in traces and caches."""
+        """Return what tells this model from others, in traces and caches."""
         params = {"model_name": self.model, **self._parameters(kind)}
         for name in ("model", "extra_headers"):  # the latter as all fields that may hold secrets
             params.pop(name, None)

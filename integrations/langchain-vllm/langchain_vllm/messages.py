@@ -79,7 +79,7 @@ def _assistant(message: AIMessage, replay: Replay) -> Wire:
 
 
 def reasoning_of(message: AIMessage) -> str:
-    """What a message holds of reasoning: this package's, a standard block, or another provider's."""
+    """Return the reasoning that a message holds: this package's, a standard block, or another provider's."""
     kwargs = message.additional_kwargs
     known = kwargs.get("reasoning_content") or kwargs.get("reasoning")
     if isinstance(known, str):

@@ -12,7 +12,7 @@ from .wire import Json
 
 
 class Parameters(Serializable):
-    """What every operation takes."""
+    """Parameters of every operation."""
 
     model: str | None = None
     """The name under which the server serves it. Default: the server's model."""

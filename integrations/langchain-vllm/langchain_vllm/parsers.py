@@ -141,7 +141,7 @@ class ChoiceParser(BaseGenerationOutputParser[object]):
     """What the texts mean."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> object:
-        """What was chosen."""
+        """Return what was chosen."""
         message, text = _message(result[0]), result[0].text
         _check(message)
         for candidate in (text, text.strip()):
@@ -196,7 +196,7 @@ def _check(message: AIMessage | None, *, expects_text: bool = True) -> None:
 
 
 def _problem(error: Exception, text: str, message: AIMessage | None) -> str:
-    """Why a text could not be read."""
+    """Say why a text could not be read."""
     stop_reason = message.response_metadata.get("stop_reason") if message is not None else None
     cut = describe_cut("stop", stop_reason)
     if cut is not None:
@@ -271,7 +271,7 @@ async def _anoting(
 
 
 def _joined(pieces: list[str | BaseMessage]) -> Generation:
-    """What the pieces of a stream, texts or messages, are together."""
+    """Join the pieces of a stream, texts or messages."""
     if all(isinstance(piece, str) for piece in pieces):
         return Generation(text="".join(map(str, pieces)))
     first, *more = cast("list[AIMessageChunk]", pieces)

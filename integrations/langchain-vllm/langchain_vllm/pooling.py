@@ -1,4 +1,4 @@
-"""What embeddings, rerank and score have in common: many inputs, sent in batches, several at once."""
+"""The base of embeddings, rerank and score: many inputs, sent in batches, several at once."""
 
 from __future__ import annotations
 

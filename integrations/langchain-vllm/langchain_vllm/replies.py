@@ -189,7 +189,7 @@ def _call_chunk(piece: Piece) -> ToolCallChunk:
 
 
 def finish_metadata(chunk: ChatCompletionChunk, choice: Any, model: str | None) -> Json:
-    """What is said once, in the chunk that ends an answer: LangChain strings repeated texts together."""
+    """Metadata of the chunk that ends an answer, said once: LangChain strings repeated texts together."""
     metadata = {
         "finish_reason": choice.finish_reason,
         "model_name": model or chunk.model,

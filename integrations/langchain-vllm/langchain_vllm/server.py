@@ -1,4 +1,4 @@
-"""Where the server is: the fields that every class of this package has, and the clients made of them."""
+"""The way to the server: the fields that every class of this package has, and the clients made of them."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ class Server(Serializable):
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Whether it can be saved and loaded: yes, without its secrets."""
+        """Tell whether it can be saved and loaded: yes, without its secrets."""
         return True
 
     @property
@@ -236,7 +236,7 @@ class Server(Serializable):
 
     @property
     def lc_attributes(self) -> Json:
-        """What is saved in place of fields that may hold secrets, or are no plain data."""
+        """The values that are saved in place of fields that may hold secrets, or are no plain data."""
         saved: Json = {}
         if reference := self._api_key_reference():
             saved["api_key"] = reference

@@ -37,7 +37,7 @@ METHODS = get_args(Method)
 
 
 class Plan(NamedTuple):
-    """How to get a structured answer.
+    """A plan for getting a structured answer.
 
     Attributes:
         request: parameters of the request; `tools` and `tool_choice` are for `bind_tools`.

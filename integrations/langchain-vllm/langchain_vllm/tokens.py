@@ -22,7 +22,7 @@ _MARGIN = 1.1
 
 
 class TokenCounter:
-    """What is known of a model's tokenizer.
+    """Knowledge of a model's tokenizer.
 
     counts = counter.count(params)              # a generator of requests for `tokenize`
     counts.send(reply.count) or counts.throw(error), until it returns the count

@@ -33,7 +33,7 @@ def usage_metadata(usage: Any) -> UsageMetadata:
 
 
 def usage_since(previous: UsageMetadata | None, current: UsageMetadata) -> UsageMetadata | None:
-    """What a chunk adds to counts that run on: LangChain sums the chunks' counts up.
+    """Return what a chunk adds to counts that run on: LangChain sums the chunks' counts up.
 
     Returns:
         The difference; None when there is none.

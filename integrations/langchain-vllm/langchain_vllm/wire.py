@@ -1,4 +1,4 @@
-"""What goes over the wire, and what is read from it."""
+"""Values that go over the wire, and those that are read from it."""
 
 from typing import Any
 

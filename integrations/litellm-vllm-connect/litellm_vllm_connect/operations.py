@@ -1,4 +1,4 @@
-"""What vLLM serves and LiteLLM closes to custom providers: rerank, score, classify, tokenize, transcription.
+"""Operations that LiteLLM closes to custom providers: rerank, score, classify, tokenize, transcription.
 
 Each takes what `litellm.completion` takes to say where: `model`, `api_base`, `api_key`, `keys`, `config`,
 `timeout`, `extra_headers`, `max_retries`; and the parameters of the client's operation. Errors are LiteLLM's.

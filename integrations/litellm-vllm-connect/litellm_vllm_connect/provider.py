@@ -132,7 +132,7 @@ def register() -> None:
 
 
 class _Asked:
-    """What LiteLLM asks for.
+    """A request of LiteLLM's.
 
     Attributes:
         model: the requested name.
@@ -171,7 +171,7 @@ class _Asked:
         return (chat_response if self.is_chat else text_response)(reply, self.model)
 
     def chunks(self) -> Chunks:
-        """What makes LiteLLM's chunks of the client's."""
+        """Return the maker of LiteLLM's chunks of the client's."""
         return Chunks(self.model, is_chat=self.is_chat)
 
 
@@ -184,7 +184,7 @@ def _question(messages: Messages, *, is_chat: bool) -> dict[str, object]:
 
 
 def _retries(operation: str, options: Mapping[str, Any], about: Mapping[str, Any]) -> int:
-    """How often the client tries again.
+    """Return how often the client tries again.
 
     LiteLLM itself repeats completions `num_retries` times, which reach a provider as `max_retries`. It does
     not repeat embeddings, nor async streams, whose errors come after it has returned them.

@@ -1,4 +1,4 @@
-"""What LiteLLM hands to a custom provider, as the client's arguments.
+"""The client's arguments, made of what LiteLLM hands to a custom provider.
 
 A model may be asked at `api_base`, or at several servers, `keys=[…]` or `config=` (Bifrost's file); all of
 that can stand in a call, in a Router's `litellm_params` and in the proxy's `config.yaml`. What LiteLLM does
@@ -50,7 +50,7 @@ class Request(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What LiteLLM gives with every operation.
+    """The arguments that LiteLLM gives with every operation.
 
     Attributes:
         model: without the provider.

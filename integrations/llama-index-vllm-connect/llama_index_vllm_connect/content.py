@@ -1,4 +1,4 @@
-"""What is in a message: LlamaIndex's blocks in, vLLM's content parts out."""
+"""The content of a message: LlamaIndex's blocks in, vLLM's content parts out."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _SERVED = "served_model"
 
 
 class KnowsServedModel(BaseComponent):
-    """What is saved with the name of the served model, if nobody named one.
+    """A base of what is saved with the name of the served model, if nobody named one.
 
     LlamaIndex's caches hash what is saved. Without that name they would hand out what another model, which
     has been served at the same address since, has not made.

@@ -1,4 +1,4 @@
-"""What other integrations call things, and what to use here."""
+"""Names that other integrations have for things, and what to use here."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _line(number: int, custom_id: str | None, response: object, error: object) -
 
 
 class Journal:
-    """Which lines of the input an output has answers for: eight bytes a line, whatever the answers are."""
+    """The lines of the input that an output has answers for: eight bytes a line, whatever the answers are."""
 
     def __init__(self) -> None:
         self._checksums = array("q")

@@ -27,7 +27,7 @@ _WINDOW = 48  # completions that a measurement takes, at the least: small ones m
 
 
 class Level:
-    """How many requests may run at once.
+    """The number of requests that may run at once.
 
     Args:
         servers: how many servers share them.

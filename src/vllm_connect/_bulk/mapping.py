@@ -22,7 +22,7 @@ _MOST_THREADS = 1024
 
 
 class Run(Window[Row[T]]):
-    """What both shells keep of a run: the rows on their way, the level, and the progress that is shown.
+    """The state of a run, for both shells: the rows on their way, the level, and the progress that is shown.
 
     Args:
         level: how many requests may run at once.

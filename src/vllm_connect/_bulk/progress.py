@@ -9,7 +9,7 @@ from ..types.bulk import Row
 
 
 class Progress(Protocol):
-    """What is told of each row that ended, in the order in which they end."""
+    """Progress as it is told, row by row, in the order in which they end."""
 
     def add(self, row: Row[Any]) -> None:
         """Take a row."""

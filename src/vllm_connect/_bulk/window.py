@@ -34,14 +34,14 @@ class Window(Generic[T]):
 
     @property
     def has_room(self) -> bool:
-        """Whether one more row may begin."""
+        """Tell whether one more row may begin."""
         if self._running >= self._level.now:
             return False
         return self._running + len(self._waiting) < (_AHEAD + 1) * self._level.now
 
     @property
     def is_empty(self) -> bool:
-        """Whether no row is on its way."""
+        """Tell whether no row is on its way."""
         return not self._running
 
     def begin(self) -> int:

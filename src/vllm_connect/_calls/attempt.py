@@ -54,7 +54,7 @@ _HTTP_STATUS = "vllm_connect.http_status"
 
 
 class Attempt(Generic[T_co]):
-    """How a call is going: the attempt in hand, and where it went before.
+    """The progress of a call: the attempt in hand, and where it went before.
 
     Attributes:
         call: the call.
@@ -277,7 +277,7 @@ class Attempt(Generic[T_co]):
 
     @property
     def _is_doubtful(self) -> bool:
-        """Whether a failure may be the variant's: it was never understood, nor did all others fail."""
+        """Tell whether a failure may be the variant's: it was never understood, nor did all others fail."""
         return (
             len(self.call.variants) > 1
             and self._server.root not in self._doubted
@@ -414,22 +414,22 @@ class Attempt(Generic[T_co]):
 
 
 def _what(variant: Variant) -> tuple[str, str]:
-    """What a server is remembered to understand, or not to."""
+    """The part of a variant that a server is remembered to understand, or not to."""
     return variant.path, variant.kind
 
 
 def is_worth_another(response: httpx.Response) -> bool:
-    """Whether an error reply is worth another attempt, unless its headers say something else."""
+    """Tell whether an error reply is worth another attempt, unless its headers say something else."""
     return response.status_code in _WORTH_ANOTHER
 
 
 def is_marked(response: httpx.Response) -> bool:
-    """Whether the reply was a success, but for the error in it."""
+    """Tell whether the reply was a success, but for the error in it."""
     return _ERROR in response.extensions
 
 
 def payload_of(response: httpx.Response) -> ErrorPayload:
-    """What an error reply says."""
+    """Read an error reply."""
     error: ErrorPayload | None = response.extensions.get(_ERROR)
     if error is not None:
         return error

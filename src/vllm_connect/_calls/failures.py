@@ -55,7 +55,7 @@ _OUTPUT = re.compile(
 
 
 def is_too_long(error: ErrorPayload) -> bool:
-    """Whether a refusal means too long a prompt, and not that `max_tokens` leaves no room for any."""
+    """Tell whether a refusal means too long a prompt, and not that `max_tokens` leaves no room for any."""
     body = error.body
     if isinstance(body, dict) and "context_length_exceeded" in (body.get("code"), body.get("type")):
         return True

@@ -64,7 +64,7 @@ def _error_in(attempt: Attempt[object], response: httpx.Response) -> ErrorPayloa
 
 
 def _unusual(attempt: Attempt[object], response: httpx.Response) -> object:
-    """What JSON says that is not all by the book."""
+    """Decode JSON that is not all by the book."""
     content = response.content
     try:
         return loads(content)
@@ -115,28 +115,28 @@ class Beginning:
 
 
 def can_be_looked_at(response: httpx.Response) -> bool:
-    """Whether the bytes of the body can be looked at as they come: they are neither compressed nor read."""
+    """Tell whether a body can be looked at as it comes: its bytes are neither compressed nor read."""
     return "content-encoding" not in response.headers and not response.is_stream_consumed
 
 
 def holds_events(response: httpx.Response) -> bool:
-    """Whether a body that was read already, by a mock or an event hook, is a stream of events."""
+    """Tell whether a body that was read already, by a mock or an event hook, is a stream of events."""
     return looks_like_events(response.content, claimed=is_event_stream(response)) is True
 
 
 def error_in_first_event(content: bytes) -> ErrorPayload | None:
-    """What the first event of a whole stream says, if it is an error."""
+    """Return the error that a whole stream begins with, if it does."""
     first = next((event for event in SSESplitter().feed(content) if not is_heartbeat(event)), None)
     return None if first is None else _find(first.data)
 
 
 def is_event_stream(response: httpx.Response) -> bool:
-    """Whether the reply calls itself a stream of events."""
+    """Tell whether the reply calls itself a stream of events."""
     return "event-stream" in response.headers.get("content-type", "").lower()
 
 
 def is_opaque_stream(call: Call[object], response: httpx.Response) -> bool:
-    """Whether a streamed reply is to be handed over unread: a compressed stream of events, or whatever
+    """Tell whether a streamed reply is to be handed over unread: a compressed stream of events, or whatever
     the caller streams that is not JSON."""
     if is_event_stream(response):
         return True

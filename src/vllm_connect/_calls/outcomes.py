@@ -1,4 +1,4 @@
-"""What a reply, or the lack of one, shows of its server.
+"""Outcomes of an attempt: what a reply, or the lack of one, shows of its server.
 
 shows                                                      the server             another is asked at once
 no connection, a broken one; 429, 502, 503, 504            rests                  yes
@@ -35,7 +35,7 @@ _UNKNOWN_MODEL = re.compile(
 
 
 class Outcome(NamedTuple):
-    """What an attempt showed of its server.
+    """The outcome of an attempt, as far as its server is concerned.
 
     Attributes:
         failure: why the server goes to rest, None if it does not.
@@ -57,7 +57,7 @@ NOTHING = Outcome()
 
 
 def outcome_of_reply(response: httpx.Response, error: ErrorPayload) -> Outcome:
-    """What an error reply shows.
+    """Return the outcome that an error reply is.
 
     Args:
         response: the reply, with the status that its payload names.
@@ -77,7 +77,7 @@ def outcome_of_reply(response: httpx.Response, error: ErrorPayload) -> Outcome:
 
 
 def outcome_of_exception(cause: BaseException) -> Outcome:
-    """What an exception of the HTTP client shows."""
+    """Return the outcome that an exception of the HTTP client is."""
     name, reason = type(cause).__name__, cause.__cause__
     if name not in _BROKEN:
         return NOTHING

@@ -42,7 +42,7 @@ def redirected(response: httpx.Response) -> httpx.Request | None:
 
 
 def is_bad_location(cause: Exception) -> bool:
-    """Whether an http client ended a request since it was redirected to what is no URL.
+    """Tell whether an http client ended a request since it was redirected to what is no URL.
 
     The httpx of openai 2.x reads the address even where it is told to follow none, and the reply is lost.
     """
@@ -50,7 +50,7 @@ def is_bad_location(cause: Exception) -> bool:
 
 
 def refused_redirect(response: httpx.Response) -> ErrorPayload | None:
-    """Why a redirect was not followed, as the error that the reply is; None if it is no redirect."""
+    """Return the error that a redirect is which was not followed; None if the reply is no redirect."""
     if not response.has_redirect_location:
         return None
     request, target = response.request, _target(response)

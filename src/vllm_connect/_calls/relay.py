@@ -37,7 +37,7 @@ class Relay:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to be read."""
+        """Tell whether nothing more is to be read."""
         return self._reader.ended
 
     def feed(self, data: bytes) -> bytes:

@@ -40,7 +40,7 @@ Build = Callable[["FinalRequestOptions"], "httpx.Request"]
 
 
 class Http(Protocol):
-    """What is done with an http client, awaited in both worlds."""
+    """An http client, awaited in both worlds."""
 
     async def send(self, request: httpx.Request, stream: bool, **options: Any) -> httpx.Response:
         """Send a request; the response's body is not read if it is to be streamed."""

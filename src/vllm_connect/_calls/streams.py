@@ -59,12 +59,12 @@ class ChunkReader(Generic[T]):
 
     @property
     def rest(self) -> Any:
-        """What gives the body after that beginning; None if nothing was read before."""
+        """The body after that beginning; None if nothing was read before."""
         return None if self._beginning is None else self._beginning.rest
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to be read."""
+        """Tell whether nothing more is to be read."""
         return self.over or self.error is not None
 
     def feed(self, data: bytes) -> Iterator[T]:
@@ -243,7 +243,7 @@ async def _async_chunks(held: _Held, reader: ChunkReader[T]) -> AsyncIterator[T]
 
 
 def _is_decoded(response: httpx.Response) -> bool:
-    """Whether httpx has to decompress the body, or holds all of it: an event hook may have read it."""
+    """Tell whether httpx has to decompress the body, or holds all of it: an event hook may have read it."""
     return "content-encoding" in response.headers or response.is_stream_consumed
 
 

@@ -42,7 +42,7 @@ _OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
 
 
 class Client(Protocol):
-    """What a client knows that decides on its requests."""
+    """The part of a client that decides on its requests."""
 
     timeout: float | httpx.Timeout | None
     _idempotency_header: str | None

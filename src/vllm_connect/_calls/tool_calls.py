@@ -62,7 +62,7 @@ class ToolCall(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What a piece of a stream adds to a call.
+    """An addition to a call, made by a piece of a stream.
 
     Attributes:
         number: of the call, from 0, in the order in which the calls begin.
@@ -108,7 +108,7 @@ def read_arguments(text: str, finish_reason: str | None) -> dict[str, object]:
 
 
 def readable(text: str, finish_reason: str | None) -> bool:
-    """Whether `read_arguments` can read them."""
+    """Tell whether `read_arguments` can read them."""
     try:
         read_arguments(text, finish_reason)
     except ArgumentsError:
@@ -240,14 +240,14 @@ class _Call:
         return "".join(self._pieces)
 
     def is_named_again(self, id: str | None, name: str, arguments: str) -> bool:
-        """Whether a piece says the name once more and nothing else; see `named_again`."""
+        """Tell whether a piece says the name once more and nothing else; see `named_again`."""
         if (id and self.server_ids) or arguments or not name or name != self.name or not self._is_whole():
             return False
         self.named_again = True
         return True
 
     def ends_before(self, id: str | None, name: str) -> bool:
-        """Whether a piece with this id and name, whose index is the call's, belongs to another call."""
+        """Tell whether a piece with this id and name, whose index is the call's, belongs to another call."""
         if not name or not self.name:
             return False
         if id and id in self.server_ids:

@@ -33,7 +33,7 @@ _SDK = (str(Path(openai.__file__).parent), inspect.getfile(typing_extensions.dep
 
 
 def is_the_sdks(method: object) -> bool:
-    """Whether a method is the SDK's own, and nobody's wrapper of it."""
+    """Tell whether a method is the SDK's own, and nobody's wrapper of it."""
     # Not isinstance: proxies pass for what they wrap.
     return type(method) is FunctionType and method.__code__.co_filename.startswith(_SDK)
 
@@ -55,7 +55,7 @@ class RequestMethods:
         self._recognise(client)
 
     def are_replaced(self, client: Any) -> bool:
-        """Whether something else stands in the place of one of them, on the class or on this client."""
+        """Tell whether something else stands in the place of one of them, on the class or on this client."""
         cls = client.__class__
         if (
             cls.post is self._post
@@ -91,7 +91,7 @@ class Shown:
 
 
 class Seen(NamedTuple):
-    """What was shown of a call.
+    """The part of a call that was shown.
 
     Attributes:
         shown: what makes the call.
@@ -109,7 +109,7 @@ class Seen(NamedTuple):
         return cls(shown, _copied(options.json_data), _copied(options.extra_json))
 
     def is_changed(self, options: FinalRequestOptions) -> bool:
-        """Whether somebody changed it."""
+        """Tell whether somebody changed it."""
         return options.json_data != self.body or options.extra_json != self.extra
 
 

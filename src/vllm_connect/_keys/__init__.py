@@ -1,4 +1,4 @@
-"""Which server serves a request.
+"""The choice of the server that serves a request.
 
 key          `Key`, one server, and what it resolves to when it is used
 choosing     which keys may serve a request

@@ -97,7 +97,7 @@ class Draw:
 
 
 class Sessions:
-    """Which conversation is at home on which server.
+    """The conversations, each at home on a server.
 
     Args:
         clock: seconds, never going back.
@@ -142,7 +142,7 @@ class Sessions:
             self._homes.move_to_end(session)
 
     def counts(self) -> Mapping[str, int]:
-        """How many conversations are at home on each server."""
+        """Count the conversations that are at home on each server."""
         with self._lock:
             self._expire(self._clock())
             return dict(+self._counts)

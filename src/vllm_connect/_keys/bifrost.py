@@ -56,7 +56,7 @@ from .references import SENDABLE, kind_of, masked, read
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyConfig:
-    """How to reach the servers: ``proxy_config``. Its strings may be references to the environment.
+    """The way to the servers: ``proxy_config``. Its strings may be references to the environment.
 
     Attributes:
         type: ``http`` and ``socks5`` use ``url``; ``environment`` the usual variables
@@ -93,7 +93,7 @@ class ProxyConfig:
         return url, (username, _resolved(self.password, "proxy_config.password")) if username else None
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """How to verify an ``https`` proxy, or None for the default."""
+        """The context that verifies an ``https`` proxy, or None for the default."""
         return _ssl_context(True, self.ca_cert_pem, "proxy_config.ca_cert_pem")
 
 
@@ -128,7 +128,7 @@ class ProviderConfig:
     proxy: ProxyConfig | None = None
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """How to verify the servers, or None for the default.
+        """The context that verifies the servers, or None for the default.
 
         Raises:
             ConfigError: ``ca_cert_pem`` is no certificate, or a reference that leads nowhere.

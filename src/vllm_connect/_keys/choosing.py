@@ -42,12 +42,12 @@ def named(keys: Iterable[Key], name: str) -> Key:
 
 
 def allows(key: Key, model: str) -> bool:
-    """Whether a key's allow and block lists let a model through."""
+    """Tell whether a key's allow and block lists let a model through."""
     return _holds(key.models, model) and not _holds(key.blacklisted_models, model)
 
 
 def _refusal(key: Key, name: str | None) -> str | None:
-    """Why a key may not serve a model, or None if it may."""
+    """Say why a key may not serve a model; None if it may."""
     if not key.enabled:
         return "disabled (enabled is False)"
     if name is None:

@@ -26,7 +26,7 @@ _MOST_POOLS = 1024
 
 
 class Placement(NamedTuple):
-    """Where a request goes.
+    """The place of a request on a server.
 
     Attributes:
         server: the server.
@@ -83,7 +83,7 @@ class Fleet:
 
     @property
     def policy(self) -> Policy:
-        """How long a server rests, and how turns are taken."""
+        """The times for which servers rest, and the way turns are taken."""
         return self._policy
 
     @policy.setter

@@ -37,7 +37,7 @@ JITTER = 0.2
 
 
 class Failure(NamedTuple):
-    """What a request showed of its server.
+    """A failure of a server, as a request showed it.
 
     Attributes:
         reason: for people: ``"503"``, ``"connection refused"``.
@@ -67,7 +67,7 @@ class Change(NamedTuple):
 
 
 class ServerHealth:
-    """How one server is doing.
+    """The health of one server.
 
     Attributes:
         name: of its key.

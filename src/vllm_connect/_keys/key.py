@@ -233,7 +233,7 @@ def resolve(key: Key) -> Server:
 
 
 def refers(key: Key) -> bool:
-    """Whether the environment has a say in what `resolve` makes of a key."""
+    """Tell whether the environment has a say in what `resolve` makes of a key."""
     return variable_of(key.url) is not None or variable_of(key.api_key) is not None
 
 

@@ -1,4 +1,4 @@
-"""How a client waits: between rounds of attempts, for the parts of a stream, for a server that failed."""
+"""Waiting: between rounds of attempts, for the parts of a stream, for a server that failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How a client waits. Times are in seconds.
+    """The times that a client waits, in seconds.
 
     Attributes:
         retry_backoff_initial: before a request is repeated the first time; twice as long before each further
@@ -45,7 +45,7 @@ class Policy:
 
     @property
     def has_usual_backoff(self) -> bool:
-        """Whether the SDK's own backoff will do."""
+        """Tell whether the SDK's own backoff will do."""
         return (self.retry_backoff_initial, self.retry_backoff_max) == (0.5, 8.0)
 
     def backoff(self, taken: int) -> float:

@@ -35,7 +35,7 @@ def variable_of(value: str | None) -> str | None:
 
 
 def misses_variable(value: str) -> bool:
-    """Whether a value begins like a reference, but no environment variable can have such a name."""
+    """Tell whether a value begins like a reference, but no environment variable can have such a name."""
     return value.startswith("env.") and variable_of(value) is None
 
 
@@ -45,7 +45,7 @@ def public_secret(value: str | None) -> str | None:
 
 
 def read(value: str | None) -> tuple[str, str | None]:
-    """What a field stands for, and the environment variable that it came from, if any."""
+    """Return the value that a field stands for, and the environment variable it came from, if any."""
     variable = variable_of(value)
     return ((value or "") if variable is None else os.environ.get(variable, "")).strip(), variable
 

@@ -81,7 +81,7 @@ class WatchedFile:
         return config
 
     def _sign(self) -> Signature | None:
-        """What tells the file from what it becomes; None if it is gone, or too fresh to tell."""
+        """Return what tells the file from what it becomes; None if it is gone, or too fresh to tell."""
         try:
             status = os.stat(self._path)
         except OSError:
@@ -92,5 +92,5 @@ class WatchedFile:
 
 
 def _without_choice(config: ProviderConfig) -> ProviderConfig:
-    """What of a configuration cannot change in a client that is there."""
+    """Return the part of a configuration that cannot change in a client that is there."""
     return replace(config, keys=(), balance=None, policy=None)

@@ -39,7 +39,7 @@ LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=1000, keep
 
 
 class Options(TypedDict, total=False):
-    """What the transports can be told, and the default clients, too."""
+    """Options of the transports, and of the default clients."""
 
     limits: httpx.Limits
     """How many connections may be in use at once, how many are kept idle, and for how long."""
@@ -87,12 +87,12 @@ _DEFAULT: WeakSet[httpx.Client | httpx.AsyncClient] = WeakSet()
 
 
 def is_default(http_client: httpx.Client | httpx.AsyncClient) -> bool:
-    """Whether an http client is one that anybody would make again without being told anything."""
+    """Tell whether an http client is one that anybody would make again without being told anything."""
     return http_client in _DEFAULT
 
 
 def takes_large_headers(http_client: Any) -> bool:
-    """Whether an http client takes response headers of 100 kB: ours does, aiohttp's ends at 8 kB."""
+    """Tell whether an http client takes response headers of 100 kB: ours does, aiohttp's ends at 8 kB."""
     return isinstance(getattr(http_client, "_transport", None), Ours)
 
 
@@ -107,7 +107,7 @@ class _Stock(NamedTuple):
 
 
 class Ours:
-    """What marks a transport as one of this package."""
+    """The mark of a transport of this package."""
 
 
 class _Configured(Ours):
@@ -126,7 +126,7 @@ class _Configured(Ours):
             self._proxies = {"all": proxy}
 
     def _options(self) -> Any:
-        """How a stock transport is made."""
+        """Return the arguments that a stock transport is made with."""
         options = self._stock_options
         if options["verify"] is True:
             options = {**options, "verify": default_context(options["trust_env"])}

@@ -31,7 +31,7 @@ class Socket(socket.socket):
 
 
 class Address(NamedTuple):
-    """Where a socket can connect to."""
+    """An address that a socket can connect to."""
 
     family: int
     sockaddr: Any

@@ -50,7 +50,7 @@ class Connection(ABC):
         """
 
     def is_stale(self) -> bool:
-        """Whether an idle connection has ended, or has received bytes that nobody asked for."""
+        """Tell whether an idle connection has ended, or has received bytes that nobody asked for."""
         try:
             self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:

@@ -213,7 +213,7 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def is_repeatable(request: httpx.Request) -> bool:
-    """Whether the body can be sent a second time.
+    """Tell whether the body can be sent a second time.
 
     What httpx can iterate both ways, `bytes` and forms, it can iterate again; a form of unknown length has a
     file in it that cannot be rewound.

@@ -1,4 +1,4 @@
-"""Whether somebody took the place of httpx's own transport: a mock, a recorder, a tracer.
+"""Detection of whoever took the place of httpx's own transport: a mock, a recorder, a tracer.
 
 respx, pytest-httpx, vcrpy, OpenTelemetry's httpx instrumentation and their kin replace methods of the classes
 that httpx sends requests with; pytest-socket and mocket replace `socket.socket`. They expect to get every
@@ -22,7 +22,7 @@ _SOCKET = Socket.__base__
 
 
 def sync_is_patched() -> bool:
-    """Whether requests of the stock `HTTPTransport` go elsewhere than to the network."""
+    """Tell whether requests of the stock `HTTPTransport` go elsewhere than to the network."""
     transport, pool, connection = _sync.classes
     if (
         transport.handle_request is _sync.methods[0]
@@ -36,7 +36,7 @@ def sync_is_patched() -> bool:
 
 
 def async_is_patched() -> bool:
-    """Whether requests of the stock `AsyncHTTPTransport` go elsewhere than to the network."""
+    """Tell whether requests of the stock `AsyncHTTPTransport` go elsewhere than to the network."""
     transport, pool, connection = _async.classes
     if (
         transport.handle_async_request is _async.methods[0]
@@ -60,7 +60,7 @@ class _Originals:
         self._method = method
 
     def look(self) -> bool:
-        """Whether one of them is replaced; if not, they are remembered, and telling is cheap from now on."""
+        """Tell whether one of them is replaced; else remember them, so that telling is cheap from now on."""
         transport, core = self.classes[0], sys.modules.get(_CORE)
         pool, connection = (transport if core is None else getattr(core, name) for name in self._names)
         methods = tuple(getattr(each, self._method) for each in (transport, pool, connection))

@@ -29,7 +29,7 @@ def proxy_for(url: httpx.URL, proxies: Mapping[str, Any]) -> Proxy | None:
 
 
 def _is_excepted(url: httpx.URL, no_proxy: str) -> bool:
-    """Whether NO_PROXY lists a URL: ``[scheme://]host[:port]``, the host by name, address or network.
+    """Tell whether NO_PROXY lists a URL: ``[scheme://]host[:port]``, the host by name, address or network.
 
     ``*`` means every host; a name its subdomains, too, unless it has a scheme, as in httpx; ``*.name`` and
     ``.name`` those even then.

@@ -18,7 +18,7 @@ _contexts: WeakValueDictionary[Hashable, ssl.SSLContext] = WeakValueDictionary()
 
 
 def default_context(trust_env: bool) -> ssl.SSLContext:
-    """What httpx makes of `verify=True`.
+    """Return the TLS context that httpx makes of `verify=True`.
 
     Args:
         trust_env: whether the environment names certificates.

@@ -21,7 +21,7 @@ def socket_path(url: httpx.URL) -> str:
 
 
 def origin_and_target(url: httpx.URL) -> tuple[bytes, bytes]:
-    """What identifies the server of a URL, and what to ask that server for."""
+    """Return the origin of a URL, which identifies its server, and the target to ask that server for."""
     if url.scheme != SCHEME:
         return url.netloc, url.raw_path
     path, _, target = url.raw_path.partition(b":")
@@ -34,5 +34,5 @@ def as_http(url: httpx.URL) -> httpx.URL:
 
 
 def on_same_socket(url: httpx.URL, target: httpx.URL) -> httpx.URL:
-    """What `as_http` made, as a URL on the same socket again."""
+    """Turn a URL that `as_http` made into one on the same socket again."""
     return url.copy_with(raw_path=url.raw_path.partition(b":")[0] + b":" + target.raw_path)

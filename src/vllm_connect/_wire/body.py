@@ -1,4 +1,4 @@
-"""What a caller passes in, as what goes into a request body.
+"""Request bodies, made of what a caller passes in.
 
 Unset arguments are left out, never sent as null: vLLM answers 400 to null in many of its own fields.
 Names that no table knows are refused, since vLLM would ignore them silently; `extra_body` carries
@@ -26,7 +26,7 @@ from .decoding import JsonObject
 
 
 class RequestOptions(TypedDict, total=False):
-    """What every operation of the SDK accepts besides its own parameters."""
+    """Options that every operation of the SDK accepts besides its own parameters."""
 
     extra_headers: Mapping[str, str | Omit] | None
     extra_query: Mapping[str, object] | None
@@ -210,7 +210,7 @@ def _translate_guided(body: JsonObject) -> None:
 
 
 def depth_of_caller() -> int:
-    """How many frames below the function that asks the first one is that is not of this package's."""
+    """Count the frames down to the first one that is not of this package's."""
     package = __name__.partition(".")[0] + "."
     frame, depth = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):

@@ -1,4 +1,4 @@
-"""How an answer ended, in words for whoever waits for it.
+"""Endings of answers, in words for whoever waits for them.
 
 An answer may be cut without an error: `finish_reason` is all that tells. And it may be empty although many
 tokens were paid for, because all of them were reasoning.

@@ -47,5 +47,5 @@ def count_of(body: JsonObject, name: str, operation: str) -> int | None:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number."""
+    """Tell whether a value is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

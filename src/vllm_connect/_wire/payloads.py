@@ -69,7 +69,7 @@ _STATUS_OF_CODE = {
 
 @dataclass(frozen=True)
 class ErrorPayload:
-    """What an error payload says, whatever its shape.
+    """An error payload, read, whatever its shape.
 
     Attributes:
         message: what to tell a person; never empty.
@@ -85,7 +85,7 @@ class ErrorPayload:
 
     @property
     def weight(self) -> int:
-        """How much the payload says: a typed message more than a bare phrase, that more than a page."""
+        """The amount it says: a typed message more than a bare phrase, that more than a page."""
         return {"nested": 3, "flat": 3, "typed": 3, "message": 2, "string": 2, "detail": 1, "text": 0}[
             self.shape
         ]

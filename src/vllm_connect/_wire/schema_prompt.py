@@ -81,7 +81,7 @@ def show_schema(messages: Iterable[object], text: str | None, *, part_type: str 
 
 
 def refuses_roles(status: int, message: str) -> bool:
-    """Whether an error reply, by its status and message, may mean a chat template without a system role."""
+    """Tell whether an error's status and message may mean a chat template without a system role."""
     return status == 400 and _OF_ROLES.search(message) is not None
 
 

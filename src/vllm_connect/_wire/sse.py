@@ -31,7 +31,7 @@ _HEARTBEAT_NAMES = frozenset({"ping", "heartbeat", "keep-alive", "keep_alive", "
 
 
 def looks_like_events(beginning: bytes, *, claimed: bool) -> bool | None:
-    """Whether a body is a stream of events, by its first bytes; None while they do not show it.
+    """Tell whether a body is a stream of events, by its first bytes; None while they do not show it.
 
     Args:
         beginning: the first bytes.
@@ -47,7 +47,7 @@ def looks_like_events(beginning: bytes, *, claimed: bool) -> bool | None:
 
 
 def is_heartbeat(event: Event) -> bool:
-    """Whether an event only keeps the connection alive: it is empty, or calls itself so."""
+    """Tell whether an event only keeps the connection alive: it is empty, or calls itself so."""
     data, name = event
     if len(data) > _SHORT:
         return False

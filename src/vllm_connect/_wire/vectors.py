@@ -29,7 +29,7 @@ _ITEM_SIZE = {"float32": 4, "float16": 2, "bfloat16": 2, "fp8_e4m3": 1, "fp8_e5m
 
 @dataclass(frozen=True)
 class Layout:
-    """How a reply is to be read.
+    """The layout of the vectors in a reply.
 
     Attributes:
         as_numpy: whether vectors shall be rows of a numpy array.
@@ -45,7 +45,7 @@ class Layout:
 
     @property
     def big(self) -> bool:
-        """Whether numbers of more than one byte have to be swapped to be little-endian."""
+        """Tell whether numbers of more than one byte have to be swapped to be little-endian."""
         return self.endianness == "big"
 
 

@@ -138,7 +138,7 @@ class ClientCache:
 
 
 class _Identity(NamedTuple):
-    """What clients that are shared have in common."""
+    """The common part of clients that are shared."""
 
     kind: type[VLLM | AsyncVLLM]
     settings: Mapping[str, object]
@@ -165,11 +165,11 @@ class _Hold:
 
     @property
     def is_shared(self) -> bool:
-        """Whether the connections are this module's to close."""
+        """Tell whether the connections are this module's to close."""
         return self._http_client is None
 
     def fits(self, settings: Mapping[str, object], http_client: object) -> bool:
-        """Whether the client is still what these settings ask for."""
+        """Tell whether the client is still what these settings ask for."""
         if http_client is not self._http_client or settings != self._settings:
             return False
         return http_client is not None or not self.lease.client.is_closed()
@@ -259,7 +259,7 @@ def _default_http_client(identity: _Identity) -> object:
 
 
 def _urls(settings: Mapping[str, object]) -> frozenset[object]:
-    """Where the servers are that a client asks."""
+    """Return the URLs of the servers that a client asks."""
     config: Any = settings.get("config")
     keys: Any = settings.get("keys") or (config.keys if config is not None else ())
     return frozenset(key.url for key in keys) or frozenset({settings.get("base_url")})

@@ -44,7 +44,7 @@ def attempts(params: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def may_count_otherwise(error: VLLMError) -> bool:
-    """Whether a server that could not count a prompt may count it in another way."""
+    """Tell whether a server that could not count a prompt may count it in another way."""
     return isinstance(error, APIStatusError) and error.status_code not in (401, 403, 404, 405, 501)
 
 

@@ -99,7 +99,7 @@ _Reply = Sequence[Model] | int
 
 
 class ServedModels:
-    """What is known of the models that one LLM asks for; neither copied nor pickled with it.
+    """Knowledge of the models that one LLM asks for; neither copied nor pickled with it.
 
     Args:
         templated: whether the chat template counts, too.

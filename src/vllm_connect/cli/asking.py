@@ -16,7 +16,7 @@ from .probes import Probe, Request
 
 
 def secrets_of(client: VLLM) -> tuple[str, ...]:
-    """What must not be shown, whoever repeats it: the API key, and the credentials of the URL."""
+    """Return the texts that must not be shown: the API key, and the credentials of the URL."""
     server = routing.resolve(client.keys[0])
     password = (server.userinfo or "").partition(":")[2]
     return tuple(secret for secret in (server.api_key, server.userinfo, password) if secret)

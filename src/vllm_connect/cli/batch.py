@@ -24,7 +24,7 @@ ANSWERED, FAILED = 0, 1
 
 @dataclass
 class Summary:
-    """What became of a run.
+    """The summary of a run.
 
     Attributes:
         answered: lines that got an answer, in this run.
@@ -42,7 +42,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """What the command ends with."""
+        """The code that the command ends with."""
         return FAILED if self.failed else ANSWERED
 
     def as_json(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Row:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """What came of asking: once or twice."""
+        """The outcomes of asking, once or twice."""
         return [self.plain] if self.stream is None else [self.plain, self.stream]
 
     def as_json(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found out."""
+    """The findings of a check."""
 
     facts: Facts
     rows: tuple[Row, ...] = ()
@@ -60,7 +60,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """What the process says to its parent."""
+        """The exit code of the process."""
         problem = self.facts.problem
         if problem is not None:
             return FAILS if problem.kind == "locked" else NO_SERVER
@@ -105,7 +105,7 @@ def check(
 
 @dataclass(frozen=True)
 class SeveralReports:
-    """What a check of several servers found out, by the names of their keys."""
+    """The findings of a check of several servers, by the names of their keys."""
 
     reports: Mapping[str, Report]
 

@@ -1,4 +1,4 @@
-"""How things are written down: on terminals, into pipes and files, on consoles that know ASCII only."""
+"""Output on terminals, into pipes and files, and on consoles that know ASCII only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_console() -> Console:
 
 
 def knows_unicode(console: Console) -> bool:
-    """Whether the console can show more than ASCII."""
+    """Tell whether the console can show more than ASCII."""
     return console.encoding.lower().startswith("utf")
 
 

@@ -38,7 +38,7 @@ class Row:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """What came of asking."""
+        """The outcomes of asking."""
         return [self.by_sync, self.by_async]
 
     def as_json(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Demonstration:
 
     @property
     def exit_code(self) -> int:
-        """What the process says to its parent."""
+        """The exit code of the process."""
         problem = self.facts.problem
         if problem is not None:
             return FAILS if problem.kind == "locked" else NO_SERVER
@@ -86,7 +86,7 @@ class Demonstration:
 
 
 class Page(Protocol):
-    """Where it is shown, as it happens."""
+    """The page on which it is shown, as it happens."""
 
     def begin(self, facts: Facts, simulated: bool) -> None:
         """Say what server this is about."""

@@ -1,4 +1,4 @@
-"""What a server tells of itself, before it is asked to do anything."""
+"""Facts that a server tells of itself, before it is asked to do anything."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ProblemKind = Literal["none", "foreign", "locked"]
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a server cannot be asked for anything."""
+    """A reason why a server cannot be asked for anything."""
 
     kind: ProblemKind
     text: str
@@ -34,7 +34,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a server.
+    """The facts that are known of a server.
 
     Attributes:
         url: its root, without credentials.
@@ -67,7 +67,7 @@ class Facts:
         return list(names.values())[:_MOST_MODELS] or [None]
 
     def lists(self, name: str) -> bool:
-        """Whether a model is among those that the server lists."""
+        """Tell whether a model is among those that the server lists."""
         return split_prefix(name) in {model.id for model in self.models}
 
     def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What came of asking a server for one operation: an answer, a failure, or that it has no such thing."""
+"""Outcomes of asking a server for one operation: an answer, a failure, or that it has no such thing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NotAsExpected(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came back.
+    """The outcome of one operation.
 
     Attributes:
         status: how it went.
@@ -99,7 +99,7 @@ _AROUND = re.compile(r"^Error code: \d+ - |^The reply is no answer to [\w. ]+: |
 
 
 def why_absent(error: Exception, model: str | None) -> str | None:
-    """Why an error means that the server does not serve the operation; None if it does not mean that.
+    """Say why an error means that the server does not serve the operation; None if it does not mean that.
 
     Args:
         error: what the client raised.

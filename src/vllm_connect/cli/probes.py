@@ -21,7 +21,7 @@ from .outcomes import NotAsExpected, Piece
 
 @dataclass
 class Request:
-    """What a probe makes its request of.
+    """The material that a probe makes its request of.
 
     Attributes:
         model: whom to ask; None for the server's own choice.

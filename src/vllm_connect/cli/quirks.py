@@ -1,4 +1,4 @@
-"""What goes wrong with servers, as the simulator plays it, and what the client makes of it."""
+"""Quirks of servers, as the simulator plays them, and what the client makes of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SOON = "0.05"  # seconds; for a retry that nobody has to wait for
 
 @dataclass(frozen=True)
 class Quirk:
-    """What goes wrong, and a function that shows what the client makes of it."""
+    """A quirk, and a function that shows what the client makes of it."""
 
     what: str
     show: Callable[[SimServer], str]

@@ -60,7 +60,7 @@ def _async(resources: object) -> AsyncVLLM:
 
 @_refuse_rest(openai.OpenAI)
 class Resources(Bulk):
-    """What a sync client offers."""
+    """The resources of a sync client."""
 
     @functools.cached_property
     def chat(self) -> Chat:
@@ -71,7 +71,7 @@ class Resources(Bulk):
 
     @functools.cached_property
     def beta(self) -> Beta:
-        """What older code calls chat completions by."""
+        """Chat completions, under the name by which older code calls them."""
         from .beta import Beta
 
         return Beta(_sync(self))
@@ -106,7 +106,7 @@ class Resources(Bulk):
 
     @functools.cached_property
     def score(self) -> Score:
-        """How well texts match."""
+        """Scores of how well texts match."""
         from .scoring import Score
 
         return Score(_sync(self))
@@ -172,7 +172,7 @@ class Resources(Bulk):
 
 @_refuse_rest(openai.AsyncOpenAI)
 class AsyncResources(AsyncBulk):
-    """What an async client offers."""
+    """The resources of an async client."""
 
     @functools.cached_property
     def chat(self) -> AsyncChat:
@@ -183,7 +183,7 @@ class AsyncResources(AsyncBulk):
 
     @functools.cached_property
     def beta(self) -> AsyncBeta:
-        """What older code calls chat completions by."""
+        """Chat completions, under the name by which older code calls them."""
         from .beta import AsyncBeta
 
         return AsyncBeta(_async(self))
@@ -218,7 +218,7 @@ class AsyncResources(AsyncBulk):
 
     @functools.cached_property
     def score(self) -> AsyncScore:
-        """How well texts match."""
+        """Scores of how well texts match."""
         from .scoring import AsyncScore
 
         return AsyncScore(_async(self))

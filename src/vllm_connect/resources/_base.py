@@ -1,4 +1,4 @@
-"""What the resources that OpenAI lacks have in common with the SDK's: raw and streamed replies."""
+"""The base of resources that OpenAI lacks: raw and streamed replies, as the SDK's have them."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class SDKMethod:
         self._recognise()
 
     def is_watched(self, client: Result) -> bool:
-        """Whether somebody is to see a call: something stands in its place, or in that of `request`."""
+        """Tell whether somebody is to see a call: something stands in its place, or in that of `request`."""
         if self._attributes[self._name] is not self._original and not self._recognise():
             return True
         return client._request_methods.are_replaced(client)  # type: ignore[no-any-return]  # a bool

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class SpeechParams(TypedDict, total=False):
-    """What vLLM accepts besides OpenAI's parameters."""
+    """Parameters of vLLM's besides OpenAI's."""
 
     stream: bool | None
     stream_include_usage: bool | None
@@ -295,7 +295,7 @@ class AsyncTranslations(SDKAsyncTranslations):
 
 
 def _making(kind: str) -> CallOf:
-    """What makes a call, see `CallOf`; its file is as the caller passed it."""
+    """Return the maker of a call, see `CallOf`; its file is as the caller passed it."""
     return lambda params, stream, _: _call(kind, {**params, "stream": True} if stream else params)
 
 

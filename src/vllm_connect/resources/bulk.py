@@ -38,7 +38,7 @@ def _run(
 
 
 class Bulk:
-    """What a sync client offers for many rows."""
+    """Operations of a sync client on many rows."""
 
     servers: Callable[[], list[ServerStatus]]
 
@@ -105,7 +105,7 @@ class Bulk:
 
 
 class AsyncBulk:
-    """What an async client offers for many rows."""
+    """Operations of an async client on many rows."""
 
     servers: Callable[[], list[ServerStatus]]
 

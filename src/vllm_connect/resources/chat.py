@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class TemplateParams(TypedDict, total=False):
-    """How the conversation becomes a prompt (vLLM)."""
+    """Parameters of the chat template, which makes a prompt of the conversation (vLLM)."""
 
     add_generation_prompt: bool | None
     add_special_tokens: bool | None

@@ -121,7 +121,7 @@ def _wants_raw_reply(options: Mapping[str, Any]) -> bool:
 
 
 def _is_refused(variant: Variant, status: int, error: ErrorPayload) -> bool:
-    """Whether a reply means that the server cannot send this format: `bytes` is from vLLM 0.13 on."""
+    """Tell whether a reply means that the server cannot send this format: `bytes` is from vLLM 0.13 on."""
     return status in (400, 422) and "encoding_format" in error.message
 
 
@@ -136,7 +136,7 @@ _ASYNC_CREATE = SDKMethod(SDKAsyncEmbeddings, "create", _KNOWN, EmbeddingCreateP
 
 
 def _making(client: Result, chosen: object) -> CallOf:
-    """What makes a call, see `CallOf`; the SDK puts base64 for want of a choice."""
+    """Return the maker of a call, see `CallOf`; the SDK puts base64 for want of a choice."""
 
     def call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[EmbeddingResponse]:
         if chosen is None and params.get("encoding_format") == "base64":

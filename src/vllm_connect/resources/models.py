@@ -178,7 +178,7 @@ class AsyncModels(SDKAsyncModels):
 
 
 class AsyncModelList:
-    """What `AsyncModels.list` returns, as awaitable and iterable as the SDK's paginator."""
+    """The result of `AsyncModels.list`, as awaitable and iterable as the SDK's paginator."""
 
     def __init__(self, client: AsyncVLLM, params: RequestOptions) -> None:
         self._client = client

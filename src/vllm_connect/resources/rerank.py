@@ -30,7 +30,7 @@ Document = str | Mapping[str, Any]
 
 
 class PoolingOptions(RequestOptions, total=False):
-    """What vLLM's pooling operations have in common."""
+    """Parameters that all of vLLM's pooling operations take."""
 
     priority: int | None
     request_id: str | None
@@ -116,7 +116,7 @@ def wire_document(document: Document, index: int) -> str | Mapping[str, object]:
 
 
 def path_is_missing(variant: Variant, status: int, error: ErrorPayload) -> bool:
-    """Whether an error reply means that the server has rerank elsewhere, if at all."""
+    """Tell whether an error reply means that the server has rerank elsewhere, if at all."""
     return status in (404, 405, 501) or (status == 500 and "Failed to build rerank response" in error.message)
 
 

@@ -156,7 +156,7 @@ def _or_refuse(call: Call[T], refusal: NativeOnlyError) -> Call[T]:
 
 
 def _route_is_missing(status: int, error: ErrorPayload) -> bool:
-    """Whether a server has no ``/v1/responses``; its 404 for a model or a response names that."""
+    """Tell whether a server has no ``/v1/responses``; its 404 for a model or a response names that."""
     named = error.message.lower()
     return status in (405, 501) or (status == 404 and "model" not in named and "response with" not in named)
 
@@ -201,7 +201,7 @@ _ASYNC_CREATE, _ASYNC_PARSE, _ASYNC_STREAM = _sdk_methods(SDKAsyncResponses)
 
 
 def _making(client: Result) -> CallOf:
-    """What makes a call of either client, see `CallOf`."""
+    """Return the maker of a call of either client, see `CallOf`."""
 
     def call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[object]:
         api = client.responses_api

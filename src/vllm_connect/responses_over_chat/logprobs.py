@@ -1,4 +1,4 @@
-"""Which of a reply's tokens are its text.
+"""The tokens of a reply that are its text.
 
 The log probabilities of a chat completion cover whatever was generated: the reasoning and its tags,
 the text, the end token. Those of a response belong to its text.

@@ -33,7 +33,7 @@ def reasoning_of(message: Any) -> str | None:
 
 
 def reasoning_item(id: str, text: str, status: ItemStatus) -> ResponseReasoningItem:
-    """What the model thought."""
+    """Return the item of the model's reasoning."""
     content = [ReasoningText(type="reasoning_text", text=text)] if text else []
     return ResponseReasoningItem(type="reasoning", id=id, summary=[], content=content, status=status)
 
@@ -49,7 +49,7 @@ def refusal_part(text: str) -> ResponseOutputRefusal:
 
 
 def message_item(id: str, parts: Sequence[Part], status: ItemStatus) -> ResponseOutputMessage:
-    """What the model said."""
+    """Return the item of the model's text."""
     return ResponseOutputMessage(type="message", id=id, role="assistant", content=list(parts), status=status)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of each parameter of `responses.create` on the way to a chat completion.
+"""The fate of each parameter of `responses.create` on the way to a chat completion.
 
 Every name is in exactly one table; a name in none is refused, so that a parameter of a newer SDK
 cannot get lost unnoticed. "Advisory" means: sent on under its own name, where vLLM takes no notice of
@@ -102,7 +102,7 @@ class NativeOnlyError(UnsupportedOperationError):
 
 
 class Refusal(NamedTuple):
-    """Why a parameter is refused.
+    """The refusal of a parameter.
 
     Attributes:
         reason: for the error.

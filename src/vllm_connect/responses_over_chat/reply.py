@@ -72,7 +72,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Ending(NamedTuple):
-    """How a response ended.
+    """The ending of a response.
 
     Attributes:
         status: "completed", "incomplete", "cancelled" or "failed".

@@ -94,7 +94,7 @@ def function_tool(tool: Any, where: str) -> JsonObject:
 
 
 def _object_choice(choice: Mapping[str, Any], names: list[str]) -> tuple[Any, list[str]]:
-    """What to choose, and from which names."""
+    """Return the choice, and the names to choose from."""
     kind = choice.get("type")
     if kind == "function":
         name = _chosen_name(choice, names, "tool_choice")

@@ -47,7 +47,7 @@ class Emitter(Protocol):
 
 
 class Writer:
-    """What all items have in common.
+    """The base of the writers of all items.
 
     Attributes:
         id: of the item.
@@ -64,7 +64,7 @@ class Writer:
 
     @property
     def may_end(self) -> bool:
-        """Whether it is complete if another item begins now."""
+        """Tell whether it is complete if another item begins now."""
         return True
 
     def end(self, out: Emitter, status: ItemStatus) -> None:
@@ -77,7 +77,7 @@ class Writer:
 
     @property
     def place(self) -> JsonObject:
-        """How events name it."""
+        """The fields by which events name it."""
         return {"item_id": self.id, "output_index": self.index}
 
 
@@ -231,7 +231,7 @@ class CallWriter(Writer):
 
     @property
     def may_end(self) -> bool:
-        """Whether the arguments are complete."""
+        """Tell whether the arguments are complete."""
         return readable("".join(self._pieces), None)
 
     def ending(self, finish_reason: str | None) -> ItemStatus:

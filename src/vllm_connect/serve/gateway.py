@@ -1,4 +1,4 @@
-"""What the rooms share: the client, the configuration, the numbers."""
+"""The shared part of all rooms: the client, the configuration, the numbers."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Gateway:
 
     @property
     def has_servers(self) -> bool:
-        """Whether there is a server to ask."""
+        """Tell whether there is a server to ask."""
         return self._client is not None
 
     def servers(self) -> list[ServerStatus]:

@@ -1,4 +1,4 @@
-"""What vLLM answers and OpenAI's types lack: subclasses of the SDK's types, and vLLM's own."""
+"""Types of answers that OpenAI's lack: subclasses of the SDK's types, and vLLM's own."""
 
 from .bulk import Row
 from .chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, Choice, ChoiceDelta, ChunkChoice

@@ -6,7 +6,7 @@ from openai import BaseModel
 
 
 class TranscriptionDelta(BaseModel):
-    """What a chunk adds."""
+    """The addition that a chunk makes."""
 
     content: str | None = None
 

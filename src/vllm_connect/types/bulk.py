@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Row(Generic[T]):
-    """What became of one row of `map`.
+    """The result of one row of `map`.
 
     Attributes:
         index: the row's number, from 0, in the order of the inputs.

@@ -67,7 +67,7 @@ class ChatCompletion(chat_completion.ChatCompletion):
 
 @stands_in
 class ChoiceDelta(chat_completion_chunk.ChoiceDelta):
-    """What a chunk adds.
+    """The addition that a chunk makes.
 
     Attributes:
         reasoning: as in `ChatCompletionMessage`, but `""` if the server sent none.

@@ -1,4 +1,4 @@
-"""What the list of models answers."""
+"""Answers of the list of models."""
 
 import openai.types
 from openai import BaseModel
@@ -27,7 +27,7 @@ class Model(openai.types.Model):
 
 
 class KeyStatus(BaseModel):
-    """How one key's server answered.
+    """The answer of one key's server.
 
     Attributes:
         key_name: the key's name.

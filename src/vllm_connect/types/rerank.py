@@ -1,4 +1,4 @@
-"""What rerank answers."""
+"""Answers of rerank."""
 
 from __future__ import annotations
 

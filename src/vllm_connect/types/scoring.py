@@ -1,4 +1,4 @@
-"""What score, classify and pooling answer."""
+"""Answers of score, classify and pooling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the servers of a client are doing."""
+"""The health of a client's servers, as callers see it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 
 class ServerStatus(NamedTuple):
-    """How one server is doing, as the requests of this client and its copies have shown.
+    """The health of one server, as the requests of this client and its copies have shown.
 
     Attributes:
         key_name: of its key.

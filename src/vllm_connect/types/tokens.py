@@ -1,4 +1,4 @@
-"""What tokenize and detokenize answer."""
+"""Answers of tokenize and detokenize."""
 
 from __future__ import annotations
 

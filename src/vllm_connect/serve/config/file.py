@@ -41,7 +41,7 @@ class Configuration(NamedTuple):
 
 
 def default_path() -> Path:
-    """Where the configuration is for which no file was named."""
+    """Return the path of the configuration for which no file was named."""
     folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(folder) / "vllm-connect" / "config.json"
 
@@ -130,7 +130,7 @@ def _configuration(document: Any, source: str) -> Configuration:
 
 
 def is_empty(document: JsonObject) -> bool:
-    """Whether a document has no keys yet, in a form that can take some."""
+    """Tell whether a document has no keys yet, in a form that can take some."""
     if not document:
         return True
     providers = document.get("providers")

@@ -1,4 +1,4 @@
-"""What a slow or hostile client may take of the gateway: time for a head, and room for it; time to read.
+"""Bounds on what a slow or hostile client may take: time for a head, and room for it; time to read.
 
 uvicorn limits neither. These limits cost nothing per part of a stream: timers are set when a client has
 fallen behind, and by nothing else.

@@ -1,4 +1,4 @@
-"""Who may ask: by the Host that was named, by the Origin of the page that asks, and by an API key.
+"""Admission: by the Host that was named, by the Origin of the page that asks, and by an API key.
 
 A page of another site can make a browser send requests here. Under a name of its own that leads to this
 machine (DNS rebinding) it could even read the answers: so only names that are the gateway's are answered.
@@ -61,7 +61,7 @@ class Guard:
             self._known.add(header)
 
     def _is_number(self, name: str) -> bool:
-        """Whether it is an address in figures, which no name server can lead elsewhere."""
+        """Tell whether it is an address in figures, which no name server can lead elsewhere."""
         try:
             ipaddress.ip_address(name)
         except ValueError:

@@ -75,7 +75,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Its URL."""
         host, port = self._listener.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

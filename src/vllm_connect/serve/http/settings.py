@@ -1,4 +1,4 @@
-"""What the command line decides about a gateway."""
+"""Settings of a gateway, which the command line decides."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can connect."""
+        """Tell whether only this machine can connect."""
         return is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine's own, by its name or number."""
+    """Tell whether a host is this machine's own, by its name or number."""
     if host.lower() in LOOPBACK_NAMES:
         return True
     try:

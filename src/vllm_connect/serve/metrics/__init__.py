@@ -1,4 +1,4 @@
-"""What is counted.
+"""The numbers that are counted.
 
 counters     requests, errors, times and tokens, for Prometheus
 troubles     the errors of the last hour, and what to do

@@ -103,7 +103,7 @@ def _field(source: object, name: str) -> object:
 
 
 class _Servers(Collector):
-    """How the servers are, at the moment that somebody asks."""
+    """The state of the servers, at the moment that somebody asks."""
 
     def __init__(self, servers: Callable[[], Iterable[ServerStatus]]) -> None:
         self._servers = servers

@@ -1,4 +1,4 @@
-"""Which route is which operation."""
+"""Routes, and the operation that each is."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ async def _answer(
 
 
 def as_json(result: BaseModel) -> bytes:
-    """What a server said, as the client has read it."""
+    """Return a server's answer as the client has read it."""
     return result.to_json(indent=None, warnings=False).encode()
 
 

@@ -1,4 +1,4 @@
-"""What is noted of each event that passes through: whether it is an error, and whether it ends the stream.
+"""Notes on each event that passes through: whether it is an error, and whether it ends the stream.
 
 The event itself is not changed: what the server sent is what the gateway's client gets.
 """

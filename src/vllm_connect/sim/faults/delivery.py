@@ -147,7 +147,7 @@ class Delivery:
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _changed(self, text: bytes) -> bytes:
-        """What the faults make of JSON; the same bytes where they change nothing."""
+        """Return JSON as the faults change it; the same bytes where they change nothing."""
         payload: Any = orjson.loads(text)
         for fault in self.faults:
             payload = change_body(fault, payload)

@@ -1,4 +1,4 @@
-"""Which request gets which fault."""
+"""Faults, each with the requests that get it."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def completion_response(completion: Completion) -> CompletionResponse:
 
 
 def as_completion(response: ChatResponse) -> CompletionResponse:
-    """What a chat answered to a prompt."""
+    """Return a chat's answer to a prompt as a completion."""
     return CompletionResponse(
         text=response.message.content or "",
         delta=response.delta,
@@ -66,7 +66,7 @@ def as_completion(response: ChatResponse) -> CompletionResponse:
 
 
 def as_chat(response: CompletionResponse) -> ChatResponse:
-    """What continued a conversation that was written out as a text."""
+    """Return the text that continued a written-out conversation as a chat's answer."""
     return ChatResponse(
         message=ChatMessage(role=MessageRole.ASSISTANT, content=response.text),
         delta=response.delta,

@@ -130,7 +130,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex wants to know.
+        """Facts about the model that LlamaIndex wants to know.
 
         The context and the default model's name come from the server, which is asked once, when they are
         first needed. An event loop that is running stands still for that, two seconds at the most; where
@@ -156,7 +156,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         return self._metadata(await self._served_models.aask(self.async_client, self.model))
 
     def to_payload(self) -> Json:
-        """What events tell of this LLM: what is known without asking."""
+        """Return what events tell of this LLM: what is known without asking."""
         metadata = self._metadata(self._served_models.known(self.client, self.model))
         return {"class_name": self.class_name(), **metadata.model_dump()}
 
@@ -438,7 +438,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         }
 
     def _template_kwargs(self) -> Json:
-        """What the chat template gets of a request, in which the effort has a place of its own."""
+        """Return the chat template's part of a request, in which the effort has a place of its own."""
         params = self.generation_params({}, "chat")
         effort = (params.get("extra_body") or {}).get("reasoning_effort", params.get("reasoning_effort"))
         template = params.get("chat_template_kwargs") or {}

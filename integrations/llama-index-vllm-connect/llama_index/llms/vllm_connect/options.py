@@ -1,4 +1,4 @@
-"""How to generate: the fields of the LLM that become parameters of every request.
+"""Generation options: the fields of the LLM that become parameters of every request.
 
 A field that is not set is not sent, so that the model's own generation_config.json holds.
 """

@@ -1,4 +1,4 @@
-"""What LlamaIndex's own programs ask for: objects that are read leniently, so that the end is checked here.
+"""Objects that LlamaIndex's own programs ask for, and read leniently, so that the end is checked here.
 
 `LLMTextCompletionProgram` and `FunctionCallingProgram` complete half an object, and take what comes out for
 the whole one. They look like any other chat; what tells them is the text that asks for the object, and the
@@ -30,12 +30,12 @@ _MAKES = f"{function_program.get_function_tool.__qualname__}.<locals>."
 
 
 def asks_for_object(texts: Iterable[str | None]) -> bool:
-    """Whether a prompt asks for an object, which a program will read."""
+    """Tell whether a prompt asks for an object, which a program will read."""
     return any(text and _ASKS in text for text in texts)
 
 
 def makes_object(tools: Sequence[BaseTool]) -> bool:
-    """Whether a tool is no tool, but the class of a program's object."""
+    """Tell whether a tool is no tool, but the class of a program's object."""
     return any(getattr(getattr(tool, "fn", None), "__qualname__", "").startswith(_MAKES) for tool in tools)
 
 

@@ -21,7 +21,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Request(Generic[R]):
-    """What to send, and how to read what comes back.
+    """A request: what to send, and how to read what comes back.
 
     Attributes:
         method: Finds the client's method, sync or async.

@@ -315,7 +315,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         llm_kwargs: Json | None,
         prompt_args: Json,
     ) -> Prediction[Model] | None:
-        """What to ask for; None where a program of LlamaIndex's does that."""
+        """Return what to ask for; None where a program of LlamaIndex's does that."""
         way = self.pydantic_program_mode
         calls_tools = self.mode == "chat" and self.is_function_calling_model
         if way not in _OWN or (way == _FUNCTION and not calls_tools):

@@ -41,7 +41,7 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
     llm: SerializeAsAny[FunctionCallingLLM]
 
     def to_payload(self) -> Json:
-        """What events tell of this LLM: what is known without asking."""
+        """Return what events tell of this LLM: what is known without asking."""
         return {**self.llm.to_payload(), "class_name": self.class_name()}
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -111,14 +111,14 @@ class StructuredVLLM(StructuredLLM, FunctionCallingLLM):
 
 
 def _going_on(messages: Sequence[ChatMessage], kwargs: Json) -> Callable[[ChatResponse], bool] | None:
-    """What tells whether an answer without the format is one to go on with; None if there is no such."""
+    """Return the test of an answer without the format that one may go on with; None if there is none."""
     if kwargs.get("tools"):
         return _calls_tools
     return _acts if any(_ACTION_INPUT in (message.content or "") for message in messages[:1]) else None
 
 
 def _acts(response: ChatResponse) -> bool:
-    """Whether an answer is an action in the words of ReAct, as LlamaIndex's parser finds it."""
+    """Tell whether an answer is an action in the words of ReAct, as LlamaIndex's parser finds it."""
     return _ACTION.search(response.message.content or "") is not None
 
 

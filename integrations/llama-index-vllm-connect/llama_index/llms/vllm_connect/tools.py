@@ -37,7 +37,7 @@ def wire_tool(tool: BaseTool, strict: bool | None) -> Json:
 
 
 def wire_choice(choice: str | Mapping[str, object] | None, required: bool) -> str | Mapping[str, object]:
-    """Which tool to call: a mode, or one tool by its name."""
+    """Return the choice of a tool: a mode, or one tool by its name."""
     if choice is None:
         return "required" if required else "auto"
     if isinstance(choice, str) and choice not in _CHOICES:
@@ -197,7 +197,7 @@ def _as_object(value: object) -> Json:
 
 
 def _decode(text: str) -> Any:
-    """What a text says, None if it is no JSON."""
+    """Decode a text; None if it is no JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
