@@ -1,4 +1,4 @@
-"""The way to the server: the fields that the LLM, the embedding and the reranker share, and their two clients."""
+"""The way to the server: the fields that LLM, embedding and reranker share, and their two clients."""
 
 from __future__ import annotations
 

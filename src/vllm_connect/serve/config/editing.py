@@ -18,7 +18,7 @@ class Conflict(Exception):
 
 
 class KeyEdit(NamedTuple):
-    """What somebody says of a key.
+    """Changes that somebody makes to a key.
 
     Attributes:
         name: of the key.
@@ -52,7 +52,7 @@ def name_of(key: JsonObject) -> str:
 
 
 def has_provider(document: JsonObject) -> bool:
-    """Whether vLLM is among the providers."""
+    """Tell whether vLLM is among the providers."""
     return _provider(document) is not None
 
 
@@ -104,7 +104,7 @@ def without_key(document: JsonObject, name: str) -> JsonObject:
 
 
 def stored_secret(key: JsonObject) -> bool:
-    """Whether a key holds a token itself, which nobody may see."""
+    """Tell whether a key holds a token itself, which nobody may see."""
     return bool(_text(key.get("value"))) and reference_of(key) is None
 
 

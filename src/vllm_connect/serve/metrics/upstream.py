@@ -1,4 +1,4 @@
-"""What servers tell of themselves in /metrics, with a short history; asked for while somebody looks."""
+"""Numbers that servers tell in /metrics, with a short history; asked for while somebody looks."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read_metrics(text: str, at: float) -> Look:
 
 
 def compare(look: Look, before: Look | None) -> Sample:
-    """What a look shows, beside the one before."""
+    """Return what a look shows, beside the one before."""
     values = look.values
     earlier = before.values if before is not None else {}
 
@@ -110,7 +110,7 @@ class Upstream:
         self._lock = asyncio.Lock()
 
     def history(self, name: str) -> list[Sample]:
-        """What the last looks at a server showed, oldest first."""
+        """Return what the last looks at a server showed, oldest first."""
         return list(self._history.get(name, ()))
 
     async def look(self, client: AsyncVLLM) -> None:
