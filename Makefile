@@ -149,6 +149,14 @@ test-litellm-lowest: .venv-litellm-lowest/ready
 live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the servers
 	$(LIVE) run -- scripts/live-tests $(PYTEST_ARGS)
 
+.venv-router/ready: tests/live_servers/router.txt scripts/make-venv
+	scripts/make-venv "$(PYTHON)" .venv-router $< vllm-router
+
+.PHONY: live-servers
+live-servers: .venv/ready .venv-router/ready ## Kill one of two live servers, converse with both, put vllm-router before them
+	VLLM_LIVE_REQUIRED=1 $(LIVE) run $(addprefix --only=,chat twin embed rerank whisper) -- \
+		.venv/bin/python -m pytest tests/live_servers $(PYTEST_ARGS)
+
 .PHONY: live-up
 live-up: ## Start the live servers and leave them running
 	$(LIVE) up

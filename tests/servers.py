@@ -94,6 +94,11 @@ def chat_url(address: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
+def twin_url(address: Callable[[str], str]) -> str:
+    return address("twin")
+
+
+@pytest.fixture
 def embed_url(address: Callable[[str], str]) -> str:
     return address("embed")
 

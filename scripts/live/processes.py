@@ -21,6 +21,9 @@ from scripts.live.servers import ENVIRONMENT, EXECUTOR, SERVERS
 
 MODELS = Path(__file__).resolve().parents[2] / "tests" / "models"
 START_SECONDS = 300
+_STARTED_AGAIN: list[
+    subprocess.Popen[bytes]
+] = []  # they outlive whoever started them, who would warn of that
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy to 127.0.0.1
 
 
@@ -109,6 +112,7 @@ def start_again(name: str) -> Callable[[], None]:
     state = read_state()
     running = state[name]
     process = start(name, int(running["url"].rpartition(":")[2]), Path(running["log"]))
+    _STARTED_AGAIN.append(process)
     running["pid"] = process.pid
     write(STATE, state)
     return partial(wait_until_it_answers, name, process, running)

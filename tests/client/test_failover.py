@@ -16,6 +16,7 @@ from vllm_connect.sim import Fault, SimServer
 
 CHAT = "chat.completions.create"
 DEAD_ENGINE = "status; code=500; message=EngineCore encountered an issue. See stack trace (above)."
+UNREACHED = "status; code=500; message=Request failed: error sending request for url (http://gpu1:8000/v1/x)"
 UNKNOWN_MODEL = "status; code=404; message=The model `both` does not exist."
 
 FAULTS = {
@@ -25,6 +26,7 @@ FAULTS = {
     "504": "504",
     "503 inside a 200": "error_200; code=503",
     "a dead engine": DEAD_ENGINE,
+    "a router without servers": UNREACHED,
     "refused credentials": "401",
     "forbidden": "403",
     "an unknown model": UNKNOWN_MODEL,

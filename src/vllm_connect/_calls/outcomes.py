@@ -2,6 +2,7 @@
 
 shows                                                      the server             another is asked at once
 no connection, a broken one; 429, 502, 503, 504            rests                  yes
+a router's 500, which reached none of its servers          rests                  yes
 a dead engine's 500                                        rests                  one, at the most
 credentials refused: 401, 403                              rests long             yes
 a model that it does not know: 404                         lacks the model        yes
@@ -29,6 +30,8 @@ _BROKEN = frozenset({"ConnectError", "ConnectTimeout", "ReadError", "WriteError"
 _DEAD_ENGINE = re.compile(
     r"EngineCore encountered an issue|EngineDead|engine (?:process )?(?:is )?dead", re.I
 )
+# vllm-router 0.1.17, when the server that it chose is gone, and before it counts that one as unhealthy.
+_UNREACHED = re.compile(r"^Request failed: error sending request for url")
 _UNKNOWN_MODEL = re.compile(
     r"model\b.*\b(?:does not exist|not found|is not (?:found|served|available))", re.I
 )
@@ -73,6 +76,8 @@ def outcome_of_reply(response: httpx.Response, error: ErrorPayload) -> Outcome:
         return Outcome(lacks_model=True, elsewhere=True, is_lasting=True)
     if status == 500 and _DEAD_ENGINE.search(error.message):
         return Outcome(Failure("500, its engine is dead"), elsewhere=True, is_fatal=True)
+    if status == 500 and _UNREACHED.search(error.message):
+        return Outcome(Failure("500, its router reaches no server"), elsewhere=True)
     return NOTHING
 
 
