@@ -71,7 +71,7 @@ def test_calls_survive_every_way_of_cutting_them(calls: list[tuple[str, dict[str
 
 
 @pytest.mark.parametrize("finish_reason", ["stop", "tool_calls", "function_call"])
-@pytest.mark.parametrize("text", ["", " ", "null", " null\n"])
+@pytest.mark.parametrize("text", ["", " ", "null", " null\n", "{}"])
 def test_no_arguments_are_believed_after_an_end_of_the_models_own(text: str, finish_reason: str) -> None:
     assert read_arguments(text, finish_reason) == {}
 
@@ -83,6 +83,14 @@ def test_no_arguments_are_not_believed_after_a_cut(text: str, finish_reason: str
         read_arguments(text, finish_reason)
 
 
+@pytest.mark.parametrize("finish_reason", ["length", "abort"])
+def test_an_empty_object_is_not_believed_after_a_cut(finish_reason: str) -> None:
+    """vLLM itself writes {} for a call that was cut off behind its name."""
+    with pytest.raises(ArgumentsError, match="not whole"):
+        read_arguments("{}\n", finish_reason)
+    assert read_arguments("{}", None) == read_arguments("{}", finish_reason, is_last=False) == {}
+
+
 @pytest.mark.parametrize("finish_reason", ["tool_calls", "length", None])
 @pytest.mark.parametrize(
     ("text", "arguments"),
@@ -90,7 +98,6 @@ def test_no_arguments_are_not_believed_after_a_cut(text: str, finish_reason: str
         ('{"a": 1}', {"a": 1}),
         (' {"a": "line\nbreak"}\n', {"a": "line\nbreak"}),
         (json.dumps('{"a": 1}'), {"a": 1}),
-        ("{}", {}),
     ],
 )
 def test_whole_arguments(text: str, arguments: dict[str, Any], finish_reason: str | None) -> None:

@@ -97,7 +97,7 @@ class EventReader:
             warn_of_emptiness(self._metadata.get("finish_reason"), self._count > 0)
         for piece in self._calls.finish():
             yield from self._called(piece)
-        blocks = read_calls(self._calls, self._metadata.get("finish_reason"))
+        blocks = read_calls(self._calls.calls, self._metadata.get("finish_reason"))
         warn_of_invalid(blocks)
         for index, block in zip(self._call_indices, blocks, strict=True):
             yield {"event": "content-block-finish", "index": index, "content": block}

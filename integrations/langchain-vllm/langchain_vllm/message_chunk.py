@@ -6,7 +6,7 @@ showing a call while it is written, fatal when the answer is over, since agents 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
@@ -14,22 +14,30 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from pydantic import model_validator
 from typing_extensions import Self
-from vllm_connect.adapters import ArgumentsError, ToolCalls, read_arguments
+from vllm_connect.adapters import ArgumentsError, read_arguments
+
+Call = tuple[str, str, str]
 
 
-def read_call(
-    call_id: str, name: str, arguments: str, finish_reason: str | None
+def read_calls(calls: Iterable[Call], finish_reason: str | None) -> list[ToolCall | InvalidToolCall]:
+    """The tool calls of an answer at its end, each valid, or invalid with the reason why.
+
+    Args:
+        calls: id, name and arguments of each.
+        finish_reason: how the answer ended.
+    """
+    calls = list(calls)
+    return [_read(*call, finish_reason, place == len(calls)) for place, call in enumerate(calls, 1)]
+
+
+def _read(
+    call_id: str, name: str, arguments: str, finish_reason: str | None, is_last: bool
 ) -> ToolCall | InvalidToolCall:
-    """A tool call at the end of an answer: valid, or invalid with the reason why."""
     try:
-        return tool_call(name=name, args=read_arguments(arguments, finish_reason), id=call_id)
+        args = read_arguments(arguments, finish_reason, is_last=is_last)
     except ArgumentsError as error:
         return invalid_tool_call(name=name, args=error.text, id=call_id, error=str(error))
-
-
-def read_calls(calls: ToolCalls, finish_reason: str | None) -> list[ToolCall | InvalidToolCall]:
-    """The tool calls of a stream at its end."""
-    return [read_call(call.id, call.name, call.arguments, finish_reason) for call in calls.calls]
+    return tool_call(name=name, args=args, id=call_id)
 
 
 class _Whole:
@@ -55,10 +63,10 @@ class MessageChunk(_Whole, AIMessageChunk):
         finish_reason = self.response_metadata.get("finish_reason")
         if not self.tool_call_chunks or not (finish_reason or self.chunk_position == "last"):
             return self
-        calls = [
-            read_call(call["id"] or "", call["name"] or "", call["args"] or "", finish_reason)
-            for call in self.tool_call_chunks
-        ]
+        pieces = self.tool_call_chunks
+        calls = read_calls(
+            ((call["id"] or "", call["name"] or "", call["args"] or "") for call in pieces), finish_reason
+        )
         self.tool_calls = [cast("ToolCall", call) for call in calls if call["type"] == "tool_call"]
         self.invalid_tool_calls = [
             cast("InvalidToolCall", call) for call in calls if call["type"] == "invalid_tool_call"

@@ -12,7 +12,7 @@ from vllm_connect.adapters import Piece, ToolCalls, describe_empty, whole_calls
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk
 
 from .invalid_calls import warn_of_invalid
-from .message_chunk import MessageChunk, read_call, read_calls
+from .message_chunk import MessageChunk, read_calls
 from .usage import usage_metadata, usage_since
 from .wire import Json
 
@@ -56,10 +56,7 @@ def chat_result(completion: ChatCompletion, model: str | None) -> ChatResult:
             kwargs["reasoning_content"] = message.reasoning
         if message.refusal:
             kwargs["refusal"] = message.refusal
-        calls = [
-            read_call(call.id, call.name, call.arguments, choice.finish_reason)
-            for call in whole_calls(message.tool_calls)
-        ]
+        calls = read_calls(whole_calls(message.tool_calls), choice.finish_reason)
         warn_of_invalid(calls)
         metadata = {
             **common,
@@ -147,7 +144,7 @@ class ChunkReader:
                 self._finished = True
                 if not self._answers:
                     warn_of_emptiness(choice.finish_reason, self._reasons)
-                warn_of_invalid(read_calls(self._calls, choice.finish_reason))
+                warn_of_invalid(read_calls(self._calls.calls, choice.finish_reason))
                 metadata.update(finish_metadata(chunk, choice, self._model))
                 said = True
             if chunk.prompt_token_ids is not None:
@@ -174,7 +171,7 @@ class ChunkReader:
         if self._finished or not self._calls:
             return None
         calls = [_call_chunk(piece) for piece in self._calls.finish()]
-        warn_of_invalid(read_calls(self._calls, None))
+        warn_of_invalid(read_calls(self._calls.calls, None))
         message = MessageChunk(content="", tool_call_chunks=calls, chunk_position="last")
         return ChatGenerationChunk(message=message)
 

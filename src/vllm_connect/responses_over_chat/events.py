@@ -111,11 +111,12 @@ class ResponseEvents:
             return self._fail(ending)
         for piece in self._tool_calls.finish():
             self._feed_call(piece)
+        calls = [writer for writer in self._writers if isinstance(writer, CallWriter)]
         for writer in self._writers:
             if writer.status != "in_progress":
                 continue
             if isinstance(writer, CallWriter):
-                self._close(writer, writer.ending(self._finish_reason))
+                self._close(writer, writer.ending(self._finish_reason, is_last=writer is calls[-1]))
             else:
                 self._close(writer, ending.last_item if writer is self._writers[-1] else "completed")
         if ending.status == "completed":

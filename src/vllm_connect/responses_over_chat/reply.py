@@ -263,13 +263,14 @@ def _output(choice: Any, ending: Ending) -> list[Item]:
         output.append(message_item(new_id("msg"), parts, "completed"))
     if output:
         output[-1].status = ending.last_item if not message.tool_calls else "completed"
-    output += [_call(call, choice.finish_reason) for call in whole_calls(message.tool_calls)]
+    calls = whole_calls(message.tool_calls)
+    output += [_call(call, choice.finish_reason, call is calls[-1]) for call in calls]
     return output
 
 
-def _call(call: ToolCall, finish_reason: str | None) -> ResponseFunctionToolCall:
+def _call(call: ToolCall, finish_reason: str | None, is_last: bool) -> ResponseFunctionToolCall:
     """A call's item, which is complete if its arguments are."""
-    complete = readable(call.arguments, finish_reason)
+    complete = readable(call.arguments, finish_reason, is_last=is_last)
     arguments = call.arguments or ("{}" if complete else "")  # clients read them as JSON
     return call_item(new_id("fc"), call.id, call.name, arguments, "completed" if complete else "incomplete")
 

@@ -234,9 +234,10 @@ class CallWriter(Writer):
         """Tell whether the arguments are complete."""
         return readable("".join(self._pieces), None)
 
-    def ending(self, finish_reason: str | None) -> ItemStatus:
+    def ending(self, finish_reason: str | None, *, is_last: bool) -> ItemStatus:
         """The status of the call at the end of the answer."""
-        return "completed" if readable("".join(self._pieces), finish_reason) else "incomplete"
+        text = "".join(self._pieces)
+        return "completed" if readable(text, finish_reason, is_last=is_last) else "incomplete"
 
     def add_name(self, name: str) -> None:
         """Add to the name."""

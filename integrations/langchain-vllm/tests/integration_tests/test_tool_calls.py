@@ -114,15 +114,30 @@ async def test_what_is_no_object_is_an_invalid_call(arguments: str, finish_reaso
 
 
 @every_way
-@pytest.mark.parametrize("finish_reason", ["length", "abort", "error", None])
+@pytest.mark.parametrize(
+    ("arguments", "finish_reason"),
+    [("", "length"), ("", "abort"), ("", "error"), ("", None), ("{}", "length")],  # the last is vLLM's own {}
+)
 async def test_a_call_that_was_cut_before_its_arguments_is_invalid(
-    finish_reason: str | None, way: Way
+    arguments: str, finish_reason: str | None, way: Way
 ) -> None:
-    call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": ""}}
+    call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": arguments}}
     with scripted(chunk({"tool_calls": [call]}), chunk({}, finish_reason)) as url:
         message = await way(ChatVLLM(model="m", base_url=url))
     assert message.tool_calls == []
     assert [call["name"] for call in message.invalid_tool_calls] == ["f"]
+
+
+@every_way
+async def test_an_empty_object_before_another_call_is_whole(way: Way) -> None:
+    calls = [
+        {"index": index, "id": f"c{index}", "function": {"name": f"f{index}", "arguments": "{}"}}
+        for index in (0, 1)
+    ]
+    with scripted(*(chunk({"tool_calls": [call]}) for call in calls), chunk({}, "length")) as url:
+        message = await way(ChatVLLM(model="m", base_url=url))
+    assert [call["name"] for call in message.tool_calls] == ["f0"]
+    assert [call["name"] for call in message.invalid_tool_calls] == ["f1"]
 
 
 @every_way

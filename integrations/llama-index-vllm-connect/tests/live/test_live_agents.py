@@ -30,6 +30,8 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
 
+from llama_index.llms.vllm_connect import VLLM
+
 QUESTION = "What is the weather in Paris?"
 
 
@@ -211,3 +213,63 @@ async def test_tools_beside_a_format_are_not_sent(llm, ask):
         await ask(
             llm, "chat_with_tools", [WEATHER], user_msg=QUESTION, response_format={"type": "json_object"}
         )
+
+
+@pytest.mark.parametrize("server", ["chat", "strict"])
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_agents_on_every_template(url_of, run, server, streaming):
+    """The second one's template refuses what is out of order."""
+    llm = VLLM(base_url=url_of(server), temperature=0, max_tokens=200)
+    memory = ChatMemoryBuffer.from_defaults(token_limit=1500)
+    agent = FunctionAgent(tools=[WEATHER], llm=llm, streaming=streaming, system_prompt="Answer briefly.")
+    result, events = await run(agent, QUESTION, memory=memory)
+    assert "sunny" in str(result)
+    assert [event.tool_kwargs for event in of_type(events, ToolCallResult)] == [{"city": "Paris"}]
+    result, _ = await run(agent, "Say: thanks", memory=memory)
+    assert str(result)
+    structured = FunctionAgent(tools=[WEATHER], llm=llm.as_structured_llm(Weather), streaming=streaming)
+    result, events = await run(structured, QUESTION)
+    assert of_type(events, ToolCallResult)
+    assert Weather.model_validate_json(str(result))
+
+
+made: list[str] = []
+
+
+def noting_weather(city: str) -> str:
+    """Get the weather in a city."""
+    made.append(city)
+    return "sunny"
+
+
+NOTING = FunctionTool.from_defaults(noting_weather, name="get_weather")
+
+
+@pytest.mark.parametrize("face", ["chat_with_tools", "stream_chat_with_tools"])
+async def test_a_tool_call_that_max_tokens_cuts_selects_no_tool(url_of, ask, face):
+    """Wherever the cut falls: a call is whole, unreadable, or not there yet."""
+    seen = set()
+    for most in range(4, 40, 2):
+        llm = VLLM(base_url=url_of("chat"), temperature=0, max_tokens=most, enable_thinking=False)
+        if face.startswith("stream"):
+            *_, response = await ask.stream(llm, face, [NOTING], user_msg=QUESTION)
+        else:
+            response = await ask(llm, face, [NOTING], user_msg=QUESTION)
+        for call in llm.get_tool_calls_from_response(response, error_on_no_tool_call=False):
+            if call.tool_name == "get_weather":
+                assert call.tool_kwargs == {"city": "Paris"}
+            else:
+                assert call.tool_kwargs.keys() == {"invalid_arguments"}
+                seen.add("unreadable")
+    assert seen or face == "chat_with_tools"  # of a whole answer vLLM's parser leaves half a call a text
+
+
+@pytest.mark.parametrize("server", ["chat", "strict"])
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_half_a_call_runs_nothing(url_of, server, streaming):
+    made.clear()
+    for most in (12, 16, 20, 24, 28):
+        llm = VLLM(base_url=url_of(server), temperature=0, max_tokens=most, enable_thinking=False)
+        agent = FunctionAgent(tools=[NOTING], llm=llm, streaming=streaming, early_stopping_method="generate")
+        assert await agent.run(QUESTION, max_iterations=3)
+    assert set(made) <= {"Paris"}

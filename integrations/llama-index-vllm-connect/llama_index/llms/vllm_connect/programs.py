@@ -60,10 +60,11 @@ def whole_calls(response: ChatResponse) -> ChatResponse:
     if "finish_reason" not in response.additional_kwargs:
         return response
     reason = response.additional_kwargs["finish_reason"]
-    for block in response.message.blocks:
-        if isinstance(block, ToolCallBlock) and isinstance(block.tool_kwargs, str):
+    blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+    for block in blocks:
+        if isinstance(block.tool_kwargs, str):
             try:
-                read_arguments(block.tool_kwargs, reason)
+                read_arguments(block.tool_kwargs, reason, is_last=block is blocks[-1])
             except ArgumentsError as error:
                 why = describe_cut(reason) or str(error)
                 raise ValueError(f"The {block.tool_name} is not whole: {why}") from error

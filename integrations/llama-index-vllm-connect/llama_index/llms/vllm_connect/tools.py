@@ -128,21 +128,18 @@ def selections(response: ChatResponse) -> list[ToolSelection]:
     A tool is selected with what the model said, or not at all: a finished call whose arguments cannot be
     read selects no tool that there is, so that agents tell the model so instead of running it.
     """
-    return [
-        _selection(block, response.additional_kwargs)
-        for block in response.message.blocks
-        if isinstance(block, ToolCallBlock)
-    ]
+    blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+    return [_selection(block, response.additional_kwargs, block is blocks[-1]) for block in blocks]
 
 
-def _selection(block: ToolCallBlock, facts: Mapping[str, Any]) -> ToolSelection:
+def _selection(block: ToolCallBlock, facts: Mapping[str, Any], is_last: bool) -> ToolSelection:
     id, name, arguments = block.tool_call_id or "", block.tool_name, block.tool_kwargs
     if isinstance(arguments, str):
         if "finish_reason" not in facts:
             arguments = _as_object(_decode_begun(arguments))
         else:
             try:
-                arguments = read_arguments(arguments, facts["finish_reason"])
+                arguments = read_arguments(arguments, facts["finish_reason"], is_last=is_last)
             except ArgumentsError as error:
                 name += _UNREADABLE
                 arguments = {"invalid_arguments": error.text}
