@@ -28,6 +28,7 @@ from openai._models import FinalRequestOptions
 from pydantic import BaseModel
 from typing_extensions import Self, Unpack
 
+from ._calls.affinity import affinity
 from ._calls.attempt import (
     ATTEMPT,
     STREAM_IDLE_TIMEOUT,
@@ -232,8 +233,13 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             call = replace(call, read_event=reader.read_event, conversion=reader.conversion)
         elif not streams:
             call = replace(call, json_reply=isinstance(cast_to, type) and issubclass(cast_to, BaseModel))
-        attempt = Attempt(call, self._understood)
+        headers = {} if isinstance(options.headers, NotGiven) else options.headers
+        named = {"session_id": body.get("session_id")} if isinstance(body, Mapping) else {}
+        session, affine = affinity(call.operation, named, {"headers": headers})
+        attempt = Attempt(replace(call, session=session), self._understood)
         fields = {**vars(options), "attempt": attempt}
+        if session is not None:
+            fields["headers"] = affine["headers"]
         parsers: list[Callable[[Any], object]] = []
         if read is not None:
             parsers = [attempt.read]

@@ -256,6 +256,31 @@ async def test_a_session_that_no_header_can_carry_is_refused(
     assert servers[0].requests == []
 
 
+@pytest.mark.parametrize("operation", [name for name in PLAIN if not name.startswith("server")])
+async def test_every_operation_knows_a_session_by_its_header(
+    make_client: Callable[..., Any], servers: tuple[SimServer, SimServer], operation: str
+) -> None:
+    client = make_client(keys=[Key(name="a", url=servers[0].url), Key(name="b", url=servers[1].url)])
+    for _ in range(4):
+        await client(operation, **PLAIN[operation], extra_headers={"X-Session-ID": "conversation-1"})
+    assert sorted(len(server.requests) for server in servers) == [0, 4]
+    with pytest.raises(TypeError, match=rf"{operation}: session_id must be text"):
+        await client(operation, **PLAIN[operation], extra_headers={"X-Session-ID": "Grüße"})
+    assert sum(len(server.requests) for server in servers) == 4
+
+
+async def test_a_low_level_request_knows_a_session(
+    make_client: Callable[..., Any], servers: tuple[SimServer, SimServer]
+) -> None:
+    client = make_client(keys=[Key(name="a", url=servers[0].url), Key(name="b", url=servers[1].url)])
+    body = {"model": "sim-chat", "messages": MESSAGES, "session_id": "conversation-1"}
+    for _ in range(4):
+        await client("post", path="/chat/completions", cast_to=object, body=body)
+    assert sorted(len(server.requests) for server in servers) == [0, 4]
+    with pytest.raises(TypeError, match="session_id must be text"):
+        await client("post", path="/chat/completions", cast_to=object, body={**body, "session_id": 5})
+
+
 async def test_a_data_parallel_rank_becomes_its_header(
     make_client: Callable[..., Any], servers: tuple[SimServer, SimServer]
 ) -> None:

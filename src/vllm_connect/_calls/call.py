@@ -126,7 +126,7 @@ def json_call(
         falls_back: see `Call`.
         generates: see `Call`.
     """
-    session, options = _at_home(operation, body, options)
+    session, options = at_home(operation, body, options)
     conversation = _conversation(body)
     model = body.pop("model", None)
     content = encode(body, operation=operation)
@@ -159,7 +159,7 @@ def stream_call(
         options: request request options.
         read_event: makes an item of the data of one event.
     """
-    session, options = _at_home(operation, body, options)
+    session, options = at_home(operation, body, options)
     conversation = _conversation(body)
     model = body.pop("model", None)
     content = encode({**body, "stream": True}, operation=operation)
@@ -184,7 +184,7 @@ def converted(call: Call[object], conversion: Callable[[], Conversion[T]]) -> Ca
     return replace(cast("Call[T]", call), conversion=conversion)
 
 
-def _at_home(
+def at_home(
     operation: str, body: JsonObject, options: Mapping[str, object]
 ) -> tuple[str | None, Mapping[str, object]]:
     """The session of a request and its options, see `affinity`; most have nothing to say of it."""

@@ -36,7 +36,7 @@ from openai.types.audio.transcription_text_done_event import Usage
 from openai.types.audio.translation_create_params import TranslationCreateParams
 from typing_extensions import NotRequired, TypedDict, Unpack
 
-from .._calls.call import Call, Variant
+from .._calls.call import Call, Variant, at_home
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import NotAReply, Reader, read_object
@@ -159,7 +159,9 @@ def _call(kind: str, params: Mapping[str, object]) -> Call[object]:
     if not stream:
         form.pop("stream", None)
     # The SDK replaces it by one that names the boundary between the form's parts.
-    options["headers"] = {"Content-Type": "multipart/form-data", **options.get("headers", {})}
+    session, routed = at_home(operation, form, options)
+    headers: Any = routed.get("headers") or {}
+    options = {**routed, "headers": {"Content-Type": "multipart/form-data", **headers}}
     reply_format = form.get("response_format", "json")
     readers = _READERS[kind]
     return Call(
@@ -170,6 +172,7 @@ def _call(kind: str, params: Mapping[str, object]) -> Call[object]:
         read_event=read_transcription_chunk if stream else None,
         conversion=TranscriptionEvents if stream else None,
         options=options,
+        session=session,
         form=form,
         files={"file": file},
         json_reply=reply_format != "text",

@@ -18,7 +18,7 @@ from openai.resources.embeddings import Embeddings as SDKEmbeddings
 from openai.types.embedding_create_params import EmbeddingCreateParams
 from typing_extensions import NotRequired, Unpack
 
-from .._calls.call import Call, Variant
+from .._calls.call import Call, Variant, at_home
 from .._transport.clients import takes_large_headers
 from .._unsupported import only
 from .._wire.body import encode, names, read_params
@@ -94,6 +94,7 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
         formats = ["bytes", "base64", "float"]
     else:
         formats = ["base64", "float"]
+    session, routed = at_home(_OPERATION, body, options)
     model = body.pop("model", None)
     content = encode(body, operation=_OPERATION)
     bodies = [content] if chosen is not None else [_in_format(content, each) for each in formats]
@@ -105,7 +106,8 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
         variants,
         model,
         read_reply=lambda reply: read_embeddings(reply.content, reply.headers, layout),
-        options=options,
+        options=routed,
+        session=session,
         falls_back=falls_back,
         doubtful=_DOUBTFUL,
     )
