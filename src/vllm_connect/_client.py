@@ -309,20 +309,21 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         options: FinalRequestOptions,
         response_headers: httpx.Headers | None = None,
     ) -> float:
-        fleet, asked = self._fleet, self._parse_retry_after_header(response_headers)
-        if fleet.policy.has_usual_backoff:
-            backoff = super()._calculate_retry_timeout(remaining_retries, options)
-        else:
-            taken = options.get_max_retries(self.max_retries) - remaining_retries
-            backoff = fleet.policy.backoff(taken)
-        if asked is None:
-            return backoff
-        seconds = super()._calculate_retry_timeout(remaining_retries, options, response_headers)
+        fleet, usual = self._fleet, super()._calculate_retry_timeout
+
+        def backoff() -> float:
+            if fleet.policy.has_usual_backoff:
+                return usual(remaining_retries, options)
+            return fleet.policy.backoff(options.get_max_retries(self.max_retries) - remaining_retries)
+
+        if self._parse_retry_after_header(response_headers) is None:
+            return backoff()
+        seconds = usual(remaining_retries, options, response_headers)
         attempt = getattr(options, "attempt", None)
         if attempt is None or len(fleet.keys) == 1:
             return seconds
         # One server wants to be left alone for so long; another one may be back before.
-        return min(seconds, max(backoff, fleet.seconds_to_wait(attempt.call.model)))
+        return min(seconds, max(backoff(), fleet.seconds_to_wait(attempt.call.model)))
 
     def _make_status_error_from_response(self, response: httpx.Response) -> openai.APIStatusError:
         return error_of(response)
