@@ -14,6 +14,7 @@ hooks is an `Attempt`.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -57,6 +58,7 @@ from ._keys.key import Key, check_keys, missing_server, resolve
 from ._keys.policy import DEFAULT, Policy
 from ._openai_arguments import OpenAIArguments, take_openai_arguments
 from ._settings import client_of, settings_of
+from ._telemetry.watch import watch
 from ._transport._httpx import httpx
 from ._transport.clients import default_async_http_client, default_http_client
 from ._transport.run import run
@@ -294,6 +296,8 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         idle = self._fleet.policy.stream_idle_timeout
         if idle is not None and isinstance(options.timeout, NotGiven):
             request.extensions[STREAM_IDLE_TIMEOUT] = idle
+        if options.attempt.watch is not None:
+            options.attempt.watch.inject(request.headers)
         return request
 
     # What comes back
@@ -498,8 +502,14 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         """Make a request; what every resource ends in."""
         streams = _STREAMS if stream else None
         cast_to, options, stream_cls = self._adopt(cast_to, options, stream_cls, streams)
+        watched = watch(options.attempt, options.json_data, stream=stream) if _has_telemetry() else None
         try:
-            return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
+            if watched is None:
+                return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
+            with watched:
+                return watched.answered(
+                    super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
+                )
         except openai.APIConnectionError as error:
             if isinstance(error, VLLMError):
                 raise
@@ -576,8 +586,14 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         """Make a request; what every resource ends in."""
         streams = _ASYNC_STREAMS if stream else None
         cast_to, options, stream_cls = self._adopt(cast_to, options, stream_cls, streams)
+        watched = watch(options.attempt, options.json_data, stream=stream) if _has_telemetry() else None
         try:
-            return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
+            if watched is None:
+                return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
+            with watched:
+                return watched.answered(
+                    await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
+                )
         except openai.APIConnectionError as error:
             if isinstance(error, VLLMError):
                 raise
@@ -594,6 +610,18 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
 _BUILDING_METHODS = building_methods(VLLM), building_methods(AsyncVLLM)
 VLLM._request_methods = RequestMethods(VLLM, OpenAI)
 AsyncVLLM._request_methods = RequestMethods(AsyncVLLM, AsyncOpenAI)
+
+
+def _has_telemetry() -> bool:
+    """Tell whether a provider of OpenTelemetry is set, which nobody does without importing it."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return False
+    # As the API keeps them: to ask it takes several microseconds while there is none.
+    if getattr(trace, "_TRACER_PROVIDER", None) is not None:
+        return True
+    metrics = sys.modules.get("opentelemetry.metrics._internal")
+    return getattr(metrics, "_METER_PROVIDER", None) is not None
 
 
 def _choose_keys(

@@ -19,7 +19,7 @@ from vllm_connect.sim import SimServer
 
 PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
 BLOCK = re.compile(r"(?:<!-- run: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
-ELSEWHERE = {"langchain", "llama_index", "pytest"}
+ELSEWHERE = {"alone", "langchain", "llama_index", "pytest"}
 
 
 def blocks(page: Path, where: str = "") -> list[str]:
@@ -61,6 +61,16 @@ def test_the_fixture_of_the_page_on_testing_works(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert "1 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "alone")], ids=lambda page: page.stem
+)
+def test_what_changes_the_whole_process_runs_in_one_of_its_own(page: Path, server: SimServer) -> None:
+    for block in blocks(page, "alone"):
+        code = block.replace("http://localhost:8000", server.url)
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert server.requests
 
 
 def test_every_page_is_found_and_every_mark_is_known() -> None:

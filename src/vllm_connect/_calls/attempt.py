@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from openai import APIStatusError
 
+    from .._telemetry.watch import Watch
     from .._transport._httpx import httpx
 
 T_co = TypeVar("T_co", covariant=True)
@@ -65,6 +66,7 @@ class Attempt(Generic[T_co]):
         refusals: how much they say, and the replies to the variants that this server did not understand.
         response: the last reply, until it is read.
         seen: what somebody who replaced a method of the client was shown; None if nobody did.
+        watch: what telemetry tells of it; None if nobody wants any, or when all is told.
     """
 
     def __init__(self, call: Call[T_co], understood: Understood) -> None:
@@ -75,6 +77,7 @@ class Attempt(Generic[T_co]):
         self.refusals: list[tuple[int, httpx.Response]] = []
         self.response: httpx.Response | None = None
         self.seen: Seen | None = None
+        self.watch: Watch | None = None
         self.places = 0
         self._fleet: Fleet | None = None
         self._home: str | None = None  # the conversation that it belongs to

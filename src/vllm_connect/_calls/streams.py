@@ -18,7 +18,7 @@ from .._transport._httpx import httpx, request_exceptions, timeout_exceptions
 from .._wire.objects import ErrorInReply, NotAReply
 from .._wire.payloads import ErrorPayload
 from .._wire.sse import Event, SSESplitter, is_heartbeat
-from .attempt import attempt_of
+from .attempt import ATTEMPT, attempt_of
 from .call import Conversion
 from .failures import incomplete_stream, invalid_response, status_error, timeout_error
 from .inspection import Beginning
@@ -151,10 +151,17 @@ class VLLMStream(Stream[T]):
     ) -> None:
         self.response = response
         # The generator does not know this object: dropping the one ends the other, and the connection.
-        self._iterator = _chunks(_Held(response), _reader(response))
+        chunks: Iterator[T] = _chunks(_Held(response), _reader(response))
+        watch = response.request.extensions[ATTEMPT].watch
+        self._iterator = chunks if watch is None else watch.chunks(chunks)
 
     def __iter__(self) -> Iterator[T]:
         return self._iterator
+
+    def close(self) -> None:
+        """Close the connection, whether all was read or not."""
+        super().close()
+        _end_watch(self.response)
 
 
 class _Held:
@@ -183,10 +190,17 @@ class AsyncVLLMStream(AsyncStream[T]):
         self, *, cast_to: type[T], response: httpx.Response, client: object, options: object = None
     ) -> None:
         self.response = response
-        self._iterator = _async_chunks(_HeldInLoop(response), _reader(response))
+        chunks: AsyncIterator[T] = _async_chunks(_HeldInLoop(response), _reader(response))
+        watch = response.request.extensions[ATTEMPT].watch
+        self._iterator = chunks if watch is None else watch.achunks(chunks)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._iterator
+
+    async def close(self) -> None:
+        """Close the connection, whether all was read or not."""
+        await super().close()
+        _end_watch(self.response)
 
 
 def _chunks(held: _Held, reader: ChunkReader[T]) -> Iterator[T]:
@@ -262,6 +276,11 @@ class ConvertedStream(Stream[T]):
     def __iter__(self) -> Iterator[T]:
         return self._iterator
 
+    def close(self) -> None:
+        """Close the connection, whether all was read or not."""
+        super().close()
+        _end_watch(self.response)
+
 
 class AsyncConvertedStream(AsyncStream[T]):
     """A stream made of another one; see `ConvertedStream`."""
@@ -272,6 +291,11 @@ class AsyncConvertedStream(AsyncStream[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self._iterator
+
+    async def close(self) -> None:
+        """Close the connection, whether all was read or not."""
+        await super().close()
+        _end_watch(self.response)
 
 
 def shown_stream(stream_cls: object, plain: type, converted: Callable[..., object]) -> type:
@@ -331,6 +355,11 @@ async def _async_converted(source: AsyncStream[Any], conversion: Conversion[T]) 
         raise
     finally:
         await source.close()
+
+
+def _end_watch(response: httpx.Response) -> None:
+    if (watch := attempt_of(response.request).watch) is not None:
+        watch.end()
 
 
 def _timeout(response: httpx.Response, cause: Exception) -> Exception:

@@ -37,7 +37,7 @@ async def test_a_stream_says_what_the_whole_answer_says(ask: Asker, url_of: UrlO
     whole = (await ask("completion", **asked)).choices[0]
     chunks = await ask.stream(**asked, stream_options={"include_usage": True})
     built = litellm.stream_chunk_builder(chunks, messages=SAY).choices[0]
-    assert built.message.content == whole.message.content
+    assert built.message.content == (whole.message.content or "")
     assert built.message.get("reasoning_content") == whole.message.get("reasoning_content")
     assert built.finish_reason == whole.finish_reason
     assert chunks[-1].usage.completion_tokens > 0
