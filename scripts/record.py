@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CASSETTES = REPOSITORY / "cassettes" / "operations"
 LANGCHAIN = REPOSITORY / "integrations" / "langchain-vllm"
 ABOUT_CASSETTES = "--ignore=tests/operations/test_completeness.py"
-SERVERS = ("chat", "embed", "rerank", "whisper", "vision")
+SERVERS = ("chat", "embed", "rerank", "whisper", "vision", "open")
 
 
 def main() -> int:

@@ -1,10 +1,10 @@
 """The servers of tiny models, real or recorded, and a client of each.
 
-`chat_url`, `embed_url`, `rerank_url`, `whisper_url`, `vision_url` and `strict_url` are addresses; `chat`,
-`native` (the same server by its own /v1/responses), `embed`, `rerank`, `whisper`, `vision` and `strict`
-(tiny-chat behind a template that insists on the order of messages, as "tiny-strict") are clients. A folder
-says with the fixture `servers` which ones it means: `tests/operations` takes the option `--servers`,
-`tests/live` always wants the live ones.
+`chat_url`, `embed_url`, `rerank_url`, `whisper_url`, `vision_url`, `strict_url` and `open_url` are addresses;
+`chat`, `native` (the same server by its own /v1/responses), `embed`, `rerank`, `whisper`, `vision`, `strict`
+(tiny-chat behind a template that insists on the order of messages, as "tiny-strict") and `open` (tiny-chat
+with every route that vLLM has for it, as "tiny-open") are clients. A folder says with the fixture `servers`
+which ones it means: `tests/operations` takes the option `--servers`, `tests/live` always wants the live ones.
 
 `make live` names the live servers in VLLM_LIVE_*_URL; those that `make live-up` left running are found, too.
 With VLLM_LIVE_REQUIRED=1 a missing server is an error, so that CI cannot skip in silence.
@@ -124,6 +124,11 @@ def strict_url(address: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
+def open_url(address: Callable[[str], str]) -> str:
+    return address("open")
+
+
+@pytest.fixture
 def connect(make_client: Any, kind: str, request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Makes a client; a failure is never hidden by a retry."""
 
@@ -171,3 +176,8 @@ def vision(connect: Any, vision_url: str) -> Any:
 @pytest.fixture
 def strict(connect: Any, strict_url: str) -> Any:
     return connect(strict_url)
+
+
+@pytest.fixture
+def open(connect: Any, open_url: str) -> Any:
+    return connect(open_url)

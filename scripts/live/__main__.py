@@ -3,7 +3,7 @@
     python -m scripts.live run -- pytest tests/live     everything: install, up, the command, down
     python -m scripts.live install                      once: about 3 minutes, 2.7 GB
     python -m scripts.live run --only chat -- CMD       the same with some of them
-    python -m scripts.live up [NAME...]                 default: chat embed rerank whisper vision strict
+    python -m scripts.live up [NAME...]                 default: chat embed rerank whisper vision strict open
     eval "$(python -m scripts.live env)"                name those that are up to the tests, as `run` does
     python -m scripts.live status
     python -m scripts.live down

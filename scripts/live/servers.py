@@ -15,7 +15,8 @@ class Server(NamedTuple):
 
     `weights` is the folder of the model in `tests/models`, if that is not named after the server; `order` is
     the file in it that is put before its chat template. An `extra` one is started only where it is named, and
-    its model bears the name of its weights.
+    its model bears the name of its weights. `words` are tokens that its tokenizer gets beside its own, and
+    `environment` are variables of its own.
     """
 
     flags: str
@@ -25,6 +26,8 @@ class Server(NamedTuple):
     weights: str = ""
     order: str = ""
     extra: bool = False
+    words: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def chat(model: str) -> bytes:
@@ -87,7 +90,17 @@ SERVERS = {
         weights="tiny-chat",
         order="strict_order.jinja",
     ),
-    # The same model once more, for what takes two servers of it; tests kill it and start it again.
+    # tiny-chat with every route that vLLM has for it. Decisions want each of their labels to be one token.
+    "open": Server(
+        f"{CHAT} --enable-scale-out --enable-tokenizer-info-endpoint"
+        " --enable-lora --max-lora-rank 8 --max-cpu-loras 2",
+        "/v1/chat/completions",
+        chat("tiny-open"),
+        weights="tiny-chat",
+        words=("yes", "no"),
+        environment=(("VLLM_SERVER_DEV_MODE", "1"), ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1")),
+    ),
+    # tiny-chat once more, for what takes two servers of it; tests kill it and start it again.
     "twin": Server(CHAT, "/v1/chat/completions", chat("tiny-chat"), weights="tiny-chat", extra=True),
 }
 USUAL = [name for name, server in SERVERS.items() if not server.extra]

@@ -485,6 +485,13 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         shown: T = self._show(call) if self._request_methods.are_replaced(self) else self._ask(call)
         return shown
 
+    def _stream(self, call: Call[T]) -> Stream[T]:
+        """Make a call whose answer is a stream, where anybody can see it."""
+        shown: Stream[T] = (
+            self._show(call) if self._request_methods.are_replaced(self) else self._ask_stream(call)
+        )
+        return shown
+
     def _ask(self, call: Call[T]) -> T:
         """Make a call whose answer is one object, after nobody was found who is to see it."""
         result: T = self.request(_unparsed(call.options), call_options(call, self._understood))
@@ -565,6 +572,12 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         """Make a call whose answer is one object, where anybody can see it."""
         made = self._show(call) if self._request_methods.are_replaced(self) else self._ask(call)
         shown: T = await made
+        return shown
+
+    async def _stream(self, call: Call[T]) -> AsyncStream[T]:
+        """Make a call whose answer is a stream, where anybody can see it."""
+        made = self._show(call) if self._request_methods.are_replaced(self) else self._ask_stream(call)
+        shown: AsyncStream[T] = await made
         return shown
 
     async def _ask(self, call: Call[T]) -> T:

@@ -36,11 +36,19 @@ OPERATIONS = {
     "audio.translations.create": {"model": "m", "file": ("a.wav", b"RIFF")},
     "server.version": {},
     "server.load": {},
+    "messages.create": {"model": "m", "messages": MESSAGES, "max_tokens": 1},
+    "messages.count_tokens": {"model": "m", "messages": MESSAGES},
+    "chat.completions.batch": {"model": "m", "messages": [MESSAGES]},
+    "chat.completions.render": {"model": "m", "messages": MESSAGES},
+    "generate.create": {"model": "m", "token_ids": [1]},
+    "generative_scoring.create": {"model": "m", "query": "q", "items": ["a"], "label_token_ids": [1]},
 }
 STREAMS = [
     "chat.completions.create",
     "completions.create",
     "responses.create",
+    "messages.create",
+    "generate.create",
     "audio.transcriptions.create",
     "audio.translations.create",
 ]

@@ -1,7 +1,7 @@
 """Events in, typed chunks out; and how a stream may end.
 
 A stream is complete when every choice it began has a `finish_reason`, or when `[DONE]` followed at
-least one of them (native Responses streams end with a terminal event instead). Anything else, a cut
+least one of them (native Responses and Messages end with a terminal event instead). Anything else, a cut
 connection, a bare `[DONE]`, a last event in pieces, is an `IncompleteStreamError`, raised after
 everything that did arrive was handed over. An error event is raised as the error it tells of.
 """
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _CHUNK_NAMES = frozenset({"message", "data", "chunk", "error", "completion", "chat.completion.chunk"})
 
-TERMINAL_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+TERMINAL_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed", "message_stop"})
 
 
 class ChunkReader(Generic[T]):

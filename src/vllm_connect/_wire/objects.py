@@ -72,7 +72,7 @@ def in_order(items: list[Item], index_of: Callable[[Item], Any]) -> list[Item]:
     return sorted(items, key=index_of)
 
 
-_TEXTS = ("text", "prompt")  # required fields that are no lists
+_KINDS: dict[str, type] = {"text": str, "prompt": str, "chunk": dict}  # required fields that are no lists
 
 
 class Reader(Generic[T]):
@@ -113,7 +113,7 @@ class Reader(Generic[T]):
 
     def _leniently(self, data: bytes) -> T:
         payload = read_object(data)
-        if not isinstance(payload.get(self.required), str if self.required in _TEXTS else list):
+        if not isinstance(payload.get(self.required), _KINDS.get(self.required, list)):
             raise NotAReply(f"no {self.required!r} in the reply: {data[:200]!r}")
         repair(payload, is_chunk=issubclass(self.cls, ChatCompletionChunk))
         for choice in payload["choices"] if self.required == "choices" else ():

@@ -41,6 +41,8 @@ _STATUS_OF_TYPE = {status.phrase.lower(): status.value for status in HTTPStatus 
     "badgateway": 502,
     "serviceunavailableerror": 503,
     "overloaded_error": 503,
+    "request_too_large": 413,
+    "api_error": 500,
 }
 # Codes that are words: OpenAI's, which routers and gateways use.
 _STATUS_OF_CODE = {

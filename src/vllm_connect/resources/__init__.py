@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .chat import AsyncChat, Chat
     from .completions import AsyncCompletions, Completions
     from .embeddings import AsyncEmbeddings, Embeddings
+    from .generate import AsyncGenerate, Generate
+    from .generative_scoring import AsyncGenerativeScoring, GenerativeScoring
+    from .lora import AsyncLora, Lora
+    from .messages import AsyncMessages, Messages
     from .models import AsyncModels, Models
     from .rerank import AsyncRerank, Rerank
     from .responses import AsyncResponses, Responses
@@ -140,6 +144,34 @@ class Resources(Bulk):
         return Audio(_sync(self))
 
     @functools.cached_property
+    def messages(self) -> Messages:
+        """Anthropic's Messages."""
+        from .messages import Messages
+
+        return Messages(_sync(self))
+
+    @functools.cached_property
+    def generate(self) -> Generate:
+        """Tokens in, tokens out."""
+        from .generate import Generate
+
+        return Generate(_sync(self))
+
+    @functools.cached_property
+    def generative_scoring(self) -> GenerativeScoring:
+        """How likely some tokens are next."""
+        from .generative_scoring import GenerativeScoring
+
+        return GenerativeScoring(_sync(self))
+
+    @functools.cached_property
+    def lora(self) -> Lora:
+        """LoRA adapters."""
+        from .lora import Lora
+
+        return Lora(_sync(self))
+
+    @functools.cached_property
     def server(self) -> Server:
         """Health, version, load and metrics."""
         from .server import Server
@@ -250,6 +282,34 @@ class AsyncResources(AsyncBulk):
         from .audio import AsyncAudio
 
         return AsyncAudio(_async(self))
+
+    @functools.cached_property
+    def messages(self) -> AsyncMessages:
+        """Anthropic's Messages."""
+        from .messages import AsyncMessages
+
+        return AsyncMessages(_async(self))
+
+    @functools.cached_property
+    def generate(self) -> AsyncGenerate:
+        """Tokens in, tokens out."""
+        from .generate import AsyncGenerate
+
+        return AsyncGenerate(_async(self))
+
+    @functools.cached_property
+    def generative_scoring(self) -> AsyncGenerativeScoring:
+        """How likely some tokens are next."""
+        from .generative_scoring import AsyncGenerativeScoring
+
+        return AsyncGenerativeScoring(_async(self))
+
+    @functools.cached_property
+    def lora(self) -> AsyncLora:
+        """LoRA adapters."""
+        from .lora import AsyncLora
+
+        return AsyncLora(_async(self))
 
     @functools.cached_property
     def server(self) -> AsyncServer:

@@ -5,13 +5,54 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from openai import _legacy_response as legacy
 from openai import _response as modern
+from openai._resource import AsyncAPIResource
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
+
+
+R = TypeVar("R", bound=type)
+
+
+def adds(*methods: str) -> Callable[[R], R]:
+    """A class decorator: raw and streamed replies of methods that a resource of the SDK's lacks.
+
+    Args:
+        methods: their names.
+    """
+    wraps: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
+        "with_raw_response": (legacy.to_raw_response_wrapper, legacy.async_to_raw_response_wrapper),
+        "with_streaming_response": (
+            modern.to_streamed_response_wrapper,
+            modern.async_to_streamed_response_wrapper,
+        ),
+    }
+
+    def decorate(cls: R) -> R:
+        for name, pair in wraps.items():
+            wrap = pair[issubclass(cls, AsyncAPIResource)]
+            wrapped = cached_property(_with(getattr(cls, name).func, wrap, methods))
+            wrapped.__set_name__(cls, name)
+            setattr(cls, name, wrapped)
+        return cls
+
+    return decorate
+
+
+def _with(
+    make: Callable[[object], object], wrap: Callable[..., object], methods: tuple[str, ...]
+) -> Callable[[object], object]:
+    def make_with(resource: object) -> object:
+        wrapper = make(resource)
+        for name in methods:
+            setattr(wrapper, name, wrap(getattr(resource, name)))
+        return wrapper
+
+    return make_with
 
 
 class OwnResource:

@@ -72,4 +72,6 @@ class SamplingParams(TypedDict, total=False):
     # what else to return
     return_tokens_as_token_ids: bool | None
     return_token_ids: bool | None
+    return_weight_versions: bool | None
+    """Which weights made which tokens, while a trainer exchanges them (vLLM >= 0.33)."""
     routed_experts_prompt_start: int | None

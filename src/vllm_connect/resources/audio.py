@@ -55,6 +55,8 @@ class SpeechParams(TypedDict, total=False):
     """Token counts in the `transcript.text.done` event."""
     stream_continuous_usage_stats: bool | None
     hotwords: str | None
+    include_stop_str_in_output: bool | None
+    watermarking: bool | None
     to_language: str | None
     top_p: float | None
     top_k: int | None

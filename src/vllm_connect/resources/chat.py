@@ -24,11 +24,28 @@ from .._wire.decoding import JsonObject
 from .._wire.objects import Reader
 from .._wire.schema_prompt import AddedText, schema_prompt
 from .._wire.schema_prompt import show_schema as with_text
-from ..types import ChatCompletion, ChatCompletionChunk
+from ..types import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    DerenderedChatChunk,
+    GenerateChunk,
+    GenerateRequest,
+    GenerateResponse,
+)
 from ._added_text import placed
+from ._base import adds
 from ._params import SamplingParams
 from ._patched import Parser, SDKMethod
 from ._tools_and_format import refuse_tools_beside_format
+from .chat_batch import ChatBatchParams, batch_call
+from .generate import (
+    DERENDER_CHAT,
+    DerenderChatParams,
+    RenderParams,
+    derender_call,
+    read_prompt,
+    render_call,
+)
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -66,6 +83,10 @@ class ChatCompletionParams(
     return_prompt_text: bool | None
 
 
+class ChatRenderParams(ChatCompletionParams, RenderParams, total=False):
+    """Parameters of `chat.completions.render`: those of `create`, and what to tell of the prompt."""
+
+
 _KNOWN = names(ChatCompletionParams)
 _PATH = "/v1/chat/completions"
 _OPERATION = "chat.completions.create"
@@ -74,6 +95,7 @@ read_chat = Reader(ChatCompletion, "choices", filled=True)
 """Reads the body of a chat completion."""
 read_chunk = Reader(ChatCompletionChunk, "choices")
 """Reads an event of a streamed one."""
+_read_derendered = Reader(DerenderedChatChunk, "chunk")
 
 
 def chat_call(
@@ -127,6 +149,24 @@ def _drop_tools(body: JsonObject) -> None:
         del body["tool_choice"]
 
 
+def _render_call(params: Mapping[str, object]) -> Call[GenerateRequest]:
+    return render_call("chat.completions.render", f"{_PATH}/render", params, _KNOWN, read_prompt)
+
+
+def _derender_call(params: Mapping[str, object], response: object) -> Call[ChatCompletion]:
+    given = {"generate_response": response}
+    path = f"{_PATH}/derender"
+    return derender_call("chat.completions.derender", path, params, DERENDER_CHAT, given, read_chat)
+
+
+def _derender_chunk_call(
+    params: Mapping[str, object], chunk: object, state: object
+) -> Call[DerenderedChatChunk]:
+    given = {"generate_chunk": chunk, "stream_state": state, "stream": True}
+    operation, path = "chat.completions.derender_chunk", f"{_PATH}/derender"
+    return derender_call(operation, path, params, DERENDER_CHAT, given, _read_derendered)
+
+
 def _begins_with_our_text(params: Mapping[str, object]) -> bool:
     messages = params.get("messages")
     first = messages[0] if isinstance(messages, list) and messages else None
@@ -154,7 +194,8 @@ def _call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[object]:
     )
 
 
-@only("chat.completions", "create", "parse", "stream")
+@adds("batch", "render", "derender", "derender_chunk")
+@only("chat.completions", "create", "parse", "stream", "batch", "render", "derender", "derender_chunk")
 class Completions(SDKCompletions):
     """Chat completions."""
 
@@ -230,8 +271,54 @@ class Completions(SDKCompletions):
             input_tools=formatted["tools"],
         )
 
+    def batch(self, **params: Unpack[ChatBatchParams]) -> ChatCompletion:
+        """Answer several conversations in one request.
 
-@only("chat.completions", "create", "parse", "stream")
+        Args:
+            params: see `ChatBatchParams`; no tools, no stream, one answer each.
+
+        Returns:
+            A `ChatCompletion` with a choice for each conversation, in their order.
+        """
+        return self._client._perform(batch_call(params))
+
+    def render(self, **params: Unpack[ChatRenderParams]) -> GenerateRequest:
+        """Turn a conversation into the tokens that `generate.create` takes; needs --enable-scale-out.
+
+        Args:
+            params: those of `create`, and `RenderParams`.
+        """
+        return self._client._perform(_render_call(params))
+
+    def derender(
+        self, generate_response: GenerateResponse, **params: Unpack[DerenderChatParams]
+    ) -> ChatCompletion:
+        """Turn generated tokens into a chat completion; needs --enable-scale-out.
+
+        Args:
+            generate_response: what `generate.create` answered.
+            params: see `DerenderChatParams`.
+        """
+        return self._client._perform(_derender_call(params, generate_response))
+
+    def derender_chunk(
+        self,
+        generate_chunk: GenerateChunk,
+        stream_state: Mapping[str, object] | None = None,
+        **params: Unpack[DerenderChatParams],
+    ) -> DerenderedChatChunk:
+        """Turn a chunk of generated tokens into one of chat; needs --enable-scale-out.
+
+        Args:
+            generate_chunk: what a stream of `generate.create` gave.
+            stream_state: what this returned of the chunk before; None for the first.
+            params: see `DerenderChatParams`.
+        """
+        return self._client._perform(_derender_chunk_call(params, generate_chunk, stream_state))
+
+
+@adds("batch", "render", "derender", "derender_chunk")
+@only("chat.completions", "create", "parse", "stream", "batch", "render", "derender", "derender_chunk")
 class AsyncCompletions(SDKAsyncCompletions):
     """Chat completions."""
 
@@ -283,6 +370,29 @@ class AsyncCompletions(SDKAsyncCompletions):
             response_format=response_format,
             input_tools=formatted["tools"],
         )
+
+    async def batch(self, **params: Unpack[ChatBatchParams]) -> ChatCompletion:
+        """Answer several conversations in one request; see `Completions.batch`."""
+        return await self._client._perform(batch_call(params))
+
+    async def render(self, **params: Unpack[ChatRenderParams]) -> GenerateRequest:
+        """Turn a conversation into the tokens that `generate.create` takes; see `Completions.render`."""
+        return await self._client._perform(_render_call(params))
+
+    async def derender(
+        self, generate_response: GenerateResponse, **params: Unpack[DerenderChatParams]
+    ) -> ChatCompletion:
+        """Turn generated tokens into a chat completion; see `Completions.derender`."""
+        return await self._client._perform(_derender_call(params, generate_response))
+
+    async def derender_chunk(
+        self,
+        generate_chunk: GenerateChunk,
+        stream_state: Mapping[str, object] | None = None,
+        **params: Unpack[DerenderChatParams],
+    ) -> DerenderedChatChunk:
+        """Turn a chunk of generated tokens into one of chat; see `Completions.derender_chunk`."""
+        return await self._client._perform(_derender_chunk_call(params, generate_chunk, stream_state))
 
 
 def _formatted(params: Mapping[str, Any], response_format: Any, show_schema: bool) -> JsonObject:

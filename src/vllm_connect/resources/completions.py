@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, overload
 
 from openai import AsyncStream, Stream
@@ -16,9 +16,18 @@ from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.decoding import JsonObject
 from .._wire.objects import Reader
-from ..types import Completion
+from ..types import Completion, DerenderedChunk, GenerateChunk, GenerateRequest, GenerateResponse
+from ._base import adds
 from ._params import SamplingParams
 from ._patched import Parser, SDKMethod
+from .generate import (
+    DERENDER_TEXT,
+    DerenderTextParams,
+    RenderParams,
+    derender_call,
+    read_prompts,
+    render_call,
+)
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -40,11 +49,16 @@ class CompletionParams(CompletionCreateParamsBase, SamplingParams, RequestOption
     response_format: Mapping[str, object] | None
 
 
+class CompletionRenderParams(CompletionParams, RenderParams, total=False):
+    """Parameters of `completions.render`: those of `create`, and what to tell of the prompt."""
+
+
 _KNOWN = names(CompletionParams)
 _PATH = "/v1/completions"
 _OPERATION = "completions.create"
 read_completion = Reader(Completion, "choices", filled=True)
 read_completion_chunk = Reader(Completion, "choices")
+_read_derendered = Reader(DerenderedChunk, "chunk")
 
 
 def _call(params: Mapping[str, object]) -> Call[Completion]:
@@ -53,6 +67,22 @@ def _call(params: Mapping[str, object]) -> Call[Completion]:
 
 def _stream_call(params: Mapping[str, object]) -> Call[Completion]:
     return stream_call(_OPERATION, _PATH, *read_params(_OPERATION, params, _KNOWN), read_completion_chunk)
+
+
+def _render_call(params: Mapping[str, object]) -> Call[list[GenerateRequest]]:
+    return render_call("completions.render", f"{_PATH}/render", params, _KNOWN, read_prompts)
+
+
+def _derender_call(params: Mapping[str, object], responses: object) -> Call[Completion]:
+    given = {"generate_responses": responses}
+    operation, path = "completions.derender", f"{_PATH}/derender"
+    return derender_call(operation, path, params, DERENDER_TEXT, given, read_completion)
+
+
+def _derender_chunk_call(params: Mapping[str, object], chunk: object, state: object) -> Call[DerenderedChunk]:
+    given = {"generate_chunk": chunk, "stream_state": state, "stream": True}
+    operation, path = "completions.derender_chunk", f"{_PATH}/derender"
+    return derender_call(operation, path, params, DERENDER_TEXT, given, _read_derendered)
 
 
 _CREATE = SDKMethod(SDKCompletions, "create", _KNOWN, CompletionCreateParamsBase)
@@ -64,7 +94,8 @@ def _call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[Completio
     return _stream_call(params) if stream else _call(params)
 
 
-@only("completions", "create")
+@adds("render", "derender", "derender_chunk")
+@only("completions", "create", "render", "derender", "derender_chunk")
 class Completions(SDKCompletions):
     """Text completions."""
 
@@ -96,8 +127,43 @@ class Completions(SDKCompletions):
             return self._client._ask_stream(_stream_call(params))
         return self._client._ask(_call(params))
 
+    def render(self, **params: Unpack[CompletionRenderParams]) -> list[GenerateRequest]:
+        """Turn each prompt into the tokens that `generate.create` takes; needs --enable-scale-out.
 
-@only("completions", "create")
+        Args:
+            params: those of `create`, and `RenderParams`.
+        """
+        return self._client._perform(_render_call(params))
+
+    def derender(
+        self, generate_responses: Sequence[GenerateResponse], **params: Unpack[DerenderTextParams]
+    ) -> Completion:
+        """Turn generated tokens into a text completion; needs --enable-scale-out.
+
+        Args:
+            generate_responses: what `generate.create` answered, for each prompt.
+            params: see `DerenderTextParams`.
+        """
+        return self._client._perform(_derender_call(params, generate_responses))
+
+    def derender_chunk(
+        self,
+        generate_chunk: GenerateChunk,
+        stream_state: Mapping[str, object] | None = None,
+        **params: Unpack[DerenderTextParams],
+    ) -> DerenderedChunk:
+        """Turn a chunk of generated tokens into one of text; needs --enable-scale-out.
+
+        Args:
+            generate_chunk: what a stream of `generate.create` gave.
+            stream_state: what this returned of the chunk before; None for the first.
+            params: see `DerenderTextParams`.
+        """
+        return self._client._perform(_derender_chunk_call(params, generate_chunk, stream_state))
+
+
+@adds("render", "derender", "derender_chunk")
+@only("completions", "create", "render", "derender", "derender_chunk")
 class AsyncCompletions(SDKAsyncCompletions):
     """Text completions."""
 
@@ -122,3 +188,22 @@ class AsyncCompletions(SDKAsyncCompletions):
         if stream:
             return await self._client._ask_stream(_stream_call(params))
         return await self._client._ask(_call(params))
+
+    async def render(self, **params: Unpack[CompletionRenderParams]) -> list[GenerateRequest]:
+        """Turn each prompt into the tokens that `generate.create` takes; see `Completions.render`."""
+        return await self._client._perform(_render_call(params))
+
+    async def derender(
+        self, generate_responses: Sequence[GenerateResponse], **params: Unpack[DerenderTextParams]
+    ) -> Completion:
+        """Turn generated tokens into a text completion; see `Completions.derender`."""
+        return await self._client._perform(_derender_call(params, generate_responses))
+
+    async def derender_chunk(
+        self,
+        generate_chunk: GenerateChunk,
+        stream_state: Mapping[str, object] | None = None,
+        **params: Unpack[DerenderTextParams],
+    ) -> DerenderedChunk:
+        """Turn a chunk of generated tokens into one of text; see `Completions.derender_chunk`."""
+        return await self._client._perform(_derender_chunk_call(params, generate_chunk, stream_state))

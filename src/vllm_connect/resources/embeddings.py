@@ -63,7 +63,8 @@ class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
     continue_final_message: bool | None
     chat_template: str | None
     media_io_kwargs: Mapping[str, Any] | None
-    padding: str | None
+    late_chunking_params: Mapping[str, object] | None
+    """`{"chunk_size": …}`, for models with a vector per token (vLLM >= 0.33)."""
     as_numpy: bool | None
     """Vectors as rows of one float32 numpy array instead of lists; needs the `[numpy]` extra."""
 

@@ -41,6 +41,8 @@ class PoolingOptions(RequestOptions, total=False):
     """Keep this many tokens; -1 for the model's context. Without it, too long an input is an error."""
     truncation_side: str | None
     """"left" or "right"."""
+    padding: str | None
+    """"max_length" or "do_not_pad"."""
     use_activation: bool | None
     """False gives raw logits."""
 

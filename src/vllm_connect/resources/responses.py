@@ -36,11 +36,14 @@ from ..responses_over_chat import (
     replayable,
     response_from_chat,
 )
+from ..types import GenerateRequest
 from ._added_text import placed
+from ._base import adds
 from ._params import SamplingParams
 from ._patched import CallOf, Parser, Result, SDKMethod
 from ._tools_and_format import refuse_tools_beside_format
 from .chat import TemplateParams, chat_call, chat_stream_call, read_chat
+from .generate import RenderParams, read_prompt, render_call
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -69,6 +72,10 @@ class ResponseParams(ResponseCreateParamsBase, VLLMResponseParams, RequestOption
     server's own ``/v1/responses``. Where that is missing or cannot do it either, and always with
     ``responses_api="chat"``, it raises `UnsupportedOperationError`.
     """
+
+
+class ResponseRenderParams(ResponseParams, RenderParams, total=False):
+    """Parameters of `responses.render`: those of `create`, and what to tell of the prompt."""
 
 
 _NATIVE = names(ResponseParams)
@@ -161,6 +168,10 @@ def _route_is_missing(status: int, error: ErrorPayload) -> bool:
     return status in (405, 501) or (status == 404 and "model" not in named and "response with" not in named)
 
 
+def _render_call(params: Mapping[str, object]) -> Call[GenerateRequest]:
+    return render_call("responses.render", f"{_PATH}/render", params, _NATIVE, read_prompt)
+
+
 def _stored_call(operation: str, response_id: str, params: Mapping[str, object], api: str) -> Call[Response]:
     """Build a call about a response that a server keeps (VLLM_ENABLE_RESPONSES_API_STORE=1).
 
@@ -210,7 +221,8 @@ def _making(client: Result) -> CallOf:
     return call_of
 
 
-@only("responses", "create", "parse", "stream", "retrieve", "cancel")
+@adds("render")
+@only("responses", "create", "parse", "stream", "retrieve", "cancel", "render")
 class Responses(SDKResponses):
     """Responses."""
 
@@ -306,8 +318,17 @@ class Responses(SDKResponses):
         """Cancel a response that is made in the background; see `retrieve`."""
         return self._client._perform(_stored_call(_CANCEL, response_id, params, self._client.responses_api))
 
+    def render(self, **params: Unpack[ResponseRenderParams]) -> GenerateRequest:
+        """Turn a conversation into the tokens that `generate.create` takes; needs --enable-scale-out.
 
-@only("responses", "create", "parse", "stream", "retrieve", "cancel")
+        Args:
+            params: those of `create`, and `mm_payload`.
+        """
+        return self._client._perform(_render_call(params))
+
+
+@adds("render")
+@only("responses", "create", "parse", "stream", "retrieve", "cancel", "render")
 class AsyncResponses(SDKAsyncResponses):
     """Responses."""
 
@@ -380,6 +401,10 @@ class AsyncResponses(SDKAsyncResponses):
         """Cancel a response that is made in the background; see `Responses.retrieve`."""
         call = _stored_call(_CANCEL, response_id, params, self._client.responses_api)
         return await self._client._perform(call)
+
+    async def render(self, **params: Unpack[ResponseRenderParams]) -> GenerateRequest:
+        """Turn a conversation into the tokens that `generate.create` takes; see `Responses.render`."""
+        return await self._client._perform(_render_call(params))
 
 
 def _formatted(params: Mapping[str, object], text_format: Any, show_schema: bool) -> JsonObject:

@@ -82,7 +82,7 @@ _read_pooling = Reader(PoolingResponse, "data")
 _PAIRS = (("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2"))
 
 
-def _ordered(
+def ordered(
     read: Callable[[bytes], R],
     count: int | None,
     check: Callable[[Any, int], None],
@@ -113,7 +113,8 @@ def _ordered(
     return ordered
 
 
-def _check_score(item: ScoreItem, index: int) -> None:
+def check_score(item: ScoreItem, index: int) -> None:
+    """Raise `NotAReply` for a score that is no number."""
     if not is_number(getattr(item, "score", None)):
         raise NotAReply(f"result {index} has no score that is a number")
 
@@ -148,7 +149,7 @@ def _score_call(params: Mapping[str, object]) -> Call[ScoreResponse]:
     if pair is None:
         raise TypeError("score.create: pass queries= and documents=, or text_1= and text_2=")
     _, right = (count_of(body, name, "score.create") for name in pair)  # one with many, or pairwise
-    read = _ordered(_read_score, right, _check_score, "scores", "pairs")
+    read = ordered(_read_score, right, check_score, "scores", "pairs")
     return _call("score.create", ("/score", "/v1/score"), body, options, read)
 
 
@@ -162,7 +163,7 @@ def _classify_call(params: Mapping[str, object]) -> Call[ClassificationResponse]
         ("/classify",),
         body,
         options,
-        _ordered(_read_classify, count, _check_classes, "classes"),
+        ordered(_read_classify, count, _check_classes, "classes"),
     )
 
 
@@ -176,7 +177,7 @@ def _pooling_call(params: Mapping[str, object]) -> Call[PoolingResponse]:
     # A plug-in, which takes `data`, answers as it likes.
     count = None if "data" in body else 1 if "messages" in body else count_of(body, "input", "pooling.create")
     return _call(
-        "pooling.create", ("/pooling",), body, options, _ordered(_read_pooling, count, _check_pooling)
+        "pooling.create", ("/pooling",), body, options, ordered(_read_pooling, count, _check_pooling)
     )
 
 

@@ -72,6 +72,7 @@ VLLM = frozenset(
         "request_id",
         "return_prompt_text",
         "return_token_ids",
+        "return_weight_versions",
         "return_tokens_as_token_ids",
         "routed_experts_prompt_start",
         "seed",

@@ -4,6 +4,26 @@ from .bulk import Row
 from .chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, Choice, ChoiceDelta, ChunkChoice
 from .completion import Completion, CompletionChoice
 from .embedding import Embedding, EmbeddingResponse
+from .generate import (
+    DerenderedChatChunk,
+    DerenderedChunk,
+    GenerateChoice,
+    GenerateChunk,
+    GenerateRequest,
+    GenerateResponse,
+)
+from .messages import (
+    ContentBlock,
+    Message,
+    MessageParam,
+    MessageStreamEvent,
+    MessageTokens,
+    MessageUsage,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+)
+from .metrics import Sample, ServerMetrics
 from .model import AsyncModelPage, KeyStatus, Model, ModelPage
 from .rerank import RerankResponse, RerankResult
 from .scoring import Classification, ClassificationResponse, Pooling, PoolingResponse, Score, ScoreResponse
@@ -24,10 +44,22 @@ __all__ = [
     "Completion",
     "CompletionChoice",
     "CompletionUsage",
+    "ContentBlock",
+    "DerenderedChatChunk",
+    "DerenderedChunk",
     "DetokenizeResponse",
     "Embedding",
     "EmbeddingResponse",
+    "GenerateChoice",
+    "GenerateChunk",
+    "GenerateRequest",
+    "GenerateResponse",
     "KeyStatus",
+    "Message",
+    "MessageParam",
+    "MessageStreamEvent",
+    "MessageTokens",
+    "MessageUsage",
     "Model",
     "ModelPage",
     "Pooling",
@@ -36,8 +68,13 @@ __all__ = [
     "RerankResponse",
     "RerankResult",
     "Row",
+    "Sample",
     "Score",
     "ScoreResponse",
+    "ServerMetrics",
     "ServerStatus",
+    "TextBlock",
+    "ThinkingBlock",
     "TokenizeResponse",
+    "ToolUseBlock",
 ]

@@ -33,6 +33,7 @@ class Choice(chat_completion.Choice):
         stop_reason: the stop string or stop token id that ended the answer, None for the end token.
         token_ids: ids of the generated tokens, with `return_token_ids`.
         routed_experts: base64 of a .npy array, where the server was started to return it.
+        weight_versions: which weights made which tokens, with `return_weight_versions` (vLLM >= 0.33).
     """
 
     finish_reason: str | None = None  # type: ignore[assignment]  # vLLM's own values
@@ -40,6 +41,7 @@ class Choice(chat_completion.Choice):
     stop_reason = Extra[int | str | None](None)
     token_ids = Extra[list[int] | None](None)
     routed_experts = Extra[str | None](None)
+    weight_versions = Extra[list[dict[str, object]] | None](None)
 
 
 @stands_in
@@ -84,6 +86,7 @@ class ChunkChoice(chat_completion_chunk.Choice):
     finish_reason: str | None = None  # type: ignore[assignment]  # vLLM's own values
     stop_reason = Extra[int | str | None](None)
     token_ids = Extra[list[int] | None](None)
+    weight_versions = Extra[list[dict[str, object]] | None](None)
 
 
 @stands_in

@@ -25,6 +25,7 @@ class CompletionChoice(completion_choice.CompletionChoice):
     prompt_token_ids = Extra[list[int] | None](None)
     prompt_logprobs = Extra[PromptLogprobs | None](None)
     routed_experts = Extra[str | None](None)
+    weight_versions = Extra[list[dict[str, object]] | None](None)
 
 
 @stands_in

@@ -1,0 +1,68 @@
+"""A LoRA adapter that is made on the spot, loaded, asked and unloaded; and what a server tells of itself."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from vllm_connect import NotFoundError
+
+MODEL, ADAPTER = "tiny-open", "louder"
+WIDTH, OUT = 192, 192
+ASKED = {"messages": [{"role": "user", "content": "Say: hello"}], "max_tokens": 8, "logprobs": True}
+
+
+def write_adapter(folder: Path) -> None:
+    """Write an adapter of rank 1 for one projection of tiny-chat, as peft would."""
+    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["o_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    name = "base_model.model.model.layers.0.self_attn.o_proj.lora_{}.weight"
+    tensors = {name.format("A"): ([1, WIDTH], 0.1), name.format("B"): ([OUT, 1], 0.1)}
+    header, data = {}, b""
+    for tensor, (shape, value) in tensors.items():
+        content = struct.pack("<f", value) * (shape[0] * shape[1])
+        header[tensor] = {
+            "dtype": "F32",
+            "shape": shape,
+            "data_offsets": [len(data), len(data) + len(content)],
+        }
+        data += content
+    head = json.dumps(header).encode()
+    (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + data)
+
+
+async def test_an_adapter_is_a_model_while_it_is_loaded(open, tmp_path):
+    write_adapter(tmp_path)
+    said = await open("lora.load", lora_name=ADAPTER, lora_path=str(tmp_path))
+    assert ADAPTER in said
+    try:
+        parents = {model.id: model.parent for model in (await open("models.list")).data}
+        assert parents == {MODEL: None, ADAPTER: MODEL}
+        changed = await open("chat.completions.create", model=ADAPTER, temperature=0, **ASKED)
+        plain = await open("chat.completions.create", model=MODEL, temperature=0, **ASKED)
+        assert changed.model == ADAPTER
+        assert changed.choices[0].logprobs.content[0].logprob != plain.choices[0].logprobs.content[0].logprob
+    finally:
+        assert ADAPTER in await open("lora.unload", lora_name=ADAPTER)
+    with pytest.raises(NotFoundError):
+        await open("chat.completions.create", model=ADAPTER, **ASKED)
+
+
+async def test_a_server_tells_of_itself(open):
+    info = await open("server.server_info", config_format="json")
+    assert info["vllm_config"]["model_config"]["served_model_name"]
+    assert isinstance((await open("server.server_info"))["vllm_config"], str)
+
+
+async def test_metrics_count(open):
+    before = await open("server.metrics")
+    await open("chat.completions.create", model=MODEL, **ASKED)
+    after = await open("server.metrics")
+    assert after.generation_tokens > before.generation_tokens
+    assert after.prompt_tokens > before.prompt_tokens
+    assert after.time_to_first_token > 0
+    assert (after.running, after.waiting) == (0, 0)
+    assert 0 <= after.kv_cache_usage <= 1
