@@ -87,12 +87,33 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         each.stop()
 
 
-@pytest.fixture
-def sim() -> Iterator[SimServer]:
+@pytest.fixture(scope="module")
+def one_sim() -> Iterator[SimServer]:
     with SimServer(models=["llama", "BAAI/bge-reranker-v2-m3"]) as server:
         yield server
 
 
 @pytest.fixture
-def gateway(serve: Serve, sim: SimServer) -> Running:
-    return serve(sim)
+def sim(one_sim: SimServer) -> SimServer:
+    """A simulator that nobody has asked anything yet."""
+    one_sim.reset()
+    return one_sim
+
+
+@pytest.fixture(scope="module")
+def one_gateway(one_sim: SimServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    path = tmp_path_factory.mktemp("gateway") / "config.json"
+    path.write_text("{}")
+    running = Running(ConfigFile(path), Settings(port=0, grace=0.2))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def gateway(one_gateway: Running, sim: SimServer) -> Running:
+    """A gateway over `sim` that is well: one for all tests of a module, since starting takes time."""
+    gateway = one_gateway
+    for document in ({"keys": []}, keys_of([sim])):
+        gateway.file.path.write_text(json.dumps(document))
+        gateway.gateway.refresh()
+    return gateway

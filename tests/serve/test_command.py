@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from vllm_connect._transport._httpx import httpx
+from vllm_connect.cli.app import app
 from vllm_connect.sim import SimServer
 
 COMMAND = [sys.executable, "-m", "vllm_connect", "serve"]
@@ -23,10 +25,8 @@ COMMAND = [sys.executable, "-m", "vllm_connect", "serve"]
 
 def refused(*arguments: str, **environment: str) -> str:
     """What it says when it does not start."""
-    done = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
-    )
-    assert done.returncode == 2, done.stderr
+    done = CliRunner(env=environment).invoke(app, ["serve", *arguments])
+    assert done.exit_code == 2, done.output
     assert not done.stdout
     assert len(done.stderr.splitlines()) == 1
     return done.stderr

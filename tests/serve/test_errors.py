@@ -159,7 +159,8 @@ def test_what_chat_completions_cannot_do(gateway: Running) -> None:
     assert gateway.http.get("/v1/responses/resp_1").status_code == 501
 
 
-def test_a_failure_is_counted(gateway: Running, sim: SimServer) -> None:
+def test_a_failure_is_counted(serve: Serve, sim: SimServer) -> None:
+    gateway = serve(sim)
     gateway.post("/v1/chat/completions", CHAT)
     sim.fail_next("500")
     gateway.post("/v1/chat/completions", CHAT)

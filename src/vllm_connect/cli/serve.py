@@ -62,10 +62,10 @@ def serve(
         grace=grace,
         access_log=access_log,
     )
-    log_to_stderr()
     file = ConfigFile(None if config is None else Path(config))
     gateway = Gateway(file, balance=balance, responses_api=responses_api)
     server = Server(App(gateway, settings, Page(gateway)), settings, listen(settings))
+    log_to_stderr()
     print(f"vLLM gateway and its page at {server.url} ({_keys_of(file)}); Ctrl-C ends it", flush=True)
     server.run()
 
