@@ -16,7 +16,14 @@ from ..http.errors import LateError, refused, unknown_model, validated
 from ..http.options import Options
 from ..http.replies import DONE, EventStream, Json, error_event, event, now, paced, read_json, request_id
 from ..requests.prompts import check_room, fit
-from ..requests.sampling import COMPLETION_ORDER, Sampling, check_engine, check_options, check_sampling
+from ..requests.sampling import (
+    COMPLETION_ORDER,
+    Sampling,
+    check_engine,
+    check_options,
+    check_sampling,
+    check_trusted,
+)
 from .constrain import constraint_of
 from .generation import Generation, generate
 from .grammar import answer
@@ -50,6 +57,15 @@ class Completion:
     generation: Generation
 
 
+def _check_logprobs(wanted: Any) -> None:
+    if wanted is None:
+        return
+    if not isinstance(wanted, (int, float)):
+        raise refused("`logprobs` must be an integer.", "logprobs", wanted)
+    if wanted < 0 and wanted != -1:
+        raise refused("`logprobs` must be a positive value or -1.", "logprobs", wanted)
+
+
 async def completions(request: Request) -> Response:
     """Answer a completions request."""
     options: Options = request.app.state.options
@@ -58,9 +74,11 @@ async def completions(request: Request) -> Response:
         if data.get("prompt") in (None, "") and data.get("prompt_embeds") in (None, []):
             raise refused("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
         check_options(data)
+        _check_logprobs(data.get("logprobs"))
     body = validated(CompletionRequest, data)
     if body.model and body.model not in options.models:
         raise unknown_model(body.model, options.models)
+    check_trusted(data)
     if body.prompt_embeds is not None:
         raise refused("You must set `--enable-prompt-embeds` to input `prompt_embeds`.", "prompt_embeds")
     if body.suffix:

@@ -14,7 +14,7 @@ from ..http.errors import refused, validated
 from ..http.options import Options
 from ..http.replies import Json, now, read_json, request_id
 from ..requests.pooling import PoolingBase, check_form, check_model, truncated
-from ..requests.sampling import check_cache_salt
+from ..requests.sampling import check_cache_salt, check_trusted
 from .grammar import text_of
 from .pooling import single
 from .tokens import decode, encode
@@ -80,6 +80,7 @@ async def rerank(request: Request) -> Response:
     _check_salt(data)
     body = validated(RerankRequest, data)
     check_model(body.model, options)
+    check_trusted(data)
     documents = body.documents if isinstance(body.documents, list) else [body.documents]
     scores, tokens = _scores([body.query], documents, body, options)
     ranked = sorted(range(len(scores)), key=lambda i: -scores[i])
@@ -105,6 +106,7 @@ async def score(request: Request) -> Response:
     check_form(_FORMS, data)
     body = validated(_Scoring, data)
     check_model(body.model, options)
+    check_trusted(data)
     given = next([data[name] for name in names] for names in _SIDES if all(name in data for name in names))
     left, right = (side if isinstance(side, list) else [side] for side in given)
     scores, tokens = _scores(left, right, body, options)
@@ -146,6 +148,8 @@ def _scores(
     for side in (*left, *right):
         if not isinstance(side, str) and not options.multimodal:
             raise refused("MultiModalParam is not supported for SimForSequenceClassification")
+    if body.truncate_prompt_tokens == 0:
+        raise refused("The decoder prompt cannot be empty")
     if len(left) == 1:
         left = left * len(right)
     scores, total = [], 0

@@ -14,6 +14,7 @@ from ..http.options import Options
 from ..http.replies import EventStream, Json, event, new_id, now, paced, read_json
 from ..http.wire import connection_of
 from ..requests.responses import ResponsesRequest, as_chat, check_store, no_response, read_responses
+from ..requests.sampling import check_trusted
 from .generation import Generation, Token
 from .logprobs import chat_entry
 from .turns import Turn, prepare, take
@@ -34,6 +35,7 @@ async def responses(request: Request) -> Response:
     if body.model and body.model not in options.models:
         raise unknown_model(body.model, options.models)
     check_store(body)
+    check_trusted(body.model_dump(include={"mm_processor_kwargs", "media_io_kwargs"}))
     chat = as_chat(body)
     prompt, tokens = prepare(chat, options)
     reply = Reply(body, options, request.headers.get("x-request-id"))

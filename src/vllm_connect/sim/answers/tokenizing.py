@@ -15,6 +15,7 @@ from ..requests.chat import Tool, check_conversation, read_chat
 from ..requests.messages import AnyMessage, check_calls
 from ..requests.pooling import check_form
 from ..requests.prompts import render
+from ..requests.sampling import check_trusted
 from .tokens import END_OF_TURN, SPECIALS, decode, encode, shown
 
 # ChatML, in as far as `render` is simple.
@@ -64,18 +65,28 @@ async def tokenize(http: Request) -> Response:
     """Answer a tokenize request."""
     options: Options = http.app.state.options
     data = await read_json(http)
+    if isinstance(data, dict) and data.get("continue_final_message") and data.get("add_generation_prompt"):
+        raise refused("Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
     check_form(_FORMS, data)
     body = _FORMS.validate_python(data)
     _check_model(body.model, options)
     if isinstance(body, _Prompt):
+        check_trusted(data)
         text = body.prompt
     else:
         try:
             check_calls(body.messages)
         except ValidationError as error:  # found when the template is applied, not before
             raise refused(str(error)) from None
-        request = read_chat(data)
+        request = read_chat({name: value for name, value in data.items() if name != "tools" or value})
         check_conversation(request, options)
+        if body.continue_final_message and body.add_generation_prompt:  # which is so by default
+            raise refused(
+                "continue_final_message and add_generation_prompt are not compatible. Use "
+                "continue_final_message when you want the model to continue the final message, and "
+                "add_generation_prompt when you want to add a header that will prompt it to start a new "
+                "assistant message instead."
+            )
         text = render(
             request.conversation,
             [tool.function.model_dump(exclude_none=True) for tool in body.tools or ()],

@@ -72,6 +72,14 @@ def unknown_model(name: str, models: Sequence[str], pooling: bool = False) -> Si
     return SimError(404, f"{message} Valid aliases: {', '.join(models)}.", "model")
 
 
+def without_template() -> SimError:
+    """A 400 for a conversation, where the model has no chat template."""
+    return refused(
+        "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat "
+        "template if the tokenizer does not define one."
+    )
+
+
 def too_long(max_model_len: int) -> SimError:
     """A 400 for a prompt that does not fit; vLLM stops counting one token after the limit."""
     return refused(

@@ -14,7 +14,7 @@ Task = Literal["generate", "embed", "rerank", "classify", "transcription"]
 TASKS: tuple[Task, ...] = ("generate", "embed", "rerank", "classify", "transcription")
 ReasoningField = Literal["reasoning", "reasoning_content", "both"]
 ErrorShape = Literal["nested", "flat"]
-Template = Literal["lenient", "strict", "no_system"]
+Template = Literal["lenient", "strict", "no_system", "none"]
 _CHOICES: dict[str, tuple[str, ...]] = {
     "reasoning_field": get_args(ReasoningField),
     "error_shape": get_args(ErrorShape),
@@ -41,7 +41,8 @@ class Options:
         error_shape: `nested` is vLLM's since 0.10.1, `flat` is how it was before.
         template: `strict` refuses conversations as the chat templates of Mistral and Qwen 3.5 do: a system
             message comes first, users and assistants take turns; `no_system` as Gemma 2's does: there are
-            users and assistants only, in turns; `lenient` renders whatever comes.
+            users and assistants only, in turns; `none` refuses them all, as a server does whose model has no
+            chat template; `lenient` renders whatever comes.
         multimodal: whether messages may carry images, videos and sounds.
         prompt_tokens_details: whether usage tells the cached tokens (`--enable-prompt-tokens-details`).
         request_id_headers: whether X-Request-Id comes back as a header (`--enable-request-id-headers`).

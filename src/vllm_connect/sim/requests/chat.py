@@ -7,11 +7,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from ..answers.answer import Json
-from ..http.errors import refused, validated
+from ..http.errors import refused, validated, without_template
 from ..http.options import Options
 from .messages import AnyMessage, check_calls, check_contents
 from .order import check_order, check_turns
-from .sampling import CHAT_ORDER, Sampling, TopLogprobs, check_options
+from .sampling import CHAT_ORDER, Sampling, TopLogprobs, check_options, check_trusted
 
 
 class Function(BaseModel):
@@ -188,14 +188,9 @@ def check_conversation(request: ChatRequest, options: Options) -> None:
             "Chat template is passed with request, but --trust-request-chat-template is not set. Refused "
             "request with untrusted chat template."
         )
-    for name, work in (("mm_processor_kwargs", "preprocessing"), ("media_io_kwargs", "media loading")):
-        if getattr(request, name) is not None:
-            raise refused(
-                f"Per-request {name} are disabled by default because they can change multimodal {work} "
-                "resource usage. Start the server with --trust-request-mm-kwargs only when clients are "
-                "trusted.",
-                name,
-            )
+    check_trusted(request.model_dump(include={"mm_processor_kwargs", "media_io_kwargs"}))
+    if options.template == "none":
+        raise without_template()
     if not request.messages:
         raise refused("Cannot apply chat template to an empty conversation. Provide at least one message.")
     check_contents(request.messages, options)

@@ -9,10 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ..answers.answer import Json
 from ..answers.grammar import text_of
 from ..answers.tokens import decode, encode
-from ..http.errors import errors_in, malformed, refused, too_long, unknown_model, validated
+from ..http.errors import (
+    errors_in,
+    malformed,
+    refused,
+    too_long,
+    unknown_model,
+    validated,
+    without_template,
+)
 from ..http.options import Options
 from .prompts import render
-from .sampling import check_cache_salt
+from .sampling import check_cache_salt, check_trusted
 
 PoolingTask = Literal["embed", "classify", "token_embed", "token_classify", "plugin", "embed&token_classify"]
 
@@ -54,6 +62,7 @@ class _Texts(BaseModel):
 
 
 class _Template(BaseModel):
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
     add_generation_prompt: bool = False
     continue_final_message: bool = False
     add_special_tokens: bool = False
@@ -133,6 +142,28 @@ _FORMS: dict[str, TypeAdapter[Any]] = {
 }
 
 
+class _Form:
+    """One form of a body."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self._model = model
+
+    def is_valid(self, data: Any) -> bool:
+        """Tell whether a body has it."""
+        try:
+            self._model.model_validate(data)
+        except ValidationError:
+            return False
+        return True
+
+
+_TEXTS = {
+    "embeddings": _Form(_EmbedTexts),
+    "pooling": _Form(_PoolTexts),
+    "classify": _Form(_ClassifyTexts),
+}
+
+
 class Text:
     """One text to be pooled.
 
@@ -166,8 +197,11 @@ def read_pooling(data: Any, options: Options, forms: str) -> PoolingRequest:
         if _is_chat(data.get("input")) and "messages" not in data:
             data = {**data, "messages": data["input"]}
     check_form(_FORMS[forms], data)
+    if "messages" in data and _TEXTS[forms].is_valid(data):
+        data = {name: value for name, value in data.items() if name != "messages"}  # texts win
     request = validated(PoolingRequest, data)
     check_model(request.model, options)
+    check_trusted(data)
     return request
 
 
@@ -202,6 +236,8 @@ def texts_of(request: PoolingRequest, options: Options) -> list[Text]:
     """
     given = request.input
     if request.messages is not None or _is_chat(given):
+        if options.template == "none":
+            raise without_template()
         conversations = request.messages if request.messages is not None else given
         if not conversations or isinstance(conversations[0], dict):
             conversations = [conversations]

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
+from openai.types.responses import (
+    ResponseInputItemParam,
+    ResponseTextConfig,
+    Tool,
+    ToolChoiceAllowed,
+    ToolChoiceCustom,
+    ToolChoiceFunction,
+    ToolChoiceMcp,
+    ToolChoiceTypes,
+)
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..answers.answer import Json
@@ -74,6 +85,21 @@ class ResponsesRequest(Sampling):
     chat_template_kwargs: dict[str, Any] | None = None
 
 
+@cache
+def _forms() -> type[ResponsesRequest]:
+    """The request with the forms that vLLM takes from OpenAI's own types; to make them takes a moment."""
+    choice = ToolChoiceFunction | ToolChoiceTypes | ToolChoiceAllowed | ToolChoiceMcp | ToolChoiceCustom
+
+    class Formed(ResponsesRequest):
+        input: str | list[ResponseInputItemParam]  # type: ignore[assignment]
+        previous_input_messages: list[Json] | None = None
+        text: ResponseTextConfig | None = None  # type: ignore[assignment]
+        tool_choice: Literal["none", "auto", "required"] | choice = "auto"  # type: ignore[assignment]
+        tools: list[Tool] = Field(default_factory=list)  # type: ignore[assignment]
+
+    return Formed
+
+
 def read_responses(data: Any) -> ResponsesRequest:
     """Check a body and makes a request of it.
 
@@ -88,7 +114,10 @@ def read_responses(data: Any) -> ResponsesRequest:
             raise refused("prompt template is not supported", "prompt")
         if data.get("cache_salt") is not None:
             check_cache_salt(data["cache_salt"])
+        if data.get("tools") is not None and not hasattr(data["tools"], "__len__"):
+            raise refused(f"object of type '{type(data['tools']).__name__}' has no len()")
         _check_tool_choice(data)
+    validated(_forms(), data)
     return validated(ResponsesRequest, data)
 
 

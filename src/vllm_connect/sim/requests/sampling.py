@@ -5,13 +5,14 @@ The checks run in vLLM's order, so that a request with two mistakes hears of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from ..answers.tokens import VOCABULARY_SIZE
-from ..http.errors import refused
+from ..http.errors import SimError, refused
 
 _INT64 = 2**63
 MOST_STOPS = 4
@@ -226,8 +227,11 @@ def check_options(data: dict[str, Any]) -> None:
     """
     given = data.get("response_format")
     constraints = data.get("structured_outputs")
+    if constraints is not None and not isinstance(constraints, dict):
+        kind = type(constraints).__name__
+        raise SimError(500, f"'{kind}' object has no attribute 'get'", None, "InternalServerError")
     if (
-        isinstance(constraints, dict)
+        constraints is not None
         and sum(constraints.get(key) is not None for key in ("json", "regex", "choice")) > 1
     ):
         raise refused(
@@ -282,6 +286,25 @@ def check_cache_salt(salt: Any) -> None:
             "'\\\\', or NUL.",
             "cache_salt",
         )
+
+
+def check_trusted(body: Mapping[str, Any]) -> None:
+    """Refuse what a server allows only to clients that it trusts; vLLM does so after it found the model.
+
+    Args:
+        body: as it came: vLLM looks whether there is anything, not what.
+
+    Raises:
+        SimError: a 400.
+    """
+    for name, work in (("mm_processor_kwargs", "preprocessing"), ("media_io_kwargs", "media loading")):
+        if body.get(name):
+            raise refused(
+                f"Per-request {name} are disabled by default because they can change multimodal {work} "
+                "resource usage. Start the server with --trust-request-mm-kwargs only when clients are "
+                "trusted.",
+                name,
+            )
 
 
 def check_sampling(request: Sampling) -> None:
