@@ -107,6 +107,7 @@ class Row:
 
 
 ROWS = (
+    Row("nothing, and there is one server", ()),
     Row("one of two refuses connections", (refusing,)),
     Row("one of two resets them", (failing("drop", how="rst"),)),
     Row("one of two answers 503", (failing("503"),)),

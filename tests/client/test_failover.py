@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import openai
 import pytest
 from tests.client.requests import MESSAGES, PLAIN
 
-from vllm_connect import IncompleteStreamError, Key
+from vllm_connect import IncompleteStreamError, Key, Policy
 from vllm_connect.sim import Fault, SimServer
 
 CHAT = "chat.completions.create"
@@ -79,6 +81,51 @@ async def test_a_server_that_refuses_connections_is_asked_once(
     for _ in range(20):
         assert (await client(CHAT, messages=MESSAGES)).choices
     assert len(servers[1].requests) == 20
+    assert waited == []
+
+
+@pytest.fixture
+def swallowing() -> Iterator[str]:
+    """A server whose backlog is full: no connection to it comes about."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def test_a_server_that_swallows_connects_is_waited_for_once_a_rest(
+    make_client: Callable[..., Any],
+    servers: tuple[SimServer, SimServer],
+    swallowing: str,
+    waited: list[float],
+) -> None:
+    timeout = openai.Timeout(30, connect=0.3)
+    client = make_client(keys=two(swallowing, servers[1].url), timeout=timeout, policy=Policy(cooldown=60))
+    began = time.monotonic()
+    for _ in range(10):
+        assert (await client(CHAT, messages=MESSAGES)).choices
+    assert len(servers[1].requests) == 10
+    assert time.monotonic() - began >= 0.3
+    (bad, _) = client.client.servers()
+    assert (bad.state, bad.reason) == ("resting", "connect: nothing happened for 0.3 s")
+    assert waited == []
+
+
+async def test_two_of_three_are_dead(
+    make_client: Callable[..., Any], servers: tuple[SimServer, SimServer], refusing: str, waited: list[float]
+) -> None:
+    bad, good = servers
+    fail(bad, "503")
+    client = make_client(keys=[*two(bad.url, good.url), Key(name="refusing", url=refusing, weight=1e9)])
+    for _ in range(30):
+        assert (await client(CHAT, messages=MESSAGES)).choices
+    assert len(good.requests) == 30
+    assert len(bad.requests) <= 2
     assert waited == []
 
 
