@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
+from vllm_connect.adapters import beginning_of, naming_long_text
 from vllm_connect.types import EmbeddingResponse
 
 from .content import content_of
 from .errors import model_errors
-from .long_texts import SHOWN, naming_long_text
 from .parameters import EmbeddingParameters
 from .pooling import Input, Pooling
 from .server import CONFIG
@@ -170,7 +170,7 @@ def _vectors(reply: EmbeddingResponse, inputs: Sequence[object]) -> list[list[fl
     vectors = [item.embedding for item in reply.data]
     for vector, each in zip(vectors, inputs, strict=True):
         if not math.isfinite(sum(vector)):
-            raise ValueError(f"the vector of the text that begins {str(each)[:SHOWN]!r} is not finite (NaN)")
+            raise ValueError(f"the vector of the text that begins {beginning_of(each)} is not finite (NaN)")
     return vectors
 
 

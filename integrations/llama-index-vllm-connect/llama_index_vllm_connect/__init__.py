@@ -3,6 +3,5 @@
 connection      which server: the fields that all three have, and their clients
 served          the name of the served model, for what is saved
 content         what is in a message, as vLLM takes it
-long_texts      which text was too long
 spans           one span for one call
 """

@@ -70,7 +70,7 @@ class Fleet:
         self._keys = check_keys(keys)
         self._watched: WatchedFile | None = None
         self._fixed: Collection[str] = ()
-        self.policy = policy
+        self._adopt(policy)
         self._pools: dict[str | None, Draw] = {}  # by model: those that allow it
         # … those of them that do not rest …
         self._cached: dict[str | None, tuple[Draw, int, float, Draw]] = {}
@@ -81,14 +81,8 @@ class Fleet:
         """A fleet of other servers under the same rules."""
         return Fleet(keys, self.balance, self.policy, clock=self.health.clock, random=self._random)
 
-    @property
-    def policy(self) -> Policy:
-        """The times for which servers rest, and the way turns are taken."""
-        return self._policy
-
-    @policy.setter
-    def policy(self, policy: Policy) -> None:
-        self._policy = policy
+    def _adopt(self, policy: Policy) -> None:
+        self.policy = policy
         self.health.first_rest = policy.cooldown
 
     def follow(self, watched: WatchedFile, *, fixed: Collection[str] = ()) -> None:
@@ -107,7 +101,7 @@ class Fleet:
         if "balance" not in self._fixed:
             self.balance = config.balance or "weighted"
         if "policy" not in self._fixed:
-            self.policy = config.policy or DEFAULT
+            self._adopt(config.policy or DEFAULT)
         self.keys = config.keys
 
     @property
@@ -242,7 +236,7 @@ class Fleet:
         if self.balance == "least_busy":
             return pool.less_busy(self._in_flight, self._random)
         if self.balance == "round_robin":
-            return pool.in_turn(self._policy.sticky_limit)
+            return pool.in_turn(self.policy.sticky_limit)
         if self.balance == "fill_first":
             return pool.serving[0]
         return pool(self._numbers)

@@ -37,6 +37,11 @@ Settings without their secrets:
     public_secret       a secret that is only a reference to the environment, or None
     saved_key           a `Key` as plain data
 
+Texts that are too long for the model:
+
+    naming_long_text    an error that names the longest one
+    beginning_of        how it is quoted
+
 How an answer ended, in words:
 
     describe_cut        why it is not whole
@@ -77,6 +82,7 @@ from .gathering import (
     gather_or_cancel,
     is_in_event_loop,
 )
+from .long_texts import beginning_of, naming_long_text
 from .served import Served, ServedModels, find_served
 
 __all__ = [
@@ -92,6 +98,7 @@ __all__ = [
     "ToolCall",
     "ToolCalls",
     "agather_or_cancel",
+    "beginning_of",
     "closes_with_group",
     "config_arguments",
     "counting",
@@ -102,6 +109,7 @@ __all__ = [
     "is_in_event_loop",
     "masked",
     "missing_server",
+    "naming_long_text",
     "new_call_id",
     "public_secret",
     "public_url",

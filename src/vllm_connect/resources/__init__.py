@@ -159,7 +159,7 @@ class Resources(Bulk):
 
     @functools.cached_property
     def generative_scoring(self) -> GenerativeScoring:
-        """How likely some tokens are next."""
+        """Probabilities of some tokens to be next."""
         from .generative_scoring import GenerativeScoring
 
         return GenerativeScoring(_sync(self))
@@ -299,7 +299,7 @@ class AsyncResources(AsyncBulk):
 
     @functools.cached_property
     def generative_scoring(self) -> AsyncGenerativeScoring:
-        """How likely some tokens are next."""
+        """Probabilities of some tokens to be next."""
         from .generative_scoring import AsyncGenerativeScoring
 
         return AsyncGenerativeScoring(_async(self))

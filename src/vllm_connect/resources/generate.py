@@ -62,7 +62,7 @@ class AbortParams(RequestOptions, total=False):
 
 
 class RenderParams(TypedDict, total=False):
-    """What a call of `render` takes beside the parameters of `create`."""
+    """Parameters of `render`, beside the parameters of `create`."""
 
     return_token_offsets: bool | None
     """Whether to tell where each token stands in the text."""

@@ -1,4 +1,4 @@
-"""How likely some tokens are next: POST /generative_scoring."""
+"""Probabilities of some tokens to be next: POST /generative_scoring."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class ToolUseBlockParam(TypedDict):
 
 
 class ToolResultBlockParam(TypedDict, total=False):
-    """What a tool answered."""
+    """The answer of a tool."""
 
     type: Required[Literal["tool_result"]]
     tool_use_id: Required[str]
@@ -86,7 +86,7 @@ class ToolParam(TypedDict, total=False):
 
 
 class ToolChoiceParam(TypedDict):
-    """Which tool the model has to call; `name` with "tool"."""
+    """The tool that the model has to call; `name` with "tool"."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: NotRequired[str]
@@ -94,7 +94,7 @@ class ToolChoiceParam(TypedDict):
 
 
 class ThinkingParam(TypedDict):
-    """Whether the model thinks first; `budget_tokens`, at least 1024, with "enabled"."""
+    """The switch for thinking first; `budget_tokens`, at least 1024, with "enabled"."""
 
     type: Literal["enabled", "disabled", "adaptive"]
     budget_tokens: NotRequired[int]
@@ -102,7 +102,7 @@ class ThinkingParam(TypedDict):
 
 
 class OutputConfigParam(TypedDict, total=False):
-    """How hard the model thinks, and the form of its answer."""
+    """The effort of thinking, and the form of its answer."""
 
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None
     format: Mapping[str, object] | None
@@ -179,14 +179,14 @@ class Message(BaseModel):
 
 
 class MessageTokens(BaseModel):
-    """How many tokens a conversation has."""
+    """The number of tokens of a conversation."""
 
     input_tokens: int
     context_management: dict[str, object] | None = None
 
 
 class MessageDelta(BaseModel):
-    """What a streamed event adds to a block: one of its fields, by its type."""
+    """An addition of a streamed event to a block: one of its fields, by its type."""
 
     type: str
     text: str | None = None
@@ -196,7 +196,7 @@ class MessageDelta(BaseModel):
 
 
 class MessageEnding(BaseModel):
-    """Why a streamed answer ended."""
+    """The end of a streamed answer, and the reason."""
 
     stop_reason: str | None = None
     stop_sequence: str | None = None

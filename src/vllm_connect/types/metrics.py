@@ -66,7 +66,7 @@ class ServerMetrics(str):
 
     @property
     def kv_cache_usage(self) -> float | None:
-        """How full the KV cache is, from 0 to 1; of several engines, the fullest."""
+        """The used part of the KV cache, from 0 to 1; of several engines, the fullest."""
         for name in ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"):  # before 0.11 the latter
             if samples := self._by_name.get(name):
                 return max(sample.value for sample in samples)
@@ -84,7 +84,7 @@ class ServerMetrics(str):
 
     @property
     def prefix_cache_hit_rate(self) -> float | None:
-        """Which part of them was found; None before anything was looked up."""
+        """The part of them that was found; None before anything was looked up."""
         queries, hits = self.prefix_cache_queries, self.prefix_cache_hits
         return None if not queries or hits is None else hits / queries
 
@@ -100,7 +100,7 @@ class ServerMetrics(str):
 
     @property
     def preemptions(self) -> float | None:
-        """How often a request had to make room since the server began."""
+        """The number of times that a request had to make room since the server began."""
         return self._either("vllm:num_preemptions")
 
     @property

@@ -9,10 +9,9 @@ from pydantic import Field, PrivateAttr
 
 from llama_index_vllm_connect.connection import Connection, Parameters
 from llama_index_vllm_connect.content import Json
-from llama_index_vllm_connect.long_texts import naming_long_text
 from llama_index_vllm_connect.served import KnowsServedModel
 from llama_index_vllm_connect.spans import without_span
-from vllm_connect.adapters import Limiter, TaskGroup, closes_with_group
+from vllm_connect.adapters import Limiter, TaskGroup, closes_with_group, naming_long_text
 from vllm_connect.types import EmbeddingResponse
 
 from .cache import CacheOfModel

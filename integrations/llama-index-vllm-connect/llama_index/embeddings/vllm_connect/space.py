@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-_SHOWN = 40
+from vllm_connect.adapters import beginning_of
 
 
 class VectorSpace:
@@ -45,13 +45,15 @@ class VectorSpace:
                 "these; set model_name="
             )
         for vector, text in zip(vectors, texts, strict=True):
-            begin = text[:_SHOWN]
             if not math.isfinite(sum(vector)):
-                raise ValueError(f"the vector of a text, which begins {begin!r}, is not finite (NaN)")
-            if len(vector) != (self._width or len(vector)):
                 raise ValueError(
-                    f"the vector of a text, which begins {begin!r}, has {len(vector)} numbers, those before "
-                    f"it {self._width}: let all servers serve one model, and set model_name="
+                    f"the vector of a text, which begins {beginning_of(text)}, is not finite (NaN)"
+                )
+            if len(vector) != (self._width or len(vector)):
+                begin = beginning_of(text)
+                raise ValueError(
+                    f"the vector of a text, which begins {begin}, has {len(vector)} numbers, those before it "
+                    f"{self._width}: let all servers serve one model, and set model_name="
                 )
             self._width = len(vector)
         self._model = model or self._model

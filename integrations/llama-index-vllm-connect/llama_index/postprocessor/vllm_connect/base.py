@@ -18,8 +18,7 @@ from pydantic import Field, PrivateAttr
 
 from llama_index_vllm_connect.connection import Connection, Parameters
 from llama_index_vllm_connect.content import Json, content_parts
-from llama_index_vllm_connect.long_texts import naming_long_text
-from vllm_connect.adapters import Limiter, agather_or_cancel
+from vllm_connect.adapters import Limiter, agather_or_cancel, naming_long_text
 from vllm_connect.types import RerankResponse
 
 dispatcher = get_dispatcher(__name__)
