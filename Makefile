@@ -153,8 +153,8 @@ live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the 
 	scripts/make-venv "$(PYTHON)" .venv-router $< vllm-router
 
 .PHONY: live-servers
-live-servers: .venv/ready .venv-router/ready ## Kill one of two live servers, converse with both, put vllm-router before them
-	VLLM_LIVE_REQUIRED=1 $(LIVE) run $(addprefix --only=,chat twin embed rerank whisper) -- \
+live-servers: .venv/ready .venv-router/ready ## Kill one of two live servers, converse with both, put vllm-router before them, follow a trace
+	VLLM_LIVE_REQUIRED=1 $(LIVE) run $(addprefix --only=,chat twin traced embed rerank whisper) -- \
 		.venv/bin/python -m pytest tests/live_servers $(PYTEST_ARGS)
 
 .PHONY: live-up

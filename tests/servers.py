@@ -99,6 +99,11 @@ def twin_url(address: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
+def traced_url(address: Callable[[str], str]) -> str:
+    return address("traced")
+
+
+@pytest.fixture
 def embed_url(address: Callable[[str], str]) -> str:
     return address("embed")
 

@@ -103,12 +103,23 @@ SERVERS = {
     # tiny-chat once more, for what takes two servers of it; tests kill it and start it again.
     "twin": Server(CHAT, "/v1/chat/completions", chat("tiny-chat"), weights="tiny-chat", extra=True),
 }
+# Tells its traces to whoever listens there; a test does.
+COLLECTOR_PORT = 43180
+SERVERS["traced"] = Server(
+    f"{CHAT} --otlp-traces-endpoint http://127.0.0.1:{COLLECTOR_PORT}/v1/traces",
+    "/v1/chat/completions",
+    chat("tiny-chat"),
+    weights="tiny-chat",
+    extra=True,
+)
 USUAL = [name for name, server in SERVERS.items() if not server.extra]
 # The model runs in the engine's process. The default is one more process, and the two wait for each other in
 # a loop of sched_yield(): on two cores, Linux 6.18 then lets other processes, the server's own HTTP process
 # among them, wait for seconds. "uni" means the default here; the class's path means the class.
 EXECUTOR = "--distributed-executor-backend vllm.v1.executor.uniproc_executor.UniProcExecutor"
 ENVIRONMENT = {
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+    "OTEL_BSP_SCHEDULE_DELAY": "200",  # milliseconds; else a test waits 5 s for a trace
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from openai._base_client import BaseClient
+from tests.spans import told  # noqa: F401 a fixture
 
 
 @pytest.fixture(autouse=True)

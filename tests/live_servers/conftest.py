@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.servers import LIVE, mark_live
+from tests.spans import told  # noqa: F401 a fixture
 
 HERE = Path(__file__).parent
 
