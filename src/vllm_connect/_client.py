@@ -62,6 +62,7 @@ from ._telemetry.watch import watch
 from ._transport._httpx import httpx
 from ._transport.clients import default_async_http_client, default_http_client
 from ._transport.run import run
+from ._wire.arguments import check_options
 from .errors import ConfigError, VLLMError
 from .resources import AsyncResources, Resources
 from .types import ServerStatus
@@ -449,6 +450,7 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         policy: Policy | None = None,
         **openai_arguments: Unpack[OpenAIArguments],
     ) -> None:
+        _check_arguments(type(self).__name__, timeout, default_headers, default_query)
         fleet = Fleet(_choose_keys(base_url, api_key, keys), balance, policy or DEFAULT)
         super().__init__(
             **_sdk_arguments(fleet.keys),
@@ -548,6 +550,7 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         policy: Policy | None = None,
         **openai_arguments: Unpack[OpenAIArguments],
     ) -> None:
+        _check_arguments(type(self).__name__, timeout, default_headers, default_query)
         fleet = Fleet(_choose_keys(base_url, api_key, keys), balance, policy or DEFAULT)
         super().__init__(
             **_sdk_arguments(fleet.keys),
@@ -635,6 +638,19 @@ def _has_telemetry() -> bool:
         return True
     metrics = sys.modules.get("opentelemetry.metrics._internal")
     return getattr(metrics, "_METER_PROVIDER", None) is not None
+
+
+def _check_arguments(name: str, timeout: object, headers: object, query: object) -> None:
+    """Check what the SDK's constructor would let pass, or refuse without saying what it is.
+
+    Raises:
+        TypeError: an argument is of a type that it cannot be.
+        ValueError: a header or the timeout cannot be used.
+    """
+    if headers is None and query is None and isinstance(timeout, NotGiven):
+        return
+    options = {"timeout": timeout, "headers": headers, "params": query}
+    check_options(name, options, ("default_headers", "default_query"))
 
 
 def _choose_keys(

@@ -16,8 +16,17 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def check_options(operation: str, options: Mapping[str, Any]) -> None:
+def check_options(
+    operation: str,
+    options: Mapping[str, Any],
+    arguments: tuple[str, str] = ("extra_headers", "extra_query"),
+) -> None:
     """Check request options, which are under the SDK's names.
+
+    Args:
+        operation: for error messages.
+        options: headers, params and timeout, as far as they are there.
+        arguments: what the caller knows the headers and the params as.
 
     Raises:
         TypeError: one is of a type that it cannot be.
@@ -26,23 +35,23 @@ def check_options(operation: str, options: Mapping[str, Any]) -> None:
     timeout = options.get("timeout")
     if timeout is not None and not isinstance(timeout, (NotGiven, httpx.Timeout)):
         _check_timeout(operation, timeout)
-    for name, argument in (("headers", "extra_headers"), ("params", "extra_query")):
-        value = options.get(name, {})
+    for name, argument in zip(("headers", "params"), arguments, strict=True):
+        value = options.get(name) or {}
         if not isinstance(value, Mapping):
             raise TypeError(f"{operation}: {argument} must be a mapping, not {type(value).__name__}")
-    for name, value in options.get("headers", {}).items():
+    for name, value in (options.get("headers") or {}).items():
         if isinstance(value, (Omit, NotGiven)):
             continue
         if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"{operation}: extra_headers[{name!r}] must be text, not {type(value).__name__}")
+            raise TypeError(f"{operation}: {arguments[0]}[{name!r}] must be text, not {type(value).__name__}")
         if not _HEADER_VALUE.fullmatch(value):  # the value may be a secret
             raise ValueError(
-                f"{operation}: extra_headers[{name!r}] holds a line break, or a character outside Latin-1"
+                f"{operation}: {arguments[0]}[{name!r}] holds a line break, or a character outside Latin-1"
             )
 
 
 def _check_timeout(operation: str, timeout: object) -> None:
-    if type(timeout).__name__ == "Timeout":  # of the other httpx
+    if type(timeout).__name__ == "Timeout" or isinstance(timeout, tuple):  # of the other httpx; its parts
         return
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise TypeError(
@@ -58,7 +67,7 @@ def refuse_non_finite(operation: str, body: object) -> None:
     Raises:
         ValueError: NaN or infinity; the message says where.
     """
-    for place, value in _leaves(body, "", 0):
+    for place, value in leaves(body, "", 0):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{operation}: {place} is {value}, which JSON cannot carry")
 
@@ -73,7 +82,7 @@ def mended(operation: str, body: Mapping[str, Any]) -> JsonObject:
         ValueError: any other text holds one; the message says which.
     """
     result = _escaped(body)
-    for place, value in _leaves(result, "", 0):
+    for place, value in leaves(result, "", 0):
         if isinstance(value, str) and (found := _SURROGATE.search(value)):
             raise ValueError(
                 f"{operation}: {place} holds half a character (a lone surrogate, U+{ord(found[0]):04X}, at "
@@ -93,15 +102,15 @@ def _escaped(value: Any) -> Any:
     return [_escaped(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _leaves(value: object, place: str, depth: int) -> Iterator[tuple[str, object]]:
+def leaves(value: object, place: str, depth: int) -> Iterator[tuple[str, object]]:
     """The texts and numbers of a body, each with its place: ``messages[0].content``."""
     if depth > 200:
         return
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _leaves(item, f"{place}.{key}" if place else str(key), depth + 1)
+            yield from leaves(item, f"{place}.{key}" if place else str(key), depth + 1)
     elif isinstance(value, (list, tuple)):
         for number, item in enumerate(value):
-            yield from _leaves(item, f"{place}[{number}]", depth + 1)
+            yield from leaves(item, f"{place}[{number}]", depth + 1)
     else:
         yield place, value

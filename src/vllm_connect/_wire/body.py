@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from .._transport._httpx import httpx
-from .arguments import check_options, mended, refuse_non_finite
+from .arguments import check_options, leaves, mended, refuse_non_finite
 from .decoding import JsonObject
 
 
@@ -141,7 +141,7 @@ def encode(body: Mapping[str, object], *, operation: str = "request") -> bytes:
         elif "ecursion" in str(error) or "Circular" in str(error):
             raise TypeError(f"{operation}: an argument contains itself, or is nested too deeply") from None
         else:
-            raise TypeError(f"{operation}: {error.__cause__ or error}") from None
+            raise TypeError(f"{operation}: {_place_of_problem(body)}{error.__cause__ or error}") from None
     if b"null" in data:  # unset arguments are left out, so this is rare
         refuse_non_finite(operation, body)
     return data
@@ -164,6 +164,18 @@ def _dump(body: Mapping[str, object]) -> bytes:
             if "key must be str" not in str(error) and "64-bit" not in str(error):
                 raise
     return json.dumps(body, default=plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _place_of_problem(body: Mapping[str, object]) -> str:
+    """Where the first value is that JSON cannot carry, as far as it can be told."""
+    for place, value in leaves(body, "", 0):
+        if isinstance(value, (str, int, float, Iterator)) or value is None:
+            continue
+        try:
+            _plain(value)
+        except TypeError:
+            return f"{place}: "
+    return ""
 
 
 def _plain(value: object) -> object:

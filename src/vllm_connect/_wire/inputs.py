@@ -28,7 +28,7 @@ def count_of(body: JsonObject, name: str, operation: str) -> int | None:
         return None
     if isinstance(inputs, (str, Mapping)):
         return 1
-    if isinstance(inputs, (bytes, bytearray, set, frozenset)) or not isinstance(inputs, Iterable):
+    if isinstance(inputs, (bytes, bytearray, memoryview, set, frozenset)) or not isinstance(inputs, Iterable):
         raise TypeError(
             f"{operation}: {name} is {type(inputs).__name__}; pass a text, a list of texts, or token ids"
         )
@@ -39,7 +39,7 @@ def count_of(body: JsonObject, name: str, operation: str) -> int | None:
     if isinstance(inputs[0], int):
         return 1
     for number, item in enumerate(inputs):
-        if item is None or isinstance(item, (bytes, bytearray, set, frozenset, float)):
+        if item is None or isinstance(item, (bytes, bytearray, memoryview, set, frozenset, float)):
             raise TypeError(
                 f"{operation}: {name}[{number}] is {type(item).__name__}; pass a text or token ids"
             )

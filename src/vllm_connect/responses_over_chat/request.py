@@ -61,6 +61,10 @@ def chat_request(params: Mapping[str, object]) -> JsonObject:
     return chat
 
 
+# What can be iterated over, and holds no items in order.
+_NO_ITEMS = (bytes, bytearray, memoryview, set, frozenset, Mapping)
+
+
 def replayable(params: Mapping[str, object]) -> JsonObject:
     """Turn iterators among parameters into lists.
 
@@ -77,9 +81,7 @@ def replayable(params: Mapping[str, object]) -> JsonObject:
 
 
 def _settled(value: Any) -> Any:
-    again = not isinstance(value, Iterable) or isinstance(
-        value, (str, bytes, list, tuple, Mapping, BaseModel)
-    )
+    again = not isinstance(value, Iterable) or isinstance(value, (*_NO_ITEMS, str, list, tuple, BaseModel))
     return value if again else list(value)
 
 
@@ -93,6 +95,11 @@ def _messages(params: Mapping[str, object]) -> list[JsonObject]:
     if instructions:
         messages.append({"role": "system", "content": instructions})
     if params.get("input") is not None:
+        given = params["input"]
+        if isinstance(given, _NO_ITEMS) or not isinstance(given, Iterable):
+            raise TypeError(
+                f"responses.create: input must be a string or a list of items, not {type(given).__name__}"
+            )
         messages += messages_from_input(params["input"])
     if not messages:
         raise ValueError("responses.create needs `input`: a string, or a list with at least one item")
