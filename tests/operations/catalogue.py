@@ -35,6 +35,7 @@ OPERATIONS = {
     "score.create": (PLAIN,),
     "classify.create": (PLAIN,),
     "pooling.create": (PLAIN,),
+    "decisions.create": (PLAIN,),
     "tokenize": (PLAIN,),
     "detokenize": (PLAIN,),
     "models.list": (PLAIN,),

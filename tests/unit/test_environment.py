@@ -33,6 +33,11 @@ OPERATIONS = {
     "server.load": {},
     "server.metrics": {},
     "server.sleep": {},
+    "decisions.create": {
+        "model": "m",
+        "input": "a",
+        "questions": [{"type": "predicate", "instructions": "b"}],
+    },
     "messages.create": {"messages": HELLO, "max_tokens": 1},
     "messages.count_tokens": {"messages": HELLO},
     "chat.completions.batch": {"messages": [HELLO]},

@@ -23,6 +23,7 @@ from vllm_connect.resources import (
     chat,
     chat_batch,
     completions,
+    decisions,
     embeddings,
     generate,
     generative_scoring,
@@ -111,6 +112,8 @@ ENGINE = dict.fromkeys(
     ),
     "vLLM's own, kept among the extras of the SDK's type",
 )
+
+DECISION = {**M, "input": "x", "questions": [{"type": "predicate", "instructions": "y"}]}
 
 SERVED = {
     "GET /health": Served("server.health"),
@@ -249,6 +252,8 @@ SERVED = {
     "POST /v1/audio/translations": Served(
         "audio.translations.create", {**M, "file": b"x"}, speech.TranslationParams
     ),
+    "POST /v1/decisions": Served("decisions.create", DECISION, decisions.DecisionParams, (types.Decision,)),
+    "POST /v1/systemone": Served("decisions.create", DECISION),
     "POST /v1/load_lora_adapter": Served(
         "lora.load", {"lora_name": "x", "lora_path": "/x"}, lora.LoraLoadParams
     ),
@@ -281,8 +286,6 @@ UNSERVED = {
     **dict.fromkeys(("POST /rerank", "POST /v2/rerank", "POST /v1/score"), SAME),
     "POST /abort_requests": "`generate.abort` by the path of older versions; in dev mode, of all",
     "POST /v2/embed": "Cohere's words for `embeddings.create`; for whoever has Cohere's client",
-    "POST /v1/systemone": "the decisions of 0.32: not typed yet, `client.post` reaches it",
-    "POST /v1/decisions": "the decisions of 0.33: not typed yet, `client.post` reaches it",
     "WEBSOCKET /v1/realtime": "speech over a websocket, by a protocol of vLLM's own; no model here proves it",
     "WEBSOCKET /metrics": "a mount of Prometheus' own application, which answers GET",
     "GET /tokenizer_info": OPERATOR,

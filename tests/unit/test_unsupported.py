@@ -29,7 +29,10 @@ SUPPORTED = {
     "responses.retrieve",
     "responses.stream",
 }
+if hasattr(openai.OpenAI, "decisions"):  # the SDK 2.x has none
+    SUPPORTED.add("decisions.create")
 OUR_OWN = {
+    "decisions.create",
     "classify.create",
     "generate.abort",
     "generate.create",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .beta import AsyncBeta, Beta
     from .chat import AsyncChat, Chat
     from .completions import AsyncCompletions, Completions
+    from .decisions import AsyncDecisions, Decisions
     from .embeddings import AsyncEmbeddings, Embeddings
     from .generate import AsyncGenerate, Generate
     from .generative_scoring import AsyncGenerativeScoring, GenerativeScoring
@@ -172,6 +173,13 @@ class Resources(Bulk):
         return Lora(_sync(self))
 
     @functools.cached_property
+    def decisions(self) -> Decisions:
+        """Typed questions, answered by probabilities."""
+        from .decisions import Decisions
+
+        return Decisions(_sync(self))
+
+    @functools.cached_property
     def server(self) -> Server:
         """Health, version, load and metrics."""
         from .server import Server
@@ -310,6 +318,13 @@ class AsyncResources(AsyncBulk):
         from .lora import AsyncLora
 
         return AsyncLora(_async(self))
+
+    @functools.cached_property
+    def decisions(self) -> AsyncDecisions:
+        """Typed questions, answered by probabilities."""
+        from .decisions import AsyncDecisions
+
+        return AsyncDecisions(_async(self))
 
     @functools.cached_property
     def server(self) -> AsyncServer:

@@ -46,7 +46,8 @@ _read_tokens = Reader(TokenizeResponse, "tokens")
 _read_text = Reader(DetokenizeResponse, "prompt")
 
 
-def _tokenize_call(params: Mapping[str, object]) -> Call[TokenizeResponse]:
+def tokenize_call(params: Mapping[str, object]) -> Call[TokenizeResponse]:
+    """Build the call; see `TokenizeParams`."""
     prompt, messages = params.get("prompt"), params.get("messages")
     if (prompt is None) == (messages is None):
         raise TypeError("tokenize: pass either prompt= or messages=")
@@ -57,7 +58,8 @@ def _tokenize_call(params: Mapping[str, object]) -> Call[TokenizeResponse]:
     return _call("tokenize", _TOKENIZE, params, _read_tokens)
 
 
-def _detokenize_call(params: Mapping[str, object]) -> Call[DetokenizeResponse]:
+def detokenize_call(params: Mapping[str, object]) -> Call[DetokenizeResponse]:
+    """Build the call; see `DetokenizeParams`."""
     if params.get("tokens") is None:
         raise TypeError("detokenize: pass tokens=, a list of token ids")
     return _call("detokenize", _DETOKENIZE, params, _read_text)
@@ -81,7 +83,7 @@ class Tokens(OwnResource):
         Args:
             params: see `TokenizeParams`.
         """
-        return self._client._perform(_tokenize_call(params))
+        return self._client._perform(tokenize_call(params))
 
     def detokenize(self, **params: Unpack[DetokenizeParams]) -> DetokenizeResponse:
         """Turn token ids back into text.
@@ -89,7 +91,7 @@ class Tokens(OwnResource):
         Args:
             params: see `DetokenizeParams`.
         """
-        return self._client._perform(_detokenize_call(params))
+        return self._client._perform(detokenize_call(params))
 
 
 class AsyncTokens(AsyncOwnResource):
@@ -99,8 +101,8 @@ class AsyncTokens(AsyncOwnResource):
 
     async def tokenize(self, **params: Unpack[TokenizeParams]) -> TokenizeResponse:
         """Count and number the tokens of a text or conversation; see `Tokens.tokenize`."""
-        return await self._client._perform(_tokenize_call(params))
+        return await self._client._perform(tokenize_call(params))
 
     async def detokenize(self, **params: Unpack[DetokenizeParams]) -> DetokenizeResponse:
         """Turn token ids back into text; see `Tokens.detokenize`."""
-        return await self._client._perform(_detokenize_call(params))
+        return await self._client._perform(detokenize_call(params))

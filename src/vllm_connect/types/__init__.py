@@ -3,6 +3,7 @@
 from .bulk import Row
 from .chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, Choice, ChoiceDelta, ChunkChoice
 from .completion import Completion, CompletionChoice
+from .decision import ChoiceAnswer, Decision, DecisionQuestion, PredicateAnswer, ScoreAnswer
 from .embedding import Embedding, EmbeddingResponse
 from .generate import (
     DerenderedChatChunk,
@@ -37,6 +38,7 @@ __all__ = [
     "ChatCompletionChunk",
     "ChatCompletionMessage",
     "Choice",
+    "ChoiceAnswer",
     "ChoiceDelta",
     "ChunkChoice",
     "Classification",
@@ -45,6 +47,8 @@ __all__ = [
     "CompletionChoice",
     "CompletionUsage",
     "ContentBlock",
+    "Decision",
+    "DecisionQuestion",
     "DerenderedChatChunk",
     "DerenderedChunk",
     "DetokenizeResponse",
@@ -64,12 +68,14 @@ __all__ = [
     "ModelPage",
     "Pooling",
     "PoolingResponse",
+    "PredicateAnswer",
     "PromptTokensDetails",
     "RerankResponse",
     "RerankResult",
     "Row",
     "Sample",
     "Score",
+    "ScoreAnswer",
     "ScoreResponse",
     "ServerMetrics",
     "ServerStatus",
