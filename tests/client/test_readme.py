@@ -37,7 +37,7 @@ def test_examples_run(
 
 
 def test_there_are_examples_and_commands() -> None:
-    assert len(EXAMPLES) >= 5
+    assert len(EXAMPLES) >= 3
     assert len(COMMANDS) >= 4
 
 
