@@ -1,4 +1,4 @@
-"""Count the word `Any` per thousand lines of Python, and fail above a bound.
+"""Count the word `Any` per thousand lines of Python, and fail above a bound. Other names of it count, too.
 
 python -m scripts.count_any src/vllm_connect --without sim cli --most 20
 """
@@ -12,14 +12,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-_ANY = re.compile(r"\bAny\b")
+_ALIAS = re.compile(r"^(\w+)(?:: TypeAlias)? = Any$", re.MULTILINE)
 
 
 class Count(NamedTuple):
     """What was found below a folder.
 
     Attributes:
-        words: how often the word is there, imports included.
+        words: how often the word is there, or a name that stands for it, imports included.
         lines: how many lines there are, empty ones included.
     """
 
@@ -39,13 +39,24 @@ def count(root: Path, without: Collection[str] = ()) -> Count:
         root: the folder.
         without: names of folders directly below it that are left out.
     """
-    words = lines = 0
-    for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] not in without:
-            text = path.read_text("utf-8")
-            words += len(_ANY.findall(text))
-            lines += text.count("\n")
-    return Count(words, lines)
+    texts = [
+        path.read_text("utf-8")
+        for path in sorted(root.rglob("*.py"))
+        if path.relative_to(root).parts[0] not in without
+    ]
+    aliases = {alias for text in texts for alias in _ALIAS.findall(text)}
+    words = 0
+    for text in texts:
+        named = {alias for alias in aliases if _has(text, alias)}
+        words += len(re.findall(rf"\b(?:{'|'.join(('Any', *named))})\b", text))
+    return Count(words, sum(text.count("\n") for text in texts))
+
+
+def _has(text: str, alias: str) -> bool:
+    """Tell whether a module has an alias: made there, or imported. Other things may be called the same."""
+    made = rf"^{alias}(?:: TypeAlias)? = Any$"
+    imported = rf"^from \.[\w.]* import (?:[^\n(]*|\([^)]*)\b{alias}\b"
+    return re.search(f"{made}|{imported}", text, re.MULTILINE) is not None
 
 
 def main() -> int:

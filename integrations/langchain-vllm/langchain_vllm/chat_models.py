@@ -18,7 +18,7 @@ from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Model
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
 from .errors import model_errors
 from .event_stream import EventStream, run_of
-from .events import Event, EventReader
+from .events import EventReader
 from .format_after_tools import Draft, Requests, is_draft, joined, show_format, split
 from .language_model import LanguageModel
 from .messages import Replay, wire_messages
@@ -283,7 +283,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
-    ) -> Iterator[Event]:
+    ) -> Iterator[Json]:
         reader = EventReader(_message_id(run_manager), self._name(kwargs))
         with closing(self._chunks(messages, stop, kwargs)) as chunks:
             for chunk in chunks:
@@ -296,7 +296,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[Json]:
         reader = EventReader(_message_id(run_manager), self._name(kwargs))
         async with aclosing(self._achunks(messages, stop, kwargs)) as chunks:
             async for chunk in chunks:

@@ -25,8 +25,6 @@ from typing import Any
 
 from .wire import Json
 
-Part = Json
-
 _MEDIA = ("image", "audio", "video", "input_audio", "input_image")
 
 # Blocks of an assistant's message that are no content: they go elsewhere, or mean nothing to vLLM.
@@ -51,7 +49,7 @@ _NO_CONTENT = frozenset(
 )
 
 
-def content_of(content: str | list[Any]) -> str | list[Part]:
+def content_of(content: str | list[Any]) -> str | list[Json]:
     """The content of a user, system or tool message."""
     if isinstance(content, str):
         return content
@@ -79,7 +77,7 @@ def _text(block: Mapping[str, Any]) -> str | None:
     return block.get("text") if kind in ("text", "output_text", "text-plain", None) else None
 
 
-def part_of(block: str | Mapping[str, Any]) -> Part | None:
+def part_of(block: str | Mapping[str, Any]) -> Json | None:
     """One content part; None for a block that is no content.
 
     Raises:
@@ -122,7 +120,7 @@ def _plain_text(kind: str, block: Mapping[str, Any]) -> str | None:
     return (data if isinstance(data, bytes) else base64.b64decode(data)).decode()
 
 
-def _media(kind: str, block: Mapping[str, Any]) -> Part:
+def _media(kind: str, block: Mapping[str, Any]) -> Json:
     url, data, mime_type = _source(block)
     if kind in ("file", "document"):
         kind = (mime_type or "").partition("/")[0]
@@ -142,7 +140,7 @@ def _media(kind: str, block: Mapping[str, Any]) -> Part:
         if not mime_type:
             raise ValueError(f"an {kind} block with base64 data needs a 'mime_type'")
         url = f"data:{mime_type};base64,{data}"
-    wire: Part = {"url": url}
+    wire: Json = {"url": url}
     detail = block.get("detail") or (block.get("extras") or {}).get("detail")
     if detail:
         wire["detail"] = detail
@@ -179,6 +177,6 @@ def _audio_format(mime_type: str | None) -> str:
     return {"mpeg": "mp3", "wave": "wav"}.get(name, name)
 
 
-def _with_uuid(part: Part, block: Mapping[str, Any]) -> Part:
+def _with_uuid(part: Json, block: Mapping[str, Any]) -> Json:
     uuid = block.get("uuid") or (block.get("extras") or {}).get("uuid")
     return {**part, "uuid": uuid} if uuid else part

@@ -23,8 +23,6 @@ from .replies import PROVIDER, finish_metadata, warn_of_emptiness
 from .usage import usage_metadata
 from .wire import Json
 
-Event = Json
-
 # Before langchain-core 1.7, what was known of a call so far was sent each time, not what is new.
 _SENDS_WHOLE_CALLS = not hasattr(
     chat_model_stream.ChatModelStream, "_push_content_block_start"
@@ -52,7 +50,7 @@ class EventReader:
         self._refusal = ""
         self._texts = False
 
-    def read(self, chunk: ChatCompletionChunk) -> Iterator[Event]:
+    def read(self, chunk: ChatCompletionChunk) -> Iterator[Json]:
         """The events of a chunk."""
         if not self._started:
             self._started = True
@@ -88,7 +86,7 @@ class EventReader:
             if choice.finish_reason is not None and "finish_reason" not in self._metadata:
                 self._metadata.update(finish_metadata(chunk, choice, self._model))
 
-    def finish(self) -> Iterator[Event]:
+    def finish(self) -> Iterator[Json]:
         """The events at the end of the stream."""
         if not self._started:
             return
@@ -101,14 +99,14 @@ class EventReader:
         warn_of_invalid(blocks)
         for index, block in zip(self._call_indices, blocks, strict=True):
             yield {"event": "content-block-finish", "index": index, "content": block}
-        last: Event = {"event": "message-finish", "metadata": self._metadata}
+        last: Json = {"event": "message-finish", "metadata": self._metadata}
         if self._usage is not None:
             last["usage"] = self._usage
         if self._refusal:
             last["additional_kwargs"] = {"refusal": self._refusal}
         yield last
 
-    def _said(self, kind: str, text: str) -> Iterator[Event]:
+    def _said(self, kind: str, text: str) -> Iterator[Json]:
         if self._open is None or self._open[0] != kind:
             yield from self._close()
             self._open = (kind, self._count, [])
@@ -125,7 +123,7 @@ class EventReader:
             "delta": {"type": f"{kind}-delta", kind: text},
         }
 
-    def _called(self, piece: Piece) -> Iterator[Event]:
+    def _called(self, piece: Piece) -> Iterator[Json]:
         yield from self._close()
         if piece.begins:
             block = {"type": "tool_call_chunk", "id": piece.id, "name": piece.name, "args": ""}
@@ -140,7 +138,7 @@ class EventReader:
         elif piece.arguments:
             yield _delta(index, {"type": "tool-call-delta", "args": piece.arguments})
 
-    def _close(self) -> Iterator[Event]:
+    def _close(self) -> Iterator[Json]:
         if self._open is not None:
             kind, index, texts = self._open
             self._open = None
@@ -151,5 +149,5 @@ class EventReader:
             }
 
 
-def _delta(index: int, delta: Event) -> Event:
+def _delta(index: int, delta: Json) -> Json:
     return {"event": "content-block-delta", "index": index, "delta": delta}

@@ -22,8 +22,6 @@ from vllm_connect.types import ChatCompletion, ChatCompletionChunk, CompletionUs
 from .usage import sums
 from .wire import Json
 
-Request = Json
-
 _FORMATS = ("response_format", "structured_outputs")
 
 
@@ -35,11 +33,11 @@ class Requests(NamedTuple):
         second: With the format, if no tool was called; None if there is nothing to ask again.
     """
 
-    first: Request
-    second: Request | None
+    first: Json
+    second: Json | None
 
 
-def split(request: Request) -> Requests:
+def split(request: Json) -> Requests:
     """Decide what to ask.
 
     Args:
@@ -63,7 +61,7 @@ def split(request: Request) -> Requests:
     return Requests(first, {**request, "tool_choice": "none"})
 
 
-def show_format(request: Request, schema: bool | Mapping[str, object]) -> None:
+def show_format(request: Json, schema: bool | Mapping[str, object]) -> None:
     """Show the model the format of a request that has one.
 
     Args:
@@ -156,7 +154,7 @@ def _binds(name: str, value: Any) -> bool:
     return not value.get("structural_tag")
 
 
-def _without_format(request: Request) -> Request:
+def _without_format(request: Json) -> Json:
     rest = {name: value for name, value in request.items() if name not in _FORMATS}
     if body := rest.get("extra_body"):
         rest["extra_body"] = {name: value for name, value in body.items() if name not in _FORMATS}

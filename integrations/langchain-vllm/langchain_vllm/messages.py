@@ -19,13 +19,11 @@ from langchain_core.messages import (
 from .content import content_of, has_media, text_of
 from .wire import Json
 
-Wire = Json
-
 #: Which assistant messages are sent back with their reasoning.
 Replay = Literal["all", "tool_calls", "none"]
 
 
-def wire_messages(messages: Iterable[BaseMessage], replay: Replay = "all") -> list[Wire]:
+def wire_messages(messages: Iterable[BaseMessage], replay: Replay = "all") -> list[Json]:
     """The messages of a request.
 
     Raises:
@@ -34,7 +32,7 @@ def wire_messages(messages: Iterable[BaseMessage], replay: Replay = "all") -> li
     return [wire_message(message, replay) for message in messages]
 
 
-def wire_message(message: BaseMessage, replay: Replay = "all") -> Wire:
+def wire_message(message: BaseMessage, replay: Replay = "all") -> Json:
     """One message of a request."""
     if isinstance(message, AIMessage):
         wire = _assistant(message, replay)
@@ -63,10 +61,10 @@ def _role(message: BaseMessage) -> str:
     raise ValueError(f"vLLM takes no message of type {type(message).__name__}")
 
 
-def _assistant(message: AIMessage, replay: Replay) -> Wire:
-    wire: Wire = {"role": "assistant"}
+def _assistant(message: AIMessage, replay: Replay) -> Json:
+    wire: Json = {"role": "assistant"}
     calls = _tool_calls(message)
-    content: str | list[Wire] = text_of(message.content)
+    content: str | list[Json] = text_of(message.content)
     if has_media(message.content):
         content = content_of(message.content)
     if content or not calls:  # no content beside calls is no content, not an empty one
@@ -105,7 +103,7 @@ def _reasoning_text(block: Mapping[str, Any]) -> str:
     return ""
 
 
-def _tool_calls(message: AIMessage) -> list[Wire]:
+def _tool_calls(message: AIMessage) -> list[Json]:
     calls = [
         _call(call.get("id"), call["name"], json.dumps(call["args"], ensure_ascii=False))
         for call in message.tool_calls
@@ -129,7 +127,7 @@ def _arguments(block: Mapping[str, Any]) -> str:
     return _as_object(given) if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False)
 
 
-def _call(call_id: str | None, name: str | None, arguments: str) -> Wire:
+def _call(call_id: str | None, name: str | None, arguments: str) -> Json:
     return {
         "id": call_id or "",
         "type": "function",

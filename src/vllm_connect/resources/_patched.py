@@ -11,7 +11,7 @@ nobody replaced anything, that costs a few tests of identity.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -24,14 +24,12 @@ from .._wire.decoding import JsonObject
 
 _OPTIONS = names(RequestOptions)
 
-Result = Any
-"""Whatever a method that somebody put in place returns: a result, a stream, a coroutine, a mock."""
-Parser = Callable[[Result], Result] | None
+Parser = Callable[[Any], object] | None
 CallOf = Callable[[JsonObject, bool, Parser], Call[object]]
 """Makes a call of its parameters, whether its answer is a stream, and what parses the answer."""
 
 
-def _ask(client: Result, call: Call[object]) -> Result:
+def _ask(client: Any, call: Call[object]) -> Any:
     """Make a call of a client of either kind."""
     return client._ask(call) if call.read_event is None else client._ask_stream(call)
 
@@ -55,7 +53,7 @@ class SDKMethod:
         self._original: object = None
         self._recognise()
 
-    def is_watched(self, client: Result) -> bool:
+    def is_watched(self, client: Any) -> bool:
         """Tell whether somebody is to see a call: something stands in its place, or in that of `request`."""
         if self._attributes[self._name] is not self._original and not self._recognise():
             return True
@@ -63,11 +61,11 @@ class SDKMethod:
 
     def call(
         self,
-        client: Result,
-        params: Mapping[str, Result],
+        client: Any,
+        params: Mapping[str, object],
         call_of: CallOf,
-        ask: Callable[[Result, Call[object]], Result] = _ask,
-    ) -> Result:
+        ask: Callable[[Any, Call[object]], object] = _ask,
+    ) -> Any:
         """Call it, or what stands in its place.
 
         Args:
@@ -77,7 +75,7 @@ class SDKMethod:
             ask: makes that call.
 
         Returns:
-            What it returns; for an async client, what is to be awaited.
+            Whatever it returns: a result, a stream, a mock; for an async client, what is to be awaited.
         """
         required, known = self._parameters()
         arguments: JsonObject = {
@@ -97,16 +95,16 @@ class SDKMethod:
         def post(
             path: str,
             *,
-            body: Result = None,
-            options: Result = None,
-            files: Result = None,
+            body: Mapping[str, object] | None = None,
+            options: JsonObject | None = None,
+            files: Mapping[str, object] | None = None,
             stream: bool = False,
-            **types: Result,
-        ) -> Result:
+            **types: object,
+        ) -> object:
             options = options or {}
             parser = options.get("post_parser")
 
-            def make(body: Result, options: Mapping[str, Result], files: Result) -> Call[object]:
+            def make(body: Any, options: JsonObject, files: Any) -> Call[object]:
                 asked = _asked(dict(body or {}), options, moved.keys())
                 if files:
                     asked.update(files)
@@ -136,7 +134,7 @@ class SDKMethod:
 
     def _parameters(self) -> tuple[frozenset[str], frozenset[str]]:
         """Names of the parameters that must be there, and of all."""
-        function: Result = self._original or self._attributes[self._name]
+        function: Any = self._original or self._attributes[self._name]
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):  # some callables have none
@@ -148,7 +146,7 @@ class SDKMethod:
         return required, frozenset(p.name for p in parameters)
 
 
-def _asked(body: JsonObject, options: Mapping[str, Result], moved: Result) -> JsonObject:
+def _asked(body: JsonObject, options: JsonObject, moved: Iterable[str]) -> JsonObject:
     """The keyword arguments that the SDK's method made a body and options of."""
     body.pop("stream", None)
     if not body.get("model"):
@@ -171,7 +169,7 @@ def _asked(body: JsonObject, options: Mapping[str, Result], moved: Result) -> Js
     return body
 
 
-def _without_models(value: Result) -> Result:
+def _without_models(value: object) -> object:
     """A list that can be read twice, with messages as they are sent: the SDK would send their nulls."""
     if isinstance(value, Iterator):
         value = list(value)

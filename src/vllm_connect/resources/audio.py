@@ -41,7 +41,7 @@ from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.objects import NotAReply, Reader, read_object
 from ..types.audio import TranscriptionChoice, TranscriptionChunk, TranscriptionDelta, TranscriptionUsage
-from ._patched import CallOf, Result, SDKMethod
+from ._patched import CallOf, SDKMethod
 
 if TYPE_CHECKING:
     from .._client import VLLM, AsyncVLLM
@@ -304,8 +304,8 @@ def _making(kind: str) -> CallOf:
     return lambda params, stream, _: _call(kind, {**params, "stream": True} if stream else params)
 
 
-def _create(client: VLLM, kind: str, params: Mapping[str, object]) -> Result:
-    def ask(client: VLLM, call: Call[object]) -> Result:
+def _create(client: VLLM, kind: str, params: Mapping[str, object]) -> Any:
+    def ask(client: VLLM, call: Call[object]) -> Any:
         call = replace(call, files=to_httpx_files(call.files))
         return client._ask_stream(call) if call.read_event else client._ask(call)
 
@@ -314,8 +314,8 @@ def _create(client: VLLM, kind: str, params: Mapping[str, object]) -> Result:
     return ask(client, _call(kind, params))
 
 
-async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, object]) -> Result:
-    async def ask(client: AsyncVLLM, call: Call[object]) -> Result:
+async def _async_create(client: AsyncVLLM, kind: str, params: Mapping[str, object]) -> Any:
+    async def ask(client: AsyncVLLM, call: Call[object]) -> Any:
         call = replace(call, files=await async_to_httpx_files(call.files))
         return await (client._ask_stream(call) if call.read_event else client._ask(call))
 

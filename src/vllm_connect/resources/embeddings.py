@@ -27,7 +27,7 @@ from .._wire.inputs import count_of
 from .._wire.payloads import ErrorPayload
 from .._wire.vectors import Layout, read_embeddings
 from ..types import EmbeddingResponse
-from ._patched import CallOf, Parser, Result, SDKMethod
+from ._patched import CallOf, Parser, SDKMethod
 from .rerank import PoolingOptions
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ _CREATE = SDKMethod(SDKEmbeddings, "create", _KNOWN, EmbeddingCreateParams)
 _ASYNC_CREATE = SDKMethod(SDKAsyncEmbeddings, "create", _KNOWN, EmbeddingCreateParams)
 
 
-def _making(client: Result, chosen: object) -> CallOf:
+def _making(client: Any, chosen: object) -> CallOf:
     """Return the maker of a call, see `CallOf`; the SDK puts base64 for want of a choice."""
 
     def call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[EmbeddingResponse]:

@@ -40,7 +40,7 @@ from ..types import GenerateRequest
 from ._added_text import placed
 from ._base import adds
 from ._params import SamplingParams
-from ._patched import CallOf, Parser, Result, SDKMethod
+from ._patched import CallOf, Parser, SDKMethod
 from ._tools_and_format import refuse_tools_beside_format
 from .chat import TemplateParams, chat_call, chat_stream_call, read_chat
 from .generate import RenderParams, read_prompt, render_call
@@ -211,7 +211,7 @@ _CREATE, _PARSE, _STREAM = _sdk_methods(SDKResponses)
 _ASYNC_CREATE, _ASYNC_PARSE, _ASYNC_STREAM = _sdk_methods(SDKAsyncResponses)
 
 
-def _making(client: Result) -> CallOf:
+def _making(client: Any) -> CallOf:
     """Return the maker of a call of either client, see `CallOf`."""
 
     def call_of(params: JsonObject, stream: bool, parser: Parser) -> Call[object]:
