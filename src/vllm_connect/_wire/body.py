@@ -167,7 +167,7 @@ def _dump(body: Mapping[str, object]) -> bytes:
 
 
 def _place_of_problem(body: Mapping[str, object]) -> str:
-    """Where the first value is that JSON cannot carry, as far as it can be told."""
+    """Find the first value that JSON cannot carry, as far as it can be told."""
     for place, value in leaves(body, "", 0):
         if isinstance(value, (str, int, float, Iterator)) or value is None:
             continue

@@ -20,7 +20,7 @@ _ADVICE = "Answer with the letter of one option only."
 
 
 class LabelRead(NamedTuple):
-    """What was read of one question: the probability of each option among them, and that of all together."""
+    """A reading of one question: the probability of each option among them, and that of all together."""
 
     probabilities: list[float]
     mass: float
@@ -78,7 +78,7 @@ def _message_text(message: Mapping[str, Any]) -> str:
 
 
 def prompt_of(text: str, question: Mapping[str, Any]) -> str:
-    """What a model is asked."""
+    """Return the prompt of a question."""
     lines = [f"Question: {question['instructions']}"] if question.get("instructions") else []
     for letter, (name, description) in zip(LETTERS, options_of(question).items(), strict=False):
         lines.append(f"{letter}: {name} - {description}" if description else f"{letter}: {name}")
@@ -131,7 +131,7 @@ def structured_request(body: Mapping[str, Any]) -> JsonObject:
 
 
 def structured_reads(payload: Mapping[str, Any], questions: Sequence[Mapping[str, Any]]) -> list[LabelRead]:
-    """What /v1/systemone read of each question.
+    """Return what /v1/systemone read of each question.
 
     Raises:
         KeyError: an answer is missing.

@@ -30,7 +30,7 @@ class DecisionChoice(TypedDict, total=False):
 
 
 class ChoiceQuestion(TypedDict, total=False):
-    """Which of these? Answered by the likeliest one, and the probability of each."""
+    """A choice, answered by the likeliest option, and the probability of each."""
 
     type: Required[Literal["choice"]]
     instructions: Required[str]
@@ -46,7 +46,7 @@ class DecisionLevel(TypedDict, total=False):
 
 
 class ScoreQuestion(TypedDict, total=False):
-    """How much, on a scale from its first level, 0, to its last? Answered by the expected level."""
+    """A score, on a scale from its first level, 0, to its last; answered by the expected level."""
 
     type: Required[Literal["score"]]
     instructions: Required[str]
@@ -66,14 +66,14 @@ try:
 except ImportError:  # the SDK 2.x has none: the same, by our names
 
     class PredicateAnswer(BaseModel):  # type: ignore[no-redef]  # the other one is not there
-        """How likely it is."""
+        """The probability of a statement."""
 
         name: str | None = None
         probability: float
         type: Literal["predicate"]
 
     class ChoiceProbability(BaseModel):
-        """How likely one of the choices is."""
+        """The probability of one of the choices."""
 
         probability: float
         value: str | bool
@@ -88,7 +88,7 @@ except ImportError:  # the SDK 2.x has none: the same, by our names
         type: Literal["choice"]
 
     class ScoreProbability(BaseModel):
-        """How likely one level is."""
+        """The probability of one level."""
 
         label: str
         probability: float
@@ -104,13 +104,13 @@ except ImportError:  # the SDK 2.x has none: the same, by our names
         type: Literal["score"]
 
     class InputTokensDetails(BaseModel):
-        """What of the input the cache knew."""
+        """The part of the input that the cache knew."""
 
         cache_write_tokens: int
         cached_tokens: int
 
     class OutputTokensDetails(BaseModel):
-        """What of the output was reasoning."""
+        """The part of the output that was reasoning."""
 
         reasoning_tokens: int
 
