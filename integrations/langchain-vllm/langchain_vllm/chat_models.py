@@ -362,7 +362,9 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     def _name(self, given: Mapping[str, Any]) -> str | None:
         """The name of the model that is asked for, as servers write it."""
         name = given.get("model") or self.model
-        return name and (name.removeprefix("vllm/") or None)
+        if not isinstance(name, str):  # which the client says, if it is anything
+            return None
+        return name.removeprefix("vllm/") or None
 
     def _requests(
         self,

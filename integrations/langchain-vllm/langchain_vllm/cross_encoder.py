@@ -8,7 +8,7 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from vllm_connect.types import ScoreResponse
 
 from .parameters import ScoreParameters
-from .pooling import Pooling
+from .pooling import Pooling, listed
 from .server import CONFIG
 from .wire import Json
 
@@ -53,7 +53,7 @@ def _checked(text_pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     Raises:
         TypeError: one is no pair of texts; a text of two letters would pass for one.
     """
-    pairs = list(text_pairs)
+    pairs = listed(text_pairs, "pairs of texts")
     for place, pair in enumerate(pairs):
         if isinstance(pair, (str, bytes)) or not isinstance(pair, Sequence) or len(pair) != 2:
             raise TypeError(

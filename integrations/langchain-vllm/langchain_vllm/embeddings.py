@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from vllm_connect.types import EmbeddingResponse
 from .content import content_of
 from .errors import model_errors
 from .parameters import EmbeddingParameters
-from .pooling import Input, Pooling
+from .pooling import Pooling, check_text, listed
 from .server import CONFIG
 from .wire import Json
 
@@ -71,7 +71,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts, in their order."""
-        texts = _listed(texts, "texts")
+        texts = listed(texts, "texts")
         client = self._client()
         with self._progress(len(texts)) as progress:
 
@@ -86,7 +86,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts, in their order."""
-        texts = _listed(texts, "texts")
+        texts = listed(texts, "texts")
         client = self._async_client()
         with self._progress(len(texts)) as progress:
 
@@ -101,12 +101,14 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a query."""
+        check_text(text, "embed_query: text")
         with model_errors(), naming_long_text([text]):
             request = self._request(self.query_instruction, [text])
             return _vectors(self._client().embeddings.create(**request), [text])[0]
 
     async def aembed_query(self, text: str) -> list[float]:
         """Embed a query."""
+        check_text(text, "embed_query: text")
         with model_errors(), naming_long_text([text]):
             request = self._request(self.query_instruction, [text])
             return _vectors(await self._async_client().embeddings.create(**request), [text])[0]
@@ -117,7 +119,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         Args:
             uris: ``http:``, ``https:`` or ``data:`` URLs, or paths of files.
         """
-        uris = _listed(uris, "images")
+        uris = listed(uris, "images")
         client = self._client()
 
         def embed(uri: str | Path) -> list[float]:
@@ -127,7 +129,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
 
     async def aembed_image(self, uris: Sequence[str | Path]) -> list[list[float]]:
         """As `embed_image`."""
-        uris = _listed(uris, "images")
+        uris = listed(uris, "images")
         client = self._async_client()
 
         async def embed(uri: str | Path) -> list[float]:
@@ -142,6 +144,8 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         return {"messages": [message], **self._parameters(EmbeddingParameters)}
 
     def _request(self, instruction: str, texts: Sequence[str]) -> Json:
+        for place, text in enumerate(texts):
+            check_text(text, f"embed_documents: item {place} of a batch")
         return {"input": [instruction + text for text in texts], **self._parameters(EmbeddingParameters)}
 
     def _progress(self, total: int) -> Any:
@@ -152,13 +156,6 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("show_progress_bar needs tqdm: pip install tqdm") from error
         return tqdm(total=total, unit="text")
-
-
-def _listed(inputs: Iterable[Input], what: str) -> list[Input]:
-    """The inputs as a list; a string is iterable, too, but not meant so."""
-    if isinstance(inputs, (str, bytes, Path)):
-        raise TypeError(f"a list of {what} is needed, not one {type(inputs).__name__}: put it into a list")
-    return list(inputs)
 
 
 def _vectors(reply: EmbeddingResponse, inputs: Sequence[object]) -> list[list[float]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.load.serializable import Serializable
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from .wire import Json
 
@@ -119,6 +119,13 @@ class GenerationParameters(Parameters):
     """Put token ids into `response_metadata`."""
     return_tokens_as_token_ids: bool | None = None
     """Logprobs name tokens by id."""
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _read_stop(cls, stop: object) -> object:
+        if isinstance(stop, str):
+            raise ValueError(f"stop is a list of texts: stop=[{stop!r}]")
+        return stop
 
 
 class ChatParameters(GenerationParameters):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field
@@ -39,3 +40,26 @@ class Pooling(Server, PoolingParameters):
         """The replies to all inputs, in order; after an error those under way are cancelled."""
         with model_errors():
             return await agather_or_cancel(ask, inputs, self.concurrency)
+
+
+def listed(inputs: Iterable[Input], what: str) -> list[Input]:
+    """The inputs as a list; a text is iterable, too, but not meant so, and a set has no order.
+
+    Raises:
+        TypeError: they are no list, nor anything else with an order.
+    """
+    if isinstance(inputs, (str, bytes, Path)):
+        raise TypeError(f"a list of {what} is needed, not one {type(inputs).__name__}: put it into a list")
+    if isinstance(inputs, (set, frozenset, Mapping)) or not isinstance(inputs, Iterable):
+        raise TypeError(f"a list of {what} is needed, not {type(inputs).__name__}")
+    return list(inputs)
+
+
+def check_text(text: object, what: str) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        TypeError: it is none; the message says what is.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a text, not {type(text).__name__}")

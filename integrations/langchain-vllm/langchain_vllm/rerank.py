@@ -11,7 +11,7 @@ from pydantic import Field
 from vllm_connect.types import RerankResponse
 
 from .parameters import ScoreParameters
-from .pooling import Pooling
+from .pooling import Pooling, check_text, listed
 from .server import CONFIG
 from .wire import Json
 
@@ -86,6 +86,7 @@ class VLLMRerank(Pooling, ScoreParameters, BaseDocumentCompressor):
         return _with_scores(documents, await self.arerank(documents, query))
 
     def _request(self, query: str, batch: Sequence[str]) -> Json:
+        check_text(query, "rerank: query")
         return {"query": query, "documents": batch, **self._parameters(ScoreParameters)}
 
     def _best(self, replies: Sequence[RerankResponse], top_n: int | None) -> list[Json]:
@@ -101,7 +102,8 @@ class VLLMRerank(Pooling, ScoreParameters, BaseDocumentCompressor):
 
 
 def _texts(documents: Sequence[str | Document]) -> list[str]:
-    return [each.page_content if isinstance(each, Document) else each for each in documents]
+    texts = listed(documents, "documents")
+    return [each.page_content if isinstance(each, Document) else each for each in texts]
 
 
 def _with_scores(documents: Sequence[Document], ranked: Sequence[Mapping[str, Any]]) -> list[Document]:

@@ -55,7 +55,21 @@ _INSTEAD = {
     "openai_api_base": "base_url",
     "openai_api_key": "api_key",
     "request_timeout": "timeout",
+    "url": "base_url",
 }
+#: What other classes have and ours need not: a field that says where the advice holds, and that.
+_OTHERWISE = {
+    "check_embedding_ctx_length": ("truncate_prompt_tokens", "truncate_prompt_tokens=-1 cuts long texts"),
+    "enable_thinking": ("chat_template_kwargs", 'pass chat_template_kwargs={"enable_thinking": …}'),
+    "generate_kwargs": ("temperature", "pass the parameters themselves, or extra_body={…}"),
+    "is_chat_model": ("temperature", "ChatVLLM speaks through the chat template, VLLMCompletion does not"),
+    "num_ctx": ("temperature", "the server's --max-model-len says it"),
+    "streaming_callback": ("temperature", "pass callbacks=[…]"),
+    "tiktoken_model_name": ("temperature", "the server's tokenizer counts"),
+}
+
+
+_OTHERS = _INSTEAD.keys() | _OTHERWISE.keys()
 
 
 class Server(Serializable):
@@ -116,10 +130,13 @@ class Server(Serializable):
     @model_validator(mode="before")
     @classmethod
     def _refuse_other_names(cls, given: object) -> object:
-        if not isinstance(given, Mapping) or _INSTEAD.keys().isdisjoint(given):
+        if not isinstance(given, Mapping) or _OTHERS.isdisjoint(given):
             return given
         fields = cls.model_fields
         for name in given:
+            field, advice = _OTHERWISE.get(name, ("", ""))
+            if name not in fields and field in fields:
+                raise ValueError(f"there is no {name}=: {advice}")
             instead = _INSTEAD.get(name)
             if name not in fields and instead in fields:
                 raise ValueError(f"there is no {name}=: did you mean {instead}=?")
