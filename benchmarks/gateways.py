@@ -29,7 +29,6 @@ from .server import BURST, PACED, running
 _ROOT = Path(__file__).parents[1]
 _LITELLM = _ROOT / ".venv-litellm" / "bin" / "litellm"
 _MODELS = ("reply", "burst", "paced", "crowd")
-_TICK = os.sysconf("SC_CLK_TCK")
 _LITELLMS_ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # there is no network
     "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # nor a key before ours
@@ -60,8 +59,10 @@ class Figures(NamedTuple):
 
 
 def _cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+    # In nanoseconds, where stat counts hundredths of a second.
+    return (
+        sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    )
 
 
 def _children(pid: int) -> list[int]:
