@@ -155,3 +155,25 @@ async def test_several_servers_of_a_configuration(ask, cls, servers, tmp_path):
     loaded = cls.from_dict(component.to_dict())
     assert loaded.balance == "least_busy"
     assert loaded.client is component.client
+
+
+@every
+async def test_what_a_configuration_says_of_choosing_and_waiting_is_obeyed(ask, cls, servers, caplog):
+    config = {
+        "keys": [
+            {"name": name, "vllm_key_config": {"url": server.url}}
+            for name, server in zip("ab", servers, strict=True)
+        ],
+        "network_config": {"retry_backoff_initial": "10ms", "retry_backoff_max": "20ms", "max_retries": 1},
+        "key_selection": {"strategy": "round_robin"},
+    }
+    apart = {"X-Test": cls.__name__}  # what has the same settings shares what it knows of servers
+    component = cls.from_config(config, default_headers=apart)
+    for _ in range(6):
+        await use(ask, component)
+    assert sorted(map(len, asked(servers))) == [3, 3]
+    for server in servers:
+        server.fail_next("503", times=1)
+    await use(ask, component)
+    assert sorted(map(len, asked(servers))) in ([4, 5], [5, 5])
+    assert "has no effect" not in caplog.text

@@ -225,3 +225,29 @@ def test_several_servers_of_a_configuration(cls, servers):
     loaded = load(dumpd(model), allowed_objects=[cls], valid_namespaces=["langchain_vllm"])
     assert [(key.name, key.weight, key.api_key) for key in loaded.keys] == [("a", 3, None), ("b", 1, "env.B")]
     assert loaded.balance == "least_busy"
+
+
+@every
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_what_a_configuration_says_of_choosing_and_waiting_is_obeyed(cls, kind, servers, caplog):
+    config = {
+        "keys": [
+            {"name": name, "vllm_key_config": {"url": server.url}}
+            for name, server in zip("ab", servers, strict=True)
+        ],
+        "network_config": {"retry_backoff_initial": "10ms", "retry_backoff_max": "20ms", "max_retries": 1},
+        "key_selection": {"strategy": "round_robin"},
+    }
+    apart = {
+        "X-Test": f"{cls.__name__} {kind}"
+    }  # models of the same settings share what they know of servers
+    model = cls.from_config(config, default_headers=apart)
+    assert caplog.text == ""
+    for _ in range(6):
+        await use(model, kind)
+    assert counts(servers) == [3, 3]
+    for server in servers:
+        server.fail_next("503", times=1)
+    await use(model, kind)  # in a second round, which does not wait for half a second
+    assert counts(servers) in ([4, 5], [5, 5])
+    assert cls.from_config(config, balance="weighted").balance == "weighted"
