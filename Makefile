@@ -154,7 +154,7 @@ live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the 
 
 .PHONY: live-servers
 live-servers: .venv/ready .venv-router/ready ## Kill one of two live servers, converse with both, put vllm-router before them, follow a trace
-	VLLM_LIVE_REQUIRED=1 $(LIVE) run $(addprefix --only=,chat twin traced embed rerank whisper) -- \
+	VLLM_LIVE_REQUIRED=1 $(LIVE) run $(addprefix --only=,chat twin traced embed rerank) -- \
 		.venv/bin/python -m pytest tests/live_servers $(PYTEST_ARGS)
 
 .PHONY: live-up

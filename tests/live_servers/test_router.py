@@ -117,9 +117,11 @@ def test_operations_of_a_reranker(rerank_url: str) -> None:
         assert len(client.score.create(text_1="hello", text_2=["hello", "x"]).data) == 2
 
 
-def test_operations_of_a_speech_model(whisper_url: str) -> None:
-    with routed(whisper_url) as url, VLLM(url, max_retries=0) as client:
-        assert isinstance(client.audio.transcriptions.create(file=("a.wav", tone(1000))).text, str)
+def test_speech_is_what_it_cannot_forward(chat: VLLM) -> None:
+    """It takes a form for broken JSON, whatever stands behind it, and is told from the server."""
+    with pytest.raises(openai.BadRequestError, match="Invalid JSON body"):
+        chat.audio.transcriptions.create(file=("a.wav", tone(300)))
+    assert [server.state for server in chat.servers()] == ["healthy"]
 
 
 def requests_of(url: str) -> float:
