@@ -23,7 +23,7 @@ every = pytest.mark.parametrize("cls", CLASSES)
 
 def test_names():
     assert sorted(langchain_vllm.__all__) == sorted(
-        [*(cls.__name__ for cls in CLASSES), "__version__", "register"]
+        [*(cls.__name__ for cls in CLASSES), "VLLMDecisions", "__version__", "register"]
     )
 
 
