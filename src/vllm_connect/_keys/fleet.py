@@ -165,8 +165,9 @@ class Fleet:
             tried: names of the keys that were.
             session: as in `place`.
         """
-        untried = [key for key in self._pool(model).keys if key.name not in tried]
-        server = self._usable(Draw(untried), model, session, []) if untried else None
+        pool = self._pool(model)
+        untried = [key for key in pool.keys if key.name not in tried]
+        server = self._usable(Draw(untried, pool.turns), model, session, []) if untried else None
         return None if server is None else self._admit(server, model)
 
     def _usable(
@@ -182,7 +183,7 @@ class Fleet:
                 others = [other for other in pool.keys if other is not key]
                 if not others:
                     return None
-                pool = Draw(others)
+                pool = Draw(others, pool.turns)
             else:
                 for problem in problems:
                     warn_once(f"skipping a key: {problem}")

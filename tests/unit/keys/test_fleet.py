@@ -236,6 +236,12 @@ def test_turns_leave_out_who_rests_and_spares() -> None:
     assert places(fleet, 10) == {"spare": 10}
 
 
+def test_who_takes_over_has_a_turn_like_all_others() -> None:
+    fleet = fleet_of("dead", "a", "b", "c", balance="round_robin")
+    heirs = Counter(fleet.elsewhere("m", ["dead"]).server.key.name for _ in range(30))  # type: ignore[union-attr]
+    assert heirs == {"a": 10, "b": 10, "c": 10}
+
+
 def test_the_first_that_is_well() -> None:
     clock = Clock()
     fleet = fleet_of("a", "b", clock=clock, balance="fill_first")
