@@ -17,6 +17,16 @@ SNIPPETS = [text for text in re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL
 CONFIGS = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 
 
+PAGE = "\n".join(
+    re.findall(
+        r"<!-- run: litellm -->\n```python\n(.*?)```",
+        (PACKAGE.parents[1] / "docs" / "litellm.md").read_text("utf-8"),
+        re.DOTALL,
+    )
+)
+SNIPPETS.append(PAGE)
+
+
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
 def test_a_snippet(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with SimServer(models=["llama", "bge", "bge-reranker"]) as server:
