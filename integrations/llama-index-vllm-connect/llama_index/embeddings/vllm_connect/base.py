@@ -11,6 +11,7 @@ from llama_index_vllm_connect.connection import Connection, Parameters
 from llama_index_vllm_connect.content import Json
 from llama_index_vllm_connect.served import KnowsServedModel
 from llama_index_vllm_connect.spans import without_span
+from llama_index_vllm_connect.texts import check_text, check_texts
 from vllm_connect.adapters import Limiter, TaskGroup, closes_with_group, naming_long_text
 from vllm_connect.types import EmbeddingResponse
 
@@ -64,32 +65,46 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
 
     def get_query_embedding(self, query: str) -> Embedding:
         """Embed a query."""
+        check_text(query, "get_query_embedding: query")
         get = without_span(BaseEmbedding.get_query_embedding)
         vector: Embedding = get(self._with_cache(self.query_instruction), query)
         return vector
 
     async def aget_query_embedding(self, query: str) -> Embedding:
         """Embed a query."""
+        check_text(query, "aget_query_embedding: query")
         aget = without_span(BaseEmbedding.aget_query_embedding)
         vector: Embedding = await aget(await self._awith_cache(self.query_instruction), query)
         return vector
 
     def get_text_embedding(self, text: str) -> Embedding:
         """Embed a text."""
+        check_text(text, "get_text_embedding: text")
         get = without_span(BaseEmbedding.get_text_embedding)
         vector: Embedding = get(self._with_cache(self.text_instruction), text)
         return vector
 
     async def aget_text_embedding(self, text: str) -> Embedding:
         """Embed a text."""
+        check_text(text, "aget_text_embedding: text")
         aget = without_span(BaseEmbedding.aget_text_embedding)
         vector: Embedding = await aget(await self._awith_cache(self.text_instruction), text)
         return vector
+
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """Embed texts."""
+        check_texts(texts, "get_text_embedding_batch: texts")
+        get = without_span(BaseEmbedding.get_text_embedding_batch)
+        vectors: list[Embedding] = get(self, texts, show_progress, **kwargs)
+        return vectors
 
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed texts; when a request fails, the others are cancelled."""
+        check_texts(texts, "aget_text_embedding_batch: texts")
         async with TaskGroup():
             aget = without_span(BaseEmbedding.aget_text_embedding_batch)
             vectors: list[Embedding] = await aget(self, texts, show_progress, **kwargs)

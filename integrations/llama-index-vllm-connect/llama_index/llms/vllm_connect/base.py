@@ -26,6 +26,7 @@ from typing_extensions import Self
 from llama_index_vllm_connect.connection import Connection
 from llama_index_vllm_connect.content import Json
 from llama_index_vllm_connect.served import KnowsServedModel
+from llama_index_vllm_connect.texts import check_text
 from vllm_connect import VLLMError
 from vllm_connect.adapters import Served, ServedModels, counting, is_in_event_loop, schema_prompt, show_schema
 
@@ -269,6 +270,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
     def _completion_request(
         self, prompt: str, formatted: bool, given: Json, stream: bool = False
     ) -> Request[CompletionResponse]:
+        check_text(prompt, "complete: prompt")
         if self.mode == "chat":
             return self._chat_request(prompt_to_messages(prompt), given, stream).turned(as_completion)
         assert self.completion_to_prompt is not None

@@ -127,6 +127,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         self, nodes: Sequence[NodeWithScore], answers: Sequence[RerankResponse]
     ) -> list[NodeWithScore]:
         """New nodes by falling relevance."""
+        check_text(query.query_str, "postprocess_nodes: query_str")
         scored = [
             (result.relevance_score, nodes[number * self.batch_size + result.index])
             for number, answer in enumerate(answers)
