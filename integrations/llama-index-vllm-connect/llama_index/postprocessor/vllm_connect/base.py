@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr
 
 from llama_index_vllm_connect.connection import Connection, Parameters
 from llama_index_vllm_connect.content import Json, content_parts
+from llama_index_vllm_connect.texts import check_text
 from vllm_connect.adapters import Limiter, agather_or_cancel, naming_long_text
 from vllm_connect.types import RerankResponse
 
@@ -108,6 +109,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         dispatcher.event(ReRankEndEvent(nodes=reranking.ranked))
 
     def _requests(self, nodes: Sequence[NodeWithScore], query: QueryBundle) -> list[Json]:
+        check_text(query.query_str, "postprocess_nodes: query_str")
         texts = [_document(node.node) for node in nodes]
         batches = [texts[start : start + self.batch_size] for start in range(0, len(texts), self.batch_size)]
         return [
@@ -127,7 +129,6 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         self, nodes: Sequence[NodeWithScore], answers: Sequence[RerankResponse]
     ) -> list[NodeWithScore]:
         """New nodes by falling relevance."""
-        check_text(query.query_str, "postprocess_nodes: query_str")
         scored = [
             (result.relevance_score, nodes[number * self.batch_size + result.index])
             for number, answer in enumerate(answers)
