@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serve.conftest import Serve
+from tests.serve.conftest import Serve, keys_of
 
 from vllm_connect.errors import ConfigError
 from vllm_connect.serve.config.file import Changed, ConfigFile
@@ -110,6 +110,26 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     file.write({**DOCUMENT, "client": {}}, file.current.etag)
     assert link.is_symlink()
     assert json.loads(real.read_text())["client"] == {}
+
+
+def test_what_else_is_configured_is_obeyed(serve: Serve, sim: SimServer) -> None:
+    document = keys_of([sim])
+    document["providers"]["vllm"] |= {
+        "key_selection": {"strategy": "least_used"},
+        "network_config": {
+            "max_retries": 0,
+            "extra_headers": {"X-Team": "a"},
+            "stream_idle_timeout_in_seconds": 5,
+        },
+    }
+    gateway = serve(config=document)
+    body = {"model": "llama", "messages": [{"role": "user", "content": "hi"}]}
+    assert gateway.post("/v1/chat/completions", body).status_code == 200
+    assert sim.requests[-1].headers["x-team"] == "a"
+    sim.fail_next("503")
+    assert gateway.post("/v1/chat/completions", body).status_code == 503
+    chosen = serve(config=document, balance="sticky")
+    assert chosen.post("/v1/chat/completions", body).status_code == 200
 
 
 def test_changes_by_others_act_and_broken_ones_do_not(serve: Serve) -> None:
