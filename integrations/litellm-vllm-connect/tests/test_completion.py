@@ -165,7 +165,7 @@ async def test_embeddings(ask: Asker, vllm_sim: SimServer) -> None:
 
 async def test_several_servers(ask: Asker) -> None:
     with SimServer(models=["m"]) as first, SimServer(models=["m"]) as second:
-        second.fail_always("503")
+        second.fail_always("503", retry_after=60)
         keys = [Key(name="a", url=first.url, weight=0), {"name": "b", "url": second.url}]
         for _ in range(3):
             reply = await ask("completion", model="vllm-connect/m", keys=keys, messages=SAY)

@@ -98,7 +98,7 @@ def test_a_stream_that_breaks_is_an_error_where_the_stock_provider_says_stop(
 
 
 def test_several_servers(proxy: Proxy, servers: tuple[SimServer, SimServer]) -> None:
-    servers[1].fail_always("503")
+    servers[1].fail_always("503", retry_after=60)
     for _ in range(3):
         reply = proxy.post("/v1/chat/completions", model="both", messages=SAY)
         assert reply.json()["choices"][0]["message"]["content"] == "hello there"

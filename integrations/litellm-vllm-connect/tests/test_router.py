@@ -75,7 +75,7 @@ async def test_one_deployment_of_several_servers(ask: Asker, servers: tuple[SimS
     keys = [{"name": "a", "url": servers[0].url, "weight": 0}, {"name": "b", "url": servers[1].url}]
     params = {"model": "vllm-connect/m", "keys": keys}
     owner = Router(model_list=[{"model_name": "both", "litellm_params": params}], num_retries=0)
-    servers[1].fail_always("503")
+    servers[1].fail_always("503", retry_after=60)
     for _ in range(3):
         reply = await ask("completion", owner=owner, model="both", messages=SAY)
         assert reply.choices[0].message.content == "hello there"
