@@ -389,6 +389,8 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         copied._ambient_key = self._ambient_key
         if keys is None and balance is None:
             copied._fleet = self._fleet
+        elif keys is None:
+            copied._fleet.follow_like(self._fleet, fixed=("balance",))
         return copied
 
     with_options = copy

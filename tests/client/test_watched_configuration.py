@@ -130,6 +130,21 @@ async def test_selection_and_waiting_follow_unless_they_were_given(
     assert given.client._fleet.balance == "sticky"
 
 
+async def test_a_copy_of_another_balance_follows_too(
+    make_client: Callable[..., Any], servers: tuple[SimServer, SimServer], file: File
+) -> None:
+    first, second = servers
+    file.write(first)
+    client = make_client(from_config=file.path, watch=True)
+    copy = client.client.with_options(balance="sticky")
+    apart = client.client.with_options(keys=client.client.keys)
+    file.write(second, key_selection={"strategy": "fill_first"})
+    await client(CHAT, messages=MESSAGES)
+    assert [key.url for key in copy.keys] == [second.url]
+    assert (client.client._fleet.balance, copy._fleet.balance) == ("fill_first", "sticky")
+    assert [key.url for key in apart.keys] == [first.url]
+
+
 async def test_there_is_no_thread_to_close(
     make_client: Callable[..., Any], servers: tuple[SimServer, SimServer], file: File
 ) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from tests.serve.conftest import Serve, keys_of
 
+from vllm_connect import Policy
 from vllm_connect.errors import ConfigError
 from vllm_connect.serve.config.file import Changed, ConfigFile
+from vllm_connect.serve.gateway import Gateway
 from vllm_connect.sim import SimServer
 
 KEY = {"name": "a", "value": "sk-1", "vllm_key_config": {"url": "http://gpu1:8000"}}
@@ -157,3 +159,20 @@ def test_changes_by_others_act_and_broken_ones_do_not(serve: Serve) -> None:
         body = {"model": "b", "messages": [{"role": "user", "content": "hi"}]}
         assert gateway.post("/v1/chat/completions", body).status_code == 200
         assert served("a", {"keys": [{"name": "one", "vllm_key_config": {"url": one.url}}]})
+
+
+@pytest.mark.parametrize(("option", "balance"), [(None, "round_robin"), ("sticky", "sticky")])
+async def test_its_selection_of_keys_and_its_waiting_are_obeyed(
+    tmp_path: Path, option: Any, balance: str
+) -> None:
+    provider = {
+        "keys": [KEY],
+        "key_selection": {"strategy": "round_robin"},
+        "network_config": {"retry_backoff_initial": "2s", "stream_idle_timeout_in_seconds": 30},
+    }
+    file = file_of(tmp_path / "config.json", {"providers": {"vllm": provider}})
+    gateway = Gateway(file, balance=option, watch=False)
+    fleet = gateway.client._fleet
+    assert fleet.balance == balance
+    assert fleet.policy == Policy(retry_backoff_initial=2, stream_idle_timeout=30)
+    await gateway.close()

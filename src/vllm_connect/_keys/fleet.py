@@ -19,6 +19,7 @@ from .key import Key, Server, check_keys, refers, resolve, wire_model
 from .policy import DEFAULT, Policy
 
 if TYPE_CHECKING:
+    from .bifrost import ProviderConfig
     from .watching import WatchedFile
 
 _LOGGER = logging.getLogger("vllm_connect")
@@ -70,6 +71,7 @@ class Fleet:
         self._keys = check_keys(keys)
         self._watched: WatchedFile | None = None
         self._fixed: Collection[str] = ()
+        self._obeyed: ProviderConfig | None = None  # what the file said when it was last obeyed
         self._adopt(policy)
         self._pools: dict[str | None, Draw] = {}  # by model: those that allow it
         # … those of them that do not rest …
@@ -92,12 +94,19 @@ class Fleet:
             watched: the file.
             fixed: what it does not decide, ``"balance"`` or ``"policy"``.
         """
-        self._watched, self._fixed = watched, fixed
+        self._watched, self._fixed, self._obeyed = watched, fixed, watched.config
+
+    def follow_like(self, other: Fleet, *, fixed: Collection[str] = ()) -> None:
+        """Follow the same file as another fleet does, if it follows one."""
+        if other._watched is not None:
+            self.follow(other._watched, fixed={*other._fixed, *fixed})
+            self._obeyed = other._obeyed
 
     def _look(self, watched: WatchedFile) -> None:
-        config = watched.changed()
-        if config is None:
+        config = watched.current()
+        if config is self._obeyed:
             return
+        self._obeyed = config
         if "balance" not in self._fixed:
             self.balance = config.balance or "weighted"
         if "policy" not in self._fixed:

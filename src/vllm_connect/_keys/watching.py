@@ -46,6 +46,11 @@ class WatchedFile:
         self._next_look = clock() + INTERVAL
         self.config = load_keys(path)
 
+    def current(self) -> ProviderConfig:
+        """Return what the file says, as far as it can be used; the same object while that stays."""
+        self.changed()
+        return self.config
+
     def changed(self) -> ProviderConfig | None:
         """Return what the file says now, if it changed and can be used."""
         now = self._clock()
