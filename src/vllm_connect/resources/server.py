@@ -5,13 +5,17 @@ With several keys, name one; without, any of them is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Protocol, TypeVar
 
+import anyio
 import openai
-from typing_extensions import Unpack
+from typing_extensions import TypedDict, Unpack
 
 from .._calls.call import Call, Variant
+from .._transport.run import run
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.decoding import JsonObject
 from .._wire.objects import NotAReply, read_object
@@ -107,6 +111,87 @@ def _in_query(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+class WaitParams(TypedDict, total=False):
+    """Parameters of `server.wait_until_ready` beside `model`."""
+
+    timeout: float
+    """Seconds to wait at most. Default 300."""
+    interval: float
+    """Seconds from one look at the server to the next. Default 1."""
+    progress: Callable[[str], object]
+    """Called with what is waited for, whenever that changes."""
+    key: str | None
+    """The name of the key whose server to ask. Default: any."""
+    extra_headers: Mapping[str, str] | None
+
+
+class _Perform(Protocol):
+    """Makes a call, in either world."""
+
+    def __call__(self, call: Call[T], /) -> Awaitable[T]:
+        """Make a call."""
+
+
+_WAIT = names(WaitParams)
+_LOOK_SECONDS = 5.0
+
+
+async def _wait(
+    perform: _Perform,
+    sleep: Callable[[float], Awaitable[None]],
+    model: str | None,
+    params: WaitParams,
+) -> float:
+    """Look at a server until it serves; see `Server.wait_until_ready`."""
+    if unknown := params.keys() - _WAIT:
+        raise TypeError(f"server.wait_until_ready() got an unexpected keyword argument {min(unknown)!r}")
+    at_most, interval = params.get("timeout", 300.0), params.get("interval", 1.0)
+    look: JsonObject = {name: params.get(name) for name in ("key", "extra_headers")}
+    began, waits_for = time.monotonic(), ""
+    while True:
+        left = at_most - (time.monotonic() - began)
+        missing = await _missing(perform, model, {**look, "timeout": min(_LOOK_SECONDS, max(left, 0.1))})
+        passed = time.monotonic() - began
+        if missing is None:
+            return passed
+        if missing != waits_for and "progress" in params:
+            params["progress"](missing)
+        waits_for = missing
+        if passed + interval > at_most:
+            raise TimeoutError(f"the server is not ready after {passed:.0f} s: {missing}")
+        await sleep(interval)
+
+
+async def _missing(perform: _Perform, model: str | None, params: Any) -> str | None:
+    """Tell what a server lacks to serve a model; None if it lacks nothing."""
+    try:
+        await perform(_health_call(params))
+        if model is None:
+            return None
+        served = await perform(_models_call(params))
+    except openai.APIConnectionError as error:
+        return f"no answer ({error})"
+    except openai.APIStatusError as error:
+        if error.status_code not in _STARTING:
+            raise
+        return f"it answers {error.status_code}"
+    name = model.removeprefix("vllm/")
+    return None if name in served else f"it serves {', '.join(served) or 'nothing'}, not {name}"
+
+
+_STARTING = frozenset({404, 502, 503, 504})
+"""What a server that is not up yet answers, or a proxy in front of it."""
+
+
+def _models_call(params: Mapping[str, object]) -> Call[list[str]]:
+    def read(content: bytes) -> list[str]:
+        data = read_object(content).get("data")
+        return [str(model.get("id")) for model in data or () if isinstance(model, dict)]
+
+    call = _call("models", params, read, max_retries=0)
+    return replace(call, operation="server.wait_until_ready", variants=(Variant("/v1/models"),))
+
+
 def _health_call(params: ServerParams) -> Call[bool]:
     return _call("health", params, _any_success, json=False, max_retries=0)
 
@@ -192,6 +277,7 @@ _METHODS = (
     "is_paused",
     "server_info",
 )
+"""Those with one reply, which can be had raw."""
 
 
 class Server(OwnResource):
@@ -276,6 +362,29 @@ class Server(OwnResource):
         """
         return self._client._perform(_info_call(params))
 
+    def wait_until_ready(self, model: str | None = None, **params: Unpack[WaitParams]) -> float:
+        """Return when a server serves, which may take minutes after its start.
+
+        Args:
+            model: a model, or an adapter, that it has to list. Default: any.
+            params: see `WaitParams`; with several keys, name the one whose server is meant.
+
+        Returns:
+            The seconds that it took.
+
+        Raises:
+            TimeoutError: it is not ready by then; the message says what is missing.
+            AuthenticationError: it refuses the key, which no waiting will change.
+        """
+
+        async def perform(call: Call[T]) -> T:
+            return self._client._perform(call)
+
+        async def sleep(seconds: float) -> None:
+            time.sleep(seconds)  # noqa: ASYNC251  # for the client that blocks
+
+        return run(_wait(perform, sleep, model, params))
+
 
 class AsyncServer(AsyncOwnResource):
     """The server itself: how it is, and what an operator asks of it."""
@@ -334,3 +443,7 @@ class AsyncServer(AsyncOwnResource):
     async def server_info(self, **params: Unpack[ServerInfoParams]) -> JsonObject:
         """Return the configuration and the environment of a server; see `Server.server_info`."""
         return await self._client._perform(_info_call(params))
+
+    async def wait_until_ready(self, model: str | None = None, **params: Unpack[WaitParams]) -> float:
+        """Return when a server serves; see `Server.wait_until_ready`."""
+        return await _wait(self._client._perform, anyio.sleep, model, params)

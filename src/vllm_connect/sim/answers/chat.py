@@ -212,7 +212,9 @@ class Reply:
         return {name: text for name in ("reasoning", "reasoning_content") if field in (name, "both")}
 
     def _logprob(self, token: Token) -> dict[str, Any]:
-        return chat_entry(token.id, self.logprobs or 0, bool(self.request.return_tokens_as_token_ids))
+        request = self.request
+        as_ids = bool(request.return_tokens_as_token_ids)
+        return chat_entry(token.id, self.logprobs or 0, as_ids, request.logprob_token_ids)
 
     def _usage(self, turn: Turn) -> dict[str, Any]:
         details, reasoning = self.options.prompt_tokens_details, self.options.reasoning

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..http.errors import SimError
 from ..http.options import Options
 from ..http.recorder import Recorder
 from ..http.replies import Json, new_id, now
@@ -44,6 +45,11 @@ async def load(request: Request) -> Response:
 async def kv_event_sources(request: Request) -> Response:
     """Nothing: there is no cache."""
     return Json({})
+
+
+async def structured_decisions(request: Request) -> Response:
+    """Refuse to decide, as a server does whose model has no token for "yes"."""
+    raise SimError(501, "The model does not support the structured decision API")
 
 
 async def metrics(request: Request) -> Response:

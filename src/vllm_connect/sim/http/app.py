@@ -18,6 +18,7 @@ from ..answers.audio import transcriptions, translations
 from ..answers.chat import chat_completions
 from ..answers.completions import completions
 from ..answers.embeddings import embeddings
+from ..answers.messages import count_tokens, messages
 from ..answers.pooling import classify, pooling
 from ..answers.rerank import rerank, score
 from ..answers.responses import responses, stored_response
@@ -76,6 +77,7 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
         ("/v1/models", server_info.models, get),
     ]
     routes += [("/tokenize", tokenize, post), ("/detokenize", detokenize, post)]
+    routes.append(("/v1/systemone", server_info.structured_decisions, post))
     if options.tokenizer_info:
         routes.append(("/tokenizer_info", tokenizer_info, get))
     tasks = set(options.tasks)
@@ -83,6 +85,8 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
         routes += [
             ("/v1/chat/completions", chat_completions, post),
             ("/v1/completions", completions, post),
+            ("/v1/messages", messages, post),
+            ("/v1/messages/count_tokens", count_tokens, post),
             ("/v1/responses", responses, post),
             ("/v1/responses/{id}", stored_response, get),
             ("/v1/responses/{id}/cancel", stored_response, post),
