@@ -18,6 +18,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from typing_extensions import NotRequired, TypedDict, Unpack
 
 from .._calls.call import Call, json_call, stream_call
+from .._transport.run import run
 from .._unsupported import only
 from .._wire.body import RequestOptions, names, read_params
 from .._wire.decoding import JsonObject
@@ -37,6 +38,7 @@ from ._base import adds
 from ._params import SamplingParams
 from ._patched import Parser, SDKMethod
 from ._tools_and_format import refuse_tools_beside_format
+from ._words import without_words
 from .chat_batch import ChatBatchParams, batch_call
 from .generate import (
     DERENDER_CHAT,
@@ -81,6 +83,15 @@ class ChatCompletionParams(
     include_reasoning: bool | None
     """Default True."""
     return_prompt_text: bool | None
+
+
+class ChatCreateParams(ChatCompletionParams, total=False):
+    """Parameters of `chat.completions.create`: those of the server, and words that the client translates."""
+
+    max_tokens: int | Literal["fit"] | None  # type: ignore[misc]  # one word more
+    """"fit" for what the context leaves after the prompt."""
+    thinking: bool | int | None
+    """Whether the model thinks first, or in how many tokens, in the words that its chat template knows."""
 
 
 class ChatRenderParams(ChatCompletionParams, RenderParams, total=False):
@@ -142,6 +153,11 @@ def _read_chat_params(
     return body, options
 
 
+def _has_words(params: Mapping[str, object]) -> bool:
+    """Tell whether there are words among the parameters that the client translates."""
+    return "thinking" in params or params.get("max_tokens") == "fit"
+
+
 def _drop_tools(body: JsonObject) -> None:
     """Leave out an empty list, which agents without tools send and vLLM refuses, and a choice among none."""
     del body["tools"]
@@ -201,24 +217,31 @@ class Completions(SDKCompletions):
 
     _client: VLLM
 
+    @cached_property
+    def _switches(self) -> dict[object, str]:
+        return {}
+
+    async def _perform(self, call: Call[T]) -> T:
+        return self._client._perform(call)
+
     @overload  # type: ignore[override]  # vLLM's parameters
     def create(
-        self, *, stream: Literal[True], **params: Unpack[ChatCompletionParams]
+        self, *, stream: Literal[True], **params: Unpack[ChatCreateParams]
     ) -> Stream[ChatCompletionChunk]: ...
     @overload
     def create(
-        self, *, stream: Literal[False] | None = None, **params: Unpack[ChatCompletionParams]
+        self, *, stream: Literal[False] | None = None, **params: Unpack[ChatCreateParams]
     ) -> ChatCompletion: ...
     @overload
     def create(
-        self, *, stream: bool | None = None, **params: Unpack[ChatCompletionParams]
+        self, *, stream: bool | None = None, **params: Unpack[ChatCreateParams]
     ) -> ChatCompletion | Stream[ChatCompletionChunk]: ...
     def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Answer a conversation.
 
         Args:
             stream: whether to return a stream of chunks.
-            params: see `ChatCompletionParams`; unset ones are not sent.
+            params: see `ChatCreateParams`; unset ones are not sent.
 
         Returns:
             A `ChatCompletion`, or a stream of `ChatCompletionChunk`.
@@ -227,6 +250,8 @@ class Completions(SDKCompletions):
             ContextLengthError: the conversation is longer than the model's context.
             VLLMError: see `vllm_connect.errors`.
         """
+        if _has_words(params):
+            params = run(without_words(self._perform, self._switches, params))
         if _CREATE.is_watched(self._client):
             return _CREATE.call(self._client, {**params, "stream": stream}, _call_of)
         if stream:
@@ -249,6 +274,8 @@ class Completions(SDKCompletions):
             openai.LengthFinishReasonError: the content was cut by `max_tokens`.
             UnsupportedOperationError: there are tools, too, which the model may call.
         """
+        if _has_words(params):
+            params = run(without_words(self._perform, self._switches, params))
         if _PARSE.is_watched(self._client):
             shown = {**_formatted(params, response_format, show_schema), "response_format": response_format}
             return _PARSE.call(self._client, shown, _call_of)  # type: ignore[no-any-return]  # whoever replaced it
@@ -324,20 +351,26 @@ class AsyncCompletions(SDKAsyncCompletions):
 
     _client: AsyncVLLM
 
+    @cached_property
+    def _switches(self) -> dict[object, str]:
+        return {}
+
     @overload  # type: ignore[override]  # vLLM's parameters
     async def create(
-        self, *, stream: Literal[True], **params: Unpack[ChatCompletionParams]
+        self, *, stream: Literal[True], **params: Unpack[ChatCreateParams]
     ) -> AsyncStream[ChatCompletionChunk]: ...
     @overload
     async def create(
-        self, *, stream: Literal[False] | None = None, **params: Unpack[ChatCompletionParams]
+        self, *, stream: Literal[False] | None = None, **params: Unpack[ChatCreateParams]
     ) -> ChatCompletion: ...
     @overload
     async def create(
-        self, *, stream: bool | None = None, **params: Unpack[ChatCompletionParams]
+        self, *, stream: bool | None = None, **params: Unpack[ChatCreateParams]
     ) -> ChatCompletion | AsyncStream[ChatCompletionChunk]: ...
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Answer a conversation; see `Completions.create`."""
+        if _has_words(params):
+            params = await without_words(self._client._perform, self._switches, params)
         if _ASYNC_CREATE.is_watched(self._client):
             return await _ASYNC_CREATE.call(self._client, {**params, "stream": stream}, _call_of)
         if stream:
@@ -348,6 +381,8 @@ class AsyncCompletions(SDKAsyncCompletions):
         self, *, response_format: type[FormatT] | Any = omit, show_schema: bool = True, **params: Any
     ) -> ParsedChatCompletion[FormatT]:
         """Like `create`, and parse the content into `response_format`; see `Completions.parse`."""
+        if _has_words(params):
+            params = await without_words(self._client._perform, self._switches, params)
         if _ASYNC_PARSE.is_watched(self._client):
             shown = {**_formatted(params, response_format, show_schema), "response_format": response_format}
             return await _ASYNC_PARSE.call(self._client, shown, _call_of)  # type: ignore[no-any-return]  # as above
