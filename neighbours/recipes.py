@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .scenario import MODEL, trace_of
+from .scenario import MODEL, maker_of, trace_of
 
 if TYPE_CHECKING:
     from vllm_connect.sim import SimServer
@@ -39,6 +39,8 @@ def run_all(module: str, sim: SimServer) -> list[dict[str, Any]]:
             exec(compile("\n" * (line - 1) + code, str(PAGE), "exec"), {"__name__": "__main__"})
             if not sim.requests:
                 raise AssertionError("no request reached the server")
+            if any(maker_of(request.headers) == "stock" for request in sim.requests):
+                raise AssertionError("the tool used a client of its own")
             outcomes.append({"line": line})
         except Exception as error:  # noqa: BLE001  # reported by the bed
             outcomes.append({"line": line, "error": trace_of(error)})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from .catalogue import NOT_HERE, Tool
@@ -16,11 +18,12 @@ FITS: dict[Verdict, tuple[str, ...]] = {
     "better": ("differs", "stock fails"),
     "theirs": ("both fail",),
 }
+THEIRS = "NOT OURS"
 UNEXPECTED = {
     "differs": "BREAK: ours shows something else than the stock client",
     "ours fails": "BREAK: the stock client works, ours does not",
     "stock fails": "NEW: the stock client fails here and ours works; say so in expected.py, with the reason",
-    "both fail": "NOT OURS: the tool fails on the stock client, too; look at its release and its pins",
+    "both fail": f"{THEIRS}: the tool fails on the stock client, too; look at its release and its pins",
     "same": "MENDED: expected.py calls this a {verdict}, but both are the same; remove its line",
 }
 
@@ -86,6 +89,22 @@ class Outcome:
     cells: list[Cell] = field(default_factory=list)
     recipes: list[dict[str, Any]] = field(default_factory=list)
     broken: str | None = None
+
+    def save(self, folder: Path) -> None:
+        """Keep it in a folder, where a later run of other tools finds it."""
+        folder.mkdir(exist_ok=True)
+        kept = {**asdict(self), "tool": self.tool.module}
+        (folder / f"{self.environment}-{self.tool.module}.json").write_text(json.dumps(kept))
+
+    @classmethod
+    def load(cls, folder: Path, tool: Tool, environment: str) -> Outcome | None:
+        """Return what was kept of a tool's last run, if it was run."""
+        file = folder / f"{environment}-{tool.module}.json"
+        if not file.exists():
+            return None
+        kept = json.loads(file.read_text())
+        cells = [Cell(**each) for each in kept.pop("cells")]
+        return cls(**{**kept, "tool": tool, "versions": tuple(kept["versions"]), "cells": cells})
 
     @property
     def complaints(self) -> list[str]:

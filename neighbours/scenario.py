@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -49,6 +49,7 @@ class Subject:
 
     def client(self, **arguments: Any) -> openai.OpenAI:
         """Make a sync client."""
+        arguments = self._marked(arguments)
         if self.kind == "stock":
             return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", **arguments)
         from vllm_connect import VLLM
@@ -57,11 +58,25 @@ class Subject:
 
     def async_client(self, **arguments: Any) -> openai.AsyncOpenAI:
         """Make an async client."""
+        arguments = self._marked(arguments)
         if self.kind == "stock":
             return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", **arguments)
         from vllm_connect import AsyncVLLM
 
         return AsyncVLLM(self.url, **arguments)
+
+    def _marked(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a client whose requests tell which one made them."""
+        return {**arguments, "default_headers": {MARK: self.kind, **arguments.get("default_headers", {})}}
+
+    def strangers(self) -> list[str]:
+        """Return what another client than the subject's asked; tools may look around by GET."""
+        return [
+            f"{request.method} {request.path} of {request.headers.get('user-agent')!r}"
+            for request in self.sim.requests
+            if request.method == "POST"
+            and self.kind not in {request.headers.get(MARK), maker_of(request.headers)}
+        ]
 
     def sent(self, path: str = "/v1/chat/completions") -> list[Any]:
         """Return the bodies of the requests that reached the server at this path, oldest first."""
@@ -71,6 +86,16 @@ class Subject:
         """Return the reasoning of each assistant message of the last chat request, as vLLM reads it."""
         messages = self.sent()[-1]["messages"]
         return [each.get("reasoning") for each in messages if each["role"] == "assistant"]
+
+
+MARK = "x-neighbour"
+
+
+def maker_of(headers: Mapping[str, str]) -> str | None:
+    """Return which client a request's own headers tell of: the SDK's say what machine it runs on."""
+    if "x-stainless-lang" in headers:
+        return "stock"
+    return "ours" if headers.get("user-agent", "").startswith("vllm-connect") else None
 
 
 Run = Callable[[Subject], Any]

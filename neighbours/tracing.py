@@ -138,16 +138,23 @@ def scenarios(seen: Callable[[], Any], without: tuple[str, ...] = ()) -> list[Sc
         async def run_async(subject: Subject) -> Any:
             seen()
             await call(subject)
-            return something(subject, seen())
+            return something(subject, comparably(call, seen()))
 
         def run(subject: Subject) -> Any:
             seen()
             call(subject)
-            return something(subject, seen())
+            return something(subject, comparably(call, seen()))
 
         return Scenario(call.__name__, column, run_async if call.__name__.endswith("_async") else run)
 
     return [of(column, call) for column, call in CALLS if call.__name__ not in without]
+
+
+def comparably(call: Callable[[Subject], Any], found: Any) -> Any:
+    """What was found without what differs on purpose: our `parse` shows the model the schema."""
+    for each in found if call is parse else ():
+        del each["tokens"]
+    return found
 
 
 def something(subject: Subject, found: Any) -> Any:

@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("module")
     parser.add_argument("file", type=Path)
     parser.add_argument("--patched-first", action="store_true")
+    parser.add_argument("--recipes", action="store_true", help="run the page's code, and no scenario")
     arguments = parser.parse_args()
     sys.addaudithook(stay_here)
     warnings.simplefilter("ignore")
@@ -73,12 +74,19 @@ def main() -> None:
                 importlib.import_module("vllm_connect")
             module.instrument()
         cells = []
-        for scenario in scenarios_of(module):
+        for scenario in [] if arguments.recipes else scenarios_of(module):
             began = time.perf_counter()
-            sides = {kind: one_side(scenario, kind, sim) for kind in ("stock", "ours")}
+            direct = not hasattr(module, "BEHIND_ANOTHER")
+            sides = {kind: one_side(scenario, kind, sim, direct=direct) for kind in ("stock", "ours")}
+            if sides["stock"]["requests"] and not sides["ours"]["requests"] and "saw" in sides["ours"]:
+                sides["ours"] = {
+                    "raised": "no request of ours reached the server, but one of the stock's did"
+                }
             seconds = round(time.perf_counter() - began, 2)
             cells.append({"scenario": scenario.name, "column": scenario.column, "seconds": seconds, **sides})
             arguments.file.write_text(json.dumps({"cells": cells, "recipes": []}))
+        if hasattr(module, "close"):
+            module.close()
         pages = [] if arguments.patched_first else recipes.run_all(arguments.module, sim)
         arguments.file.write_text(json.dumps({"cells": cells, "recipes": pages}))
     sys.stdout.flush()
@@ -86,19 +94,36 @@ def main() -> None:
     os._exit(0)
 
 
-def one_side(scenario: Scenario, kind: Any, sim: Any) -> dict[str, Any]:
-    """Run a scenario with one kind of client; return `{"saw": …}`, or what it raised."""
+def one_side(scenario: Scenario, kind: Any, sim: Any, *, direct: bool) -> dict[str, Any]:
+    """Run a scenario with one kind of client.
+
+    Args:
+        scenario: The scenario.
+        kind: "stock" or "ours".
+        sim: The server.
+        direct: Whether the client's own requests reach the server, which are looked at then.
+
+    Returns:
+        `{"saw": …}`, or what it raised.
+    """
     sim.reset()
     subject = Subject(kind, sim.url, sim)
     try:
         answer = scenario.run(subject)
         if inspect.iscoroutine(answer):
             answer = asyncio.run(asyncio.wait_for(answer, 60))
-        return {"saw": comparable(answer)}
+        requests = len(sim.requests)
+        if direct and (strangers := subject.strangers()):
+            raise AssertionError(f"the tool did not use the client that it was given: {strangers}")
+        return {"saw": comparable(answer), "requests": requests}
     except BaseException as error:  # whatever a tool raises is a result
         if isinstance(error, KeyboardInterrupt):
             raise
-        return {"raised": f"{type(error).__name__}: {error}"[:2000], "trace": trace_of(error)}
+        return {
+            "raised": f"{type(error).__name__}: {error}"[:2000],
+            "trace": trace_of(error),
+            "requests": len(sim.requests),
+        }
 
 
 if __name__ == "__main__":

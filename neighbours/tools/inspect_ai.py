@@ -36,7 +36,9 @@ def model(subject: Subject) -> Any:
         config=GenerateConfig(max_retries=0),
         memoize=False,
     )
-    found.api.client = subject.async_client(max_retries=0)  # type: ignore[attr-defined]
+    api: Any = found.api
+    # It is called when the model is first used, and again whenever a task begins.
+    api._create_client = lambda: subject.async_client(max_retries=0)
     return found
 
 

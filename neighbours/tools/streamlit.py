@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import streamlit
 from streamlit.testing.v1 import AppTest
 
 from neighbours.scenario import Subject, scenario
@@ -26,6 +27,7 @@ def shown(subject: Subject, expression: str) -> Any:
         "ours": f"VLLM('{subject.url}')",
     }
     source = APP.replace("CLIENT", makers[subject.kind]).replace("SHOW", expression)
+    streamlit.cache_resource.clear()  # it would hand the first side's client to the second
     app = AppTest.from_string(source, default_timeout=60).run()
     assert not app.exception, app.exception[0].message
     return app.session_state["shown"]

@@ -168,7 +168,7 @@ async def test_everything_else_is_refused(client, kind, way_to):
             continue  # the SDK does not go this way
         error = await outcome(attrgetter(way)(client))
         assert isinstance(error, UnsupportedOperationError), way
-        name = path.removeprefix("beta.") if path.startswith("beta.chat.") else path  # the same object
+        name = path.removeprefix("beta.") if path.startswith("beta.chat.") else path  # the same class
         assert (error.operation, error.provider, error.code) == (name, "vllm", "unsupported_operation"), way
         assert str(error).startswith(f"{name} is not supported by vllm"), way
         assert isinstance(error, (VLLMError, openai.OpenAIError))

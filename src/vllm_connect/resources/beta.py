@@ -1,4 +1,7 @@
-"""`client.beta.chat`, which is `client.chat`: where older code calls `completions.parse` and `.stream`."""
+"""`client.beta.chat`, another `client.chat`: where older code calls `completions.parse` and `.stream`.
+
+Another, as in the SDK: who wraps the methods of both wraps each once.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Beta(SDKBeta):
     @cached_property
     def chat(self) -> Chat:
         """Chat completions."""
-        return self._client.chat
+        return Chat(self._client)
 
 
 @only("beta", "chat")
@@ -36,4 +39,4 @@ class AsyncBeta(SDKAsyncBeta):
     @cached_property
     def chat(self) -> AsyncChat:
         """Chat completions."""
-        return self._client.chat
+        return AsyncChat(self._client)
