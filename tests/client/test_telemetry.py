@@ -24,7 +24,8 @@ CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
 def traceparent(span: Any) -> str:
-    return f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 async def test_a_chat(connect: Callable[..., Both], vllm_sim: SimServer, told: Told) -> None:
@@ -180,6 +181,19 @@ async def test_it_is_part_of_the_callers_trace(
         await connect(vllm_sim.url)("chat.completions.create", messages=SAY)
         assert trace.get_current_span() is outer
     assert told.span.parent.span_id == outer.get_span_context().span_id
+
+
+@pytest.mark.parametrize(("operation", "spans"), [("chat", 0), ("invoke_agent", 1)])
+async def test_a_call_that_another_tracer_tells_of_is_told_once(
+    connect: Callable[..., Both], vllm_sim: SimServer, told: Told, operation: str, spans: int
+) -> None:
+    attributes = {"gen_ai.request.model": "sim-chat", "gen_ai.operation.name": operation}
+    with trace.get_tracer("other").start_as_current_span("theirs", attributes=attributes) as theirs:
+        await connect(vllm_sim.url)("chat.completions.create", messages=SAY)
+    assert len(told.spans) == spans
+    parent = told.span if spans else theirs
+    assert vllm_sim.requests[-1].headers["traceparent"] == traceparent(parent)
+    assert told.points("gen_ai.client.operation.duration")[0].count == 1
 
 
 async def test_a_callers_own_traceparent_stays(

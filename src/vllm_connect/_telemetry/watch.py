@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+# What marks a span of a call, whoever writes it; and operations that make calls.
+_OF_CALLS = ("gen_ai.request.model", "llm.model_name", "langfuse.observation.model.name", "request_data")
+_AROUND_CALLS = frozenset({"invoke_agent", "create_agent", "execute_tool", "invoke_workflow"})
 _CAPTURES = frozenset({"true", "span_only", "span_and_event"})
 
 
@@ -58,21 +61,24 @@ class Watch:
         }
         if call.model is not None:
             self._about["gen_ai.request.model"] = call.model
-        self._span = self._written.tracer.start_span(
-            f"{name} {call.model}" if call.model else name, kind=SpanKind.CLIENT, attributes=self._about
-        )
+        if (told := _told_already()) is not None:
+            self._span: Any = told
+        else:
+            self._span = self._written.tracer.start_span(
+                f"{name} {call.model}" if call.model else name, kind=SpanKind.CLIENT, attributes=self._about
+            )
         with_content = False
         if self._span.is_recording():
             with_content = os.environ.get(_CAPTURE, "").lower() in _CAPTURES
             body = _body_of(call, json_data)
-            told = of_request(body)
+            asked = of_request(body)
             if call.session is not None:
-                told["gen_ai.conversation.id"] = call.session
+                asked["gen_ai.conversation.id"] = call.session
             if stream:
-                told["gen_ai.request.stream"] = True
+                asked["gen_ai.request.stream"] = True
             if with_content and (messages := messages_in(body)) is not None:
-                told["gen_ai.input.messages"] = messages
-            self._span.set_attributes(told)
+                asked["gen_ai.input.messages"] = messages
+            self._span.set_attributes(asked)
         self._answer = Answer(with_content=with_content)
 
     def __enter__(self) -> Watch:
@@ -188,6 +194,23 @@ class Watch:
         if attempt.server is not None:
             way["vllm_connect.key.name"] = attempt.server.key.name
         return way
+
+
+def _told_already() -> Any:
+    """The span in whose place another tool tells of this very call, as one that takes nothing; else None.
+
+    Tracers of the SDK (Logfire, Langfuse, OpenInference) write to the same provider: a second span would
+    count its tokens twice. The trace goes on from theirs.
+    """
+    from opentelemetry.trace import NonRecordingSpan, get_current_span
+
+    span = get_current_span()
+    attributes = getattr(getattr(span, "span", span), "attributes", None)  # Logfire wraps the SDK's
+    if not attributes or attributes.get("gen_ai.operation.name") in _AROUND_CALLS:
+        return None
+    if any(name in attributes for name in _OF_CALLS):
+        return NonRecordingSpan(span.get_span_context())
+    return None
 
 
 def _body_of(call: Call[Any], json_data: object) -> Mapping[str, Any]:
