@@ -26,7 +26,10 @@ def proxy(subject: Subject) -> str:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         model = {"model": f"hosted_vllm/{MODEL}", "api_base": f"{subject.url}/v1", "api_key": "none"}
-        config = {"model_list": [{"model_name": MODEL, "litellm_params": model}]}
+        config = {
+            "model_list": [{"model_name": MODEL, "litellm_params": model}],
+            "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
+        }
         Path("proxy.yaml").write_text(json.dumps(config))
         command = [str(Path(sys.executable).parent / "litellm"), "--config", "proxy.yaml"]
         log = Path("proxy.log").open("w")  # noqa: SIM115
