@@ -442,6 +442,9 @@ def pooling() -> dict[str, Row]:
             rows[f"a text beside messages, {name}, to {path} of {server}"] = Row(
                 server, path, {"input": "a", "messages": messages}
             )
+        rows[f"a text cut to nothing to {path} of {server}"] = Row(
+            server, path, {"input": "a", "truncate_prompt_tokens": 0}
+        )
     for server in ("embed", "rerank"):
         for size in (0, 1, -2):
             rows[f"a score of texts cut to {size} by {server}"] = Row(

@@ -265,6 +265,8 @@ def _conversation(messages: list[Json]) -> str:
 def _text(text: str, request: PoolingBase, options: Options, tokens: Any = None) -> Text:
     ids = tokens if isinstance(tokens, list) else encode(text)
     cut = truncated(ids, request, options)
+    if not cut and ids:
+        raise refused("The decoder prompt cannot be empty")
     return Text(text if len(cut) == len(ids) else decode(cut), len(cut))
 
 
