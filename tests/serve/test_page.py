@@ -267,7 +267,7 @@ def test_try_it(gateway: Running, tab: Any, complaints: list[str], sim: SimServe
     chat, rerank, embeddings = (
         page.get_by_role("region", name=name) for name in ("Chat", "Rerank", "Embeddings")
     )
-    page.wait_for_function("document.querySelector('#chat-model').value !== ''")
+    sync_api.expect(chat.get_by_label("Model")).not_to_have_value("", timeout=20_000)
     chat.get_by_label("Message").fill("Think: because\nSay: that is so")
     chat.get_by_role("button", name="Send").click()
     chat.get_by_text("that is so", exact=True).wait_for()
@@ -310,7 +310,7 @@ def test_long_lists_stay_quick(serve: Serve, tab: Any, complaints: list[str]) ->
         gateway = serve(config={"keys": keys})
         page = tab(gateway.url)
         page.get_by_role("row", name="key-099").wait_for()
-        page.wait_for_function("document.querySelectorAll('#servers .healthy').length === 100")
+        sync_api.expect(page.locator("#servers .healthy")).to_have_count(100, timeout=20_000)
         page.goto(f"{gateway.url}/models/providers/vllm")
         page.get_by_label("Find a key").fill("key-042")
         assert page.locator("#keys tbody tr:visible").count() == 1
