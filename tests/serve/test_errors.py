@@ -107,7 +107,7 @@ def test_an_unknown_model(gateway: Running) -> None:
     error = gateway.post("/v1/chat/completions", {**CHAT, "model": "nope"}).json()["error"]
     assert error["code"] == "model_not_found"
     client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="x", max_retries=0)
-    with pytest.raises(openai.NotFoundError):
+    with client, pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="nope", messages=CHAT["messages"])
 
 

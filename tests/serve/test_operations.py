@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,11 @@ def stock(gateway: Running) -> openai.OpenAI:
 
 
 @pytest.fixture(params=["stock", "ours"])
-def client(request: pytest.FixtureRequest, gateway: Running) -> Any:
-    if request.param == "stock":
-        return stock(gateway)
-    return VLLM(gateway.url, api_key="sk-of-the-client", max_retries=0)
+def client(request: pytest.FixtureRequest, gateway: Running) -> Iterator[Any]:
+    ours = VLLM(gateway.url, api_key="sk-of-the-client", max_retries=0)
+    with stock(gateway) if request.param == "stock" else ours as client:
+        yield client
+    ours.close()
 
 
 class TestBothClients:
@@ -111,8 +113,9 @@ class TestBothClients:
 
 class TestOurClient:
     @pytest.fixture
-    def ours(self, gateway: Running) -> VLLM:
-        return VLLM(gateway.url, max_retries=0)
+    def ours(self, gateway: Running) -> Iterator[VLLM]:
+        with VLLM(gateway.url, max_retries=0) as client:
+            yield client
 
     def test_rerank(self, ours: VLLM) -> None:
         reply = ours.rerank.create(model="llama", query="a", documents=["b", "a"], return_documents=True)
@@ -211,8 +214,8 @@ def test_what_vllm_lacks_is_refused(gateway: Running, sim: SimServer, path: str)
     assert reply.status_code == 501
     assert reply.json()["error"].keys() == {"message", "type", "param", "code"}
     assert not sim.requests
-    with pytest.raises(openai.InternalServerError):
-        stock(gateway).images.generate(prompt="a cat")
+    with stock(gateway) as client, pytest.raises(openai.InternalServerError):
+        client.images.generate(prompt="a cat")
 
 
 def test_no_credentials_of_a_client_reach_a_server(gateway: Running, sim: SimServer) -> None:

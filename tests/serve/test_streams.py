@@ -92,12 +92,12 @@ def test_a_broken_stream_ends_in_an_error(
 
 @pytest.mark.parametrize("fault", ["unfinished", "cut; where=event; after=2", "error_chunk; after=2"])
 def test_the_stock_client_raises_for_a_broken_stream(gateway: Running, sim: SimServer, fault: str) -> None:
-    client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
     sim.fail_next(fault.split(";")[0], **dict(item.strip().split("=") for item in fault.split(";")[1:]))
-    stream = client.chat.completions.create(**BODY)
-    assert next(stream).choices
-    with pytest.raises(openai.APIError):
-        list(stream)
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0) as client:
+        stream = client.chat.completions.create(**BODY)
+        assert next(stream).choices
+        with pytest.raises(openai.APIError):
+            list(stream)
 
 
 @pytest.mark.parametrize("fault", ["unfinished", "error_chunk"])

@@ -55,8 +55,8 @@ async def read_form(content_type: str, content: bytes) -> tuple[JsonObject, dict
         stream(),  # type: ignore[arg-type]  # an async generator, which this is
         max_files=1,
         max_fields=_MOST_FIELDS,
-        max_part_size=len(content) + 1,
     )
+    parser.max_part_size = len(content) + 1  # the body has a limit of its own
     fields: JsonObject = {}
     files: dict[str, Upload] = {}
     try:
