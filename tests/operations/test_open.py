@@ -177,7 +177,7 @@ class TestOperator:
         assert await open("server.reset_prefix_cache", reset_running_requests=False) is True
 
     async def test_routes_that_are_not_there(self, chat):
-        with pytest.raises(NotFoundError):
+        with pytest.raises(NotFoundError, match="VLLM_SERVER_DEV_MODE=1"):
             await chat("server.sleep")
 
     @covers("lora.load")

@@ -79,6 +79,25 @@ class Where(NamedTuple):
         return ", ".join(part for part in (self.operation, key, self.server_url) if part)
 
 
+_NEEDED = {
+    "lora": "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1",
+    **dict.fromkeys(
+        (
+            "server.sleep",
+            "server.wake_up",
+            "server.is_sleeping",
+            "server.pause",
+            "server.resume",
+            "server.is_paused",
+            "server.reset_prefix_cache",
+            "server.server_info",
+        ),
+        "VLLM_SERVER_DEV_MODE=1",
+    ),
+}
+"""What a server is started with to have the route of an operation, or of all of a resource."""
+
+
 def status_error(
     error: ErrorPayload,
     response: httpx.Response,
@@ -105,7 +124,9 @@ def status_error(
     if http_status < 400:
         text += f" (sent as HTTP {http_status})"
     elif status == 404 and error.shape == "detail":  # an unknown model is said in another shape
-        text += " (no such route: the server's model, or a router before it, does not serve this operation)"
+        needed = _NEEDED.get(where.operation) or _NEEDED.get(where.operation.partition(".")[0])
+        told = "the server's model, or a router before it, does not serve this operation"
+        text += f" (no such route: {f'vLLM has it with {needed}' if needed else told})"
     raised = cls(f"{text} [{where}]", response=response, body=error.body)
     raised.status_code = status
     raised.http_status = http_status
