@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from time import monotonic
@@ -109,13 +110,33 @@ def run_batch(
     began = monotonic()
     with _opened(source, "rb") as lines, local.open("ab") as output:
         output.truncate(journal.end)  # a line that was being written when the last run ended
-        asyncio.run(_answer(client, lines, output, journal, summary, concurrency, progress))
+        _run(_answer(client, lines, output, journal, summary, concurrency, progress))
     if "://" in target:
         with local.open("rb") as written, _opened(target, "wb") as copy:
             while block := written.read(1 << 20):
                 copy.write(block)
     summary.seconds = monotonic() - began
     return summary
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine, which Ctrl-C cancels.
+
+    Since Python 3.11 asyncio does so itself; before, the interrupt hits whatever task is running just then,
+    and asyncio shows its traceback.
+    """
+
+    async def main() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        with suppress(NotImplementedError):  # on Windows
+            loop.add_signal_handler(signal.SIGINT, task.cancel)
+        await work
+
+    try:
+        asyncio.run(main())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 async def _answer(
