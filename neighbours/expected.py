@@ -58,6 +58,11 @@ EXPECTED = (
         "The stock client cannot be pickled.",
     ),
     Expected(
+        ("*/openai_agents/responses_tool_loop",),
+        "better",
+        "It sends a call back in a form that vLLM's `/v1/responses` refuses; ours makes it a chat message.",
+    ),
+    Expected(
         ("agents/agent_framework/responses_tools",),
         "theirs",
         "It wants reasoning back in an encrypted form that vLLM does not have.",
