@@ -156,14 +156,34 @@ class TestSlowClients:
 
     def test_a_reader_that_stops_reading(self, serve: Serve, sim: SimServer) -> None:
         gateway = serve(sim, settings={"stall_seconds": 0.5})
-        content = b'{"model":"llama","stream":true,"max_tokens":32000,"min_tokens":32000,"ignore_eos":true,'
+        # Little room on both sides, and a server that goes on: else the kernel would take all of an answer.
+        gateway.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sim.fail_next("stall", where="middle", after=4000, seconds=120)
+        content = b'{"model":"llama","stream":true,"max_tokens":8000,"min_tokens":8000,"ignore_eos":true,'
         content += b'"prompt":"Count to 9000"}'
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.settimeout(60)
             sock.connect(("127.0.0.1", gateway.port))
             head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
             sock.sendall(head % len(content) + content)
-            assert sim.wait_for_abort(timeout=40)
+            assert sim.wait_for_abort(timeout=60)
+            assert b"[DONE]" not in rest_of(sock)
+
+    def test_a_reader_that_goes_on_in_time(self, serve: Serve, sim: SimServer) -> None:
+        gateway = serve(sim, settings={"stall_seconds": 60})
+        gateway.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        content = b'{"model":"llama","stream":true,"max_tokens":4000,"min_tokens":4000,"ignore_eos":true,'
+        content += b'"prompt":"Count to 9000"}'
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.settimeout(60)
+            sock.connect(("127.0.0.1", gateway.port))
+            head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            sock.sendall(head + b"Content-Length: %d\r\n\r\n" % len(content) + content)
+            time.sleep(0.7)  # the gateway waits
+            assert b"[DONE]" in rest_of(sock)
+        assert not sim.aborted
 
     def test_too_many_connections(self, serve: Serve, sim: SimServer) -> None:
         gateway = serve(sim, settings={"max_connections": 3})
@@ -177,6 +197,17 @@ class TestSlowClients:
 
 def connection(gateway: Running) -> socket.socket:
     return socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
+
+
+def rest_of(sock: socket.socket) -> bytes:
+    """What comes until the gateway ends the connection, however it does."""
+    parts = []
+    try:
+        while part := sock.recv(65536):
+            parts.append(part)
+    except ConnectionError:
+        pass
+    return b"".join(parts)
 
 
 def ended(sock: socket.socket, parts: Any) -> bool:
