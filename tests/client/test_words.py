@@ -76,6 +76,18 @@ async def test_the_word_is_found_out_once(of_template, word):
     assert "thinking" not in body
 
 
+async def test_a_template_in_an_extra_body(of_template):
+    template = Template("thinking")
+    further = {"chat_template_kwargs": {"other": 1}}
+    await of_template(template)(
+        CHAT, model="m", messages=HELLO, thinking=False, max_tokens="fit", extra_body=further
+    )
+    (_, counted), (_, sent) = template.bodies[-2:]
+    assert sent["chat_template_kwargs"] == {"thinking": False, "other": 1}
+    assert counted["chat_template_kwargs"] == sent["chat_template_kwargs"]
+    assert further == {"chat_template_kwargs": {"other": 1}}
+
+
 async def test_a_template_without_a_switch(of_template):
     client = of_template(Template("nothing"))
     with pytest.raises(UnsupportedOperationError, match="no switch for thinking"):

@@ -47,7 +47,8 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     Key init args (completion params):
         model: name of the model; by default the server's.
         temperature, top_k, min_p …: every sampling parameter of vLLM is a field.
-        max_tokens: the most tokens to generate; by default the server's limit.
+        max_tokens: the most tokens to generate, or "fit"; by default the server's limit.
+        thinking: whether the model thinks first, or in how many tokens.
         show_schema: whether the model reads the schema that binds its answer; default True.
 
     Key init args (client params):
@@ -166,7 +167,7 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         if temperature is not None:
             params["ls_temperature"] = temperature
         most = kwargs.get("max_completion_tokens", kwargs.get("max_tokens", self.max_tokens))
-        if most is not None:
+        if isinstance(most, int):  # and not "fit"
             params["ls_max_tokens"] = most
         if ends := stop or self.stop:
             params["ls_stop"] = ends

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from langchain_core.load.serializable import Serializable
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator
+from vllm_connect.adapters import without_switches
 
 from .wire import Json
 
@@ -50,8 +51,6 @@ class GenerationParameters(Parameters):
 
     temperature: float | None = None
     """0 is greedy."""
-    max_tokens: int | None = None
-    """Tokens to generate at the most."""
     top_p: float | None = None
     """Nucleus sampling."""
     n: int | None = None
@@ -131,6 +130,10 @@ class GenerationParameters(Parameters):
 class ChatParameters(GenerationParameters):
     """Those of chat completions."""
 
+    max_tokens: int | Literal["fit"] | None = None
+    """Tokens to generate at the most; "fit" for what the context leaves after the prompt."""
+    thinking: StrictBool | Annotated[StrictInt, Field(ge=0)] | None = None
+    """Whether the model thinks first, or in how many tokens, in the words that its chat template knows."""
     reasoning_effort: str | None = None
     """none, low, medium, high, …: what the model's chat template understands."""
     include_reasoning: bool | None = None
@@ -156,10 +159,20 @@ class ChatParameters(GenerationParameters):
     media_io_kwargs: Mapping[str, object] | None = None
     """How media are decoded."""
 
+    def _parameters(self, kind: type[Parameters], given: Mapping[str, Any] | None = None) -> Json:
+        """See `Parameters`; what a call says of thinking wins over what a field tells the template."""
+        request = super()._parameters(kind, given)
+        template = request.get("chat_template_kwargs")
+        if template and given and given.get("thinking") is not None and "chat_template_kwargs" not in given:
+            request["chat_template_kwargs"] = without_switches(template)
+        return request
+
 
 class CompletionParameters(GenerationParameters):
     """Those of text completions."""
 
+    max_tokens: int | None = None
+    """Tokens to generate at the most."""
     best_of: int | None = None
     """Of so many answers the best `n`."""
     echo: bool | None = None

@@ -185,7 +185,7 @@ def _check(message: AIMessage | None, *, expects_text: bool = True) -> None:
     if not message.text and not calls:
         why = describe_empty(finish_reason, bool(reasoning)) or "The answer is empty: there is no text."
         if reasoning and finish_reason != "length":
-            why += " chat_template_kwargs={'enable_thinking': False} switches thinking off for many models."
+            why += " thinking=False switches it off, where the model has a switch."
         raise StructuredOutputError(why, llm_output=reasoning)
     if why_cut := describe_cut(finish_reason):
         raise StructuredOutputError(f"the answer is not whole: {why_cut}", llm_output=_all(message))

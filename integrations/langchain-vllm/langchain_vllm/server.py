@@ -60,7 +60,7 @@ _INSTEAD = {
 #: What other classes have and ours need not: a field that says where the advice holds, and that.
 _OTHERWISE = {
     "check_embedding_ctx_length": ("truncate_prompt_tokens", "truncate_prompt_tokens=-1 cuts long texts"),
-    "enable_thinking": ("chat_template_kwargs", 'pass chat_template_kwargs={"enable_thinking": …}'),
+    "enable_thinking": ("thinking", "pass thinking=True or False, for any model that has a switch"),
     "generate_kwargs": ("temperature", "pass the parameters themselves, or extra_body={…}"),
     "is_chat_model": ("temperature", "ChatVLLM speaks through the chat template, VLLMCompletion does not"),
     "num_ctx": ("temperature", "the server's --max-model-len says it"),

@@ -26,7 +26,6 @@ _HERE = {
     "num_output": ("max_tokens", "max_tokens="),
     "num_ctx": ("context_window", "context_window="),
     "stop_sequences": ("stop", "stop="),
-    "thinking": ("enable_thinking", "enable_thinking="),
     "is_chat_model": ("mode", 'mode="chat" or mode="completion"'),
     "streaming": ("mode", "stream_chat, stream_complete and their async twins"),
     "should_use_structured_outputs": (
@@ -51,7 +50,6 @@ _NEVER_IN_CALLS = (
     "model_kwargs",
     "max_new_tokens",
     "stop_sequences",
-    "thinking",
     "is_chat_model",
 )
 

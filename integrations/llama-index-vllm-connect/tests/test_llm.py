@@ -571,6 +571,7 @@ async def test_streams_have_methods_of_their_own(vllm_sim, ask, sent, mode):
     "option",
     [
         {"enable_thinking": False},
+        {"thinking": False},
         {"reasoning_effort": "low"},
         {"chat_template_kwargs": {}},
         {"include_reasoning": False},

@@ -43,9 +43,7 @@ def test_all_advice_is_about_fields_that_are_there():
     assert not [name for name in _HERE if name in VLLM.model_fields and name in VLLMEmbedding.model_fields]
 
 
-@pytest.mark.parametrize(
-    "name", ["generate_kwargs", "max_new_tokens", "stop_sequences", "thinking", "is_chat_model"]
-)
+@pytest.mark.parametrize("name", ["generate_kwargs", "max_new_tokens", "stop_sequences", "is_chat_model"])
 async def test_so_does_one_of_a_single_call(llm, ask, vllm_sim, name):
     with pytest.raises(TypeError, match=f"there is no {name}=: use "):
         await ask(llm, "chat", HELLO, **{name: 1})

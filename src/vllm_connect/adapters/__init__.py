@@ -52,6 +52,10 @@ What binds an answer, in words for the model:
     schema_prompt       the text
     show_schema         the conversation with it
 
+A field that tells the chat template whether to think, and a call that says `thinking=`:
+
+    without_switches    `chat_template_kwargs` without the words for it
+
 How many tokens a prompt has, whatever its template and its server say:
 
     counting            the attempts, one after another, and an estimate
@@ -72,6 +76,7 @@ from .._keys.key import missing_server, read_keys, saved_key
 from .._keys.references import masked, public_secret, public_url
 from .._wire.endings import describe_cut, describe_empty
 from .._wire.schema_prompt import schema_prompt, show_schema
+from ..resources._words import without_switches
 from . import counting
 from .clients import ClientCache, config_arguments, read_config
 from .gathering import (
@@ -120,4 +125,5 @@ __all__ = [
     "schema_prompt",
     "show_schema",
     "whole_calls",
+    "without_switches",
 ]

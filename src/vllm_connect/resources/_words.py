@@ -49,13 +49,20 @@ async def without_words(
         if not isinstance(thinking, int) or thinking < 0:
             raise TypeError(f"{_OPERATION}: thinking is True, False, or how many tokens, not {thinking!r}")
         switch = await _switch(perform, switches, found)
-        template = found.get("chat_template_kwargs") or {}
-        found["chat_template_kwargs"] = {switch: bool(thinking), **template}
+        body = found.get("extra_body") or {}
+        if "chat_template_kwargs" in body:  # which replaces the other one
+            template = body["chat_template_kwargs"] or {}
+            template = {switch: bool(thinking), **template}
+            found["extra_body"] = {**body, "chat_template_kwargs": template}
+        else:
+            template = found.get("chat_template_kwargs") or {}
+            found["chat_template_kwargs"] = {switch: bool(thinking), **template}
         if thinking and not isinstance(thinking, bool):
             found["thinking_token_budget"] = thinking
     if found.get("max_tokens") == "fit":
         messages = found["messages"] = list(found.get("messages") or ())
-        shown = {name: value for name, value in found.items() if name in _RENDERED}
+        asked = {**found, **(found.get("extra_body") or {})}
+        shown = {name: value for name, value in asked.items() if name in _RENDERED and name != "extra_body"}
         count = await perform(tokenize_call({**shown, "messages": messages}))
         found["max_tokens"] = max(1, count.max_model_len - count.count)  # with none left, the server says so
     return found
@@ -79,3 +86,12 @@ async def _switch(perform: Perform, switches: dict[object, str], params: Mapping
         f"the chat template of {model or 'the model'} has no switch for thinking ({', '.join(SWITCHES)}): "
         "leave thinking= out; some models heed reasoning_effort=",
     )
+
+
+def without_switches(template: Mapping[str, object]) -> JsonObject:
+    """What a chat template is told, but for whether to think.
+
+    Args:
+        template: `chat_template_kwargs`.
+    """
+    return {name: value for name, value in template.items() if name not in SWITCHES}

@@ -157,7 +157,7 @@ def test_a_fence_around_the_whole_answer_is_no_part_of_it(face):
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [("length", "max_tokens.*thinking"), ("stop", "reasoning.*enable_thinking"), ("abort", "aborted")],
+    [("length", "max_tokens.*thinking"), ("stop", "reasoning.*thinking=False"), ("abort", "aborted")],
 )
 def test_an_answer_that_is_only_reasoning_says_so(face, reason, words):
     with answering(

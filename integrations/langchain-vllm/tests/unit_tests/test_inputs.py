@@ -56,7 +56,7 @@ def test_texts_are_texts(text: Any) -> None:
         (ChatVLLM, {"stop": "x"}, r"stop=\['x'\]"),
         (VLLMCompletion, {"stop_sequences": "x"}, r"stop=\['x'\]"),
         (ChatVLLM, {"is_chat_model": True}, "VLLMCompletion"),
-        (ChatVLLM, {"enable_thinking": False}, "chat_template_kwargs="),
+        (ChatVLLM, {"enable_thinking": False}, "thinking=True or False"),
         (ChatVLLM, {"generate_kwargs": {}}, "extra_body="),
         (VLLMEmbeddings, {"check_embedding_ctx_length": False}, "truncate_prompt_tokens=-1"),
         (VLLMEmbeddings, {"chunk_size": 5}, "batch_size="),

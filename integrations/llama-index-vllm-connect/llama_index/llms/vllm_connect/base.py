@@ -32,7 +32,7 @@ from vllm_connect.adapters import Served, ServedModels, counting, is_in_event_lo
 
 from .answers import ChatSoFar, TextSoFar, as_chat, as_completion, chat_response, completion_response
 from .messages import ReasoningField, check_text_only, wire_messages
-from .options import OF_CHATS, GenerationOptions
+from .options import NO_FIT, OF_CHATS, TWO_SWITCHES, GenerationOptions
 from .programs import FOR_OBJECT, asks_for_object, makes_object, texts_of, whole_calls, whole_text
 from .request import CHAT, TEXT, R, Request
 from .streams import aclosing, aresponses, closing, responses
@@ -120,6 +120,10 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         given = [name for name in OF_CHATS if getattr(self, name) is not None]
         if given and self.mode == "completion":
             raise ValueError(f"mode 'completion' has no place for {', '.join(given)}: leave that out")
+        if self.max_tokens == "fit" and self.mode == "completion":
+            raise ValueError(f"mode 'completion' has {NO_FIT}")
+        if self.thinking is not None and self.enable_thinking is not None:
+            raise ValueError(TWO_SWITCHES)
         return self
 
     # What it is
@@ -165,7 +169,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         served = served or Served()
         window = self.context_window or served.context_window or DEFAULT_CONTEXT_WINDOW
         room = self._room(window, served)
-        told = window if self.max_tokens is None else _told_window(window, window - room)
+        told = window if not isinstance(self.max_tokens, int) else _told_window(window, window - room)
         return LLMMetadata(
             context_window=told,
             num_output=room - (window - told),
@@ -177,7 +181,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
     def _room(self, window: int, served: Served) -> int:
         """Tokens of a context to leave to the answer and to the chat template."""
         template = min(served.template_tokens, window // 8) if self.mode == "chat" else 0
-        if self.max_tokens is not None:
+        if isinstance(self.max_tokens, int):
             return self.max_tokens + template
         answer = min(DEFAULT_NUM_OUTPUTS, window // 4)  # nobody said how much: most of it may be the template
         return max(answer, answer // 2 + template)

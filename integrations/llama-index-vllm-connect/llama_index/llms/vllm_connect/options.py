@@ -6,22 +6,28 @@ A field that is not set is not sent, so that the model's own generation_config.j
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from llama_index_vllm_connect.connection import Parameters
 from llama_index_vllm_connect.content import Json
 from llama_index_vllm_connect.usual_names import advice_for_call
+from vllm_connect.adapters import without_switches
 
 # Fields that /v1/completions, which uses no chat template, does not take.
 OF_CHATS = (
+    "thinking",
     "enable_thinking",
     "reasoning_effort",
     "chat_template_kwargs",
     "include_reasoning",
     "mm_processor_kwargs",
 )
+
+TWO_SWITCHES = "pass either thinking= or enable_thinking=, not both"
+NO_FIT = "no max_tokens='fit': unset, it is what the context leaves by `metadata.num_output`"
+_THINKING = ("thinking", "enable_thinking")
 
 
 class GenerationOptions(BaseModel):
@@ -30,11 +36,11 @@ class GenerationOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
     temperature: float | None = Field(default=None, ge=0)
-    max_tokens: int | None = Field(
+    max_tokens: Annotated[int, Field(gt=0)] | Literal["fit"] | None = Field(
         default=None,
-        gt=0,
-        description="Most tokens of an answer, reasoning included. Unset: up to the model's context; "
-        "in mode 'completion' what `metadata.num_output` says, since vLLM would stop after 16.",
+        description="Most tokens of an answer, reasoning included; 'fit' for what the context leaves after "
+        "the prompt. Unset: up to the model's context; in mode 'completion' what `metadata.num_output` says, "
+        "since vLLM would stop after 16.",
     )
     min_tokens: int | None = None
     top_p: float | None = None
@@ -64,8 +70,14 @@ class GenerationOptions(BaseModel):
         description='One constraint: {"choice": […]}, {"regex": …}, {"json": …}, {"grammar": …}, '
         '{"structural_tag": …}.',
     )
+    thinking: StrictBool | Annotated[StrictInt, Field(ge=0)] | None = Field(
+        default=None,
+        description="Whether the model thinks first, or in how many tokens, in the words that its chat "
+        "template knows.",
+    )
     enable_thinking: bool | None = Field(
-        default=None, description="Whether the model thinks, where its chat template knows that switch."
+        default=None,
+        description="The same, sent under this very name, which nobody asks the server about before.",
     )
     reasoning_effort: str | None = None
     thinking_token_budget: int | None = Field(default=None, description="-1 for no limit.")
@@ -99,6 +111,9 @@ class GenerationOptions(BaseModel):
             mode: which operation they are for.
         """
         _check_names(given, mode)
+        of_call = [name for name in _THINKING if given.get(name) is not None]
+        if len(of_call) > 1:
+            raise ValueError(TWO_SWITCHES)
         params = {name: value for name in _SENT if (value := getattr(self, name)) is not None}
         params |= self.additional_kwargs
         params |= given
@@ -108,14 +123,19 @@ class GenerationOptions(BaseModel):
         if mode == "completion":
             _count_logprobs(params)
             return params
+        if of_call == ["enable_thinking"]:
+            params.pop("thinking", None)
         here = _merged(_template_kwargs_in_body(given), given.get("chat_template_kwargs"))
         template = _merged(
             self.chat_template_kwargs, own.get("chat_template_kwargs"), _template_kwargs_in_body(own), here
         )
         # Where both say something, the call's own word counts, and the template's own name before ours.
         thinking = params.pop("enable_thinking", None)
-        if thinking is not None and "enable_thinking" not in here:
+        if of_call == ["thinking"]:
+            template = without_switches(template) | here
+        elif thinking is not None and "enable_thinking" not in here:
             template["enable_thinking"] = thinking
+        params.pop("chat_template_kwargs", None)
         if template:
             params["chat_template_kwargs"] = template
         if body.pop("chat_template_kwargs", None) is not None and not body:
@@ -135,6 +155,8 @@ def _check_names(given: Mapping[str, Any], mode: Literal["chat", "completion"]) 
             raise TypeError(f"there is no {name}=: use {advice}")
         if mode == "completion" and name in OF_CHATS:
             raise ValueError(f"mode 'completion' has no chat template, and no place for {name}=")
+    if mode == "completion" and given.get("max_tokens") == "fit":
+        raise ValueError(f"mode 'completion' has {NO_FIT}")
     if "enable_thinking" in (given.get("extra_body") or {}):
         raise ValueError("vLLM ignores enable_thinking in extra_body: pass enable_thinking= itself")
 
