@@ -89,7 +89,7 @@ async def _switch(perform: Perform, switches: dict[object, str], params: Mapping
 
 
 def without_switches(template: Mapping[str, object]) -> JsonObject:
-    """What a chat template is told, but for whether to think.
+    """Return what a chat template is told, but for whether to think.
 
     Args:
         template: `chat_template_kwargs`.
