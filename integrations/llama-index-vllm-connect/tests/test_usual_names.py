@@ -53,8 +53,11 @@ async def test_so_does_one_of_a_single_call(llm, ask, vllm_sim, name):
 async def test_thinking_is_switched_where_vllm_looks(vllm_sim, llm, ask, sent):
     await ask(llm, "chat", HELLO, enable_thinking=False)
     assert sent()[0]["chat_template_kwargs"] == {"enable_thinking": False}
-    with pytest.raises(ValueError, match="pass enable_thinking= itself"):
-        await ask(llm, "chat", HELLO, extra_body={"enable_thinking": False})
+    for given in ({"extra_body": {"enable_thinking": True}}, {}):  # which goes as it is
+        further = {"additional_kwargs": {"extra_body": {"enable_thinking": True}}} if not given else {}
+        await ask(VLLM(base_url=vllm_sim.url, **further), "chat", HELLO, **given)
+        assert sent()[-1]["enable_thinking"] is True
+        assert "chat_template_kwargs" not in sent()[-1]
     base = VLLM(base_url=vllm_sim.url, mode="completion")
     with pytest.raises(ValueError, match="no chat template"):
         await ask(base, "complete", "x", enable_thinking=False)

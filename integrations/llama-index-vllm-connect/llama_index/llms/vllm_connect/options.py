@@ -148,7 +148,7 @@ def _check_names(given: Mapping[str, Any], mode: Literal["chat", "completion"]) 
 
     Raises:
         TypeError: A name that other integrations use.
-        ValueError: A parameter of chat templates, without one; or where vLLM would ignore it.
+        ValueError: A parameter of chat templates, without one.
     """
     for name in given:
         if advice := advice_for_call(name):
@@ -157,8 +157,6 @@ def _check_names(given: Mapping[str, Any], mode: Literal["chat", "completion"]) 
             raise ValueError(f"mode 'completion' has no chat template, and no place for {name}=")
     if mode == "completion" and given.get("max_tokens") == "fit":
         raise ValueError(f"mode 'completion' has {NO_FIT}")
-    if "enable_thinking" in (given.get("extra_body") or {}):
-        raise ValueError("vLLM ignores enable_thinking in extra_body: pass enable_thinking= itself")
 
 
 def _merged(*parts: Mapping[str, Any] | None) -> Json:
