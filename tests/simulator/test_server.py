@@ -177,6 +177,22 @@ def test_the_simulator_needs_no_pytest() -> None:
     assert result.stdout.strip() == "fine"
 
 
+def test_in_a_program_whose_loops_are_uvloops() -> None:
+    pytest.importorskip("uvloop", reason="uvloop is not made for Windows, nor for PyPy")
+    code = (
+        "import asyncio, uvloop, urllib.request\n"
+        "asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"
+        "from vllm_connect.sim import SimServer\n"
+        "with SimServer() as sim:\n"
+        "    print(urllib.request.urlopen(f'{sim.url}/v1/models', timeout=20).status)\n"
+        "    sim.fail_next('drop')\n"
+        "    try: urllib.request.urlopen(f'{sim.url}/v1/models', timeout=20)\n"
+        "    except OSError as error: print(type(error).__name__)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.split() == ["200", "RemoteDisconnected"], result.stderr
+
+
 def test_the_fixtures(vllm_sim: SimServer, vllm_sim_url: str) -> None:
     assert vllm_sim_url == vllm_sim.url
     assert json.loads(httpx.get(f"{vllm_sim_url}/version").text) == {"version": "sim"}

@@ -60,9 +60,8 @@ def with_connection(protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
     """Make one of uvicorn's HTTP protocols tell the application its connection."""
 
     class WithConnection(protocol):  # type: ignore[valid-type, misc]
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            assert isinstance(transport, asyncio.Transport)
             self.connection, app = Connection(transport), self.app
 
             async def with_extension(scope: Scope, receive: Receive, send: Send) -> None:
