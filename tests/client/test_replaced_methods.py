@@ -172,6 +172,34 @@ async def test_parse_and_stream_are_seen(
     assert [request.json for request in first] == [request.json for request in second]
 
 
+@pytest.mark.parametrize("words", [{"thinking": False}, {"thinking": 9, "max_tokens": "fit"}])
+@pytest.mark.parametrize("names", [("stream",), ("create", "parse", "stream")])
+async def test_words_of_a_template_are_translated_before(
+    make_client: Callable[..., Any],
+    vllm_sim: SimServer,
+    tracer: Tracer,
+    names: tuple[str, ...],
+    words: dict[str, Any],
+) -> None:
+    client = make_client(vllm_sim.url)
+    params = {**PLAIN["chat.completions.create"], "response_format": City, **words}
+
+    async def ask() -> list[Any]:
+        await client("chat.completions.parse", **params)
+        async with opened(client.client.chat.completions.stream(**params)) as stream:
+            assert [event async for event in each(stream)]
+        chats = [each.json for each in vllm_sim.requests if each.path == "/v1/chat/completions"]
+        vllm_sim.reset()
+        return chats
+
+    untraced = await ask()
+    for name in names:
+        tracer.watch(f"chat.completions.{name}")
+    assert await ask() == untraced
+    assert len(tracer.seen) == len(names)
+    assert all("thinking" not in arguments for _, arguments, _ in tracer.seen)
+
+
 async def test_what_a_tracer_changes_is_sent(
     make_client: Callable[..., Any], vllm_sim: SimServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

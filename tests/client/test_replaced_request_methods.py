@@ -137,6 +137,24 @@ async def test_a_stream_is_seen(
     assert len(vllm_sim.requests) == 2
 
 
+@pytest.mark.parametrize("where", WHERE)
+async def test_words_of_a_template_are_translated_before(
+    make_client: Callable[..., Any], vllm_sim: SimServer, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    client = make_client(vllm_sim.url)
+    name, place = places(client)[where]
+    watcher = Watcher(name)
+    watcher.watch(monkeypatch, place)
+    params = {**PLAIN[CHAT], "thinking": False, "max_tokens": "fit"}
+    async with opened(client.client.chat.completions.stream(**params)) as stream:
+        assert [event async for event in each(stream)]
+    assert [path for path, *_ in watcher.seen] == ["/tokenize", "/tokenize", "/tokenize", "/chat/completions"]
+    body = vllm_sim.requests[-1].json
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert body["max_tokens"] > 1000
+    assert "thinking" not in body
+
+
 @pytest.mark.parametrize("where", ["base.request", "sdk.request", "client.request"])
 @pytest.mark.parametrize("operation", STREAMED)
 async def test_a_stream_of_the_tracers_own_class_gets_every_item(

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from openai import AsyncStream, Stream, omit
 from openai.lib._parsing._completions import parse_chat_completion, type_to_response_format_param
-from openai.lib.streaming.chat import AsyncChatCompletionStreamManager, ChatCompletionStreamManager
+from openai.lib.streaming.chat import (
+    AsyncChatCompletionStream,
+    AsyncChatCompletionStreamManager,
+    ChatCompletionStreamManager,
+)
 from openai.resources.chat import AsyncChat as SDKAsyncChat
 from openai.resources.chat import AsyncCompletions as SDKAsyncCompletions
 from openai.resources.chat import Chat as SDKChat
@@ -290,6 +294,8 @@ class Completions(SDKCompletions):
         """
         formatted = _formatted(params, response_format, show_schema)
         if _STREAM.is_watched(self._client):
+            if _has_words(formatted):
+                formatted = run(without_words(self._perform, self._switches, formatted))
             shown = {**formatted, "response_format": response_format}
             return _STREAM.call(self._client, shown, _call_of)  # type: ignore[no-any-return]  # as above
         return ChatCompletionStreamManager(
@@ -398,6 +404,8 @@ class AsyncCompletions(SDKAsyncCompletions):
         formatted = _formatted(params, response_format, show_schema)
         if _ASYNC_STREAM.is_watched(self._client):
             shown = {**formatted, "response_format": response_format}
+            if _has_words(formatted):
+                return _TranslatedStreamManager(self, shown)
             return _ASYNC_STREAM.call(self._client, shown, _call_of)  # type: ignore[no-any-return]  # as above
         create: Any = self.create(stream=True, **formatted)
         return AsyncChatCompletionStreamManager(
@@ -428,6 +436,30 @@ class AsyncCompletions(SDKAsyncCompletions):
     ) -> DerenderedChatChunk:
         """Turn a chunk of generated tokens into one of chat; see `Completions.derender_chunk`."""
         return await self._client._perform(_derender_chunk_call(params, generate_chunk, stream_state))
+
+
+class _TranslatedStreamManager(AsyncChatCompletionStreamManager[Any]):
+    """A manager of a stream that somebody watches, who is to see no words that are still to be translated.
+
+    Args:
+        completions: makes the calls.
+        params: those of the SDK's `stream`, and such words.
+    """
+
+    def __init__(self, completions: AsyncCompletions, params: JsonObject) -> None:
+        self._completions = completions
+        self._params = params
+        self._watched: AsyncChatCompletionStreamManager[Any] | None = None
+
+    async def __aenter__(self) -> AsyncChatCompletionStream[Any]:
+        client = self._completions._client
+        params = await without_words(client._perform, self._completions._switches, self._params)
+        self._watched = _ASYNC_STREAM.call(client, params, _call_of)
+        return await self._watched.__aenter__()
+
+    async def __aexit__(self, *reason: Any) -> None:
+        if self._watched is not None:
+            await self._watched.__aexit__(*reason)
 
 
 def _formatted(params: Mapping[str, Any], response_format: Any, show_schema: bool) -> JsonObject:
