@@ -161,6 +161,61 @@ def test_changes_by_others_act_and_broken_ones_do_not(serve: Serve) -> None:
         assert served("a", {"keys": [{"name": "one", "vllm_key_config": {"url": one.url}}]})
 
 
+def test_a_file_that_is_as_before_again_is_no_problem_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "config.json"
+    file = file_of(path, DOCUMENT)
+    good, before = path.read_text(), file.current
+    for broken in ("{", None):
+        path.unlink() if broken is None else path.write_text(broken)
+        caplog.clear()
+        for _ in range(3):
+            assert not file.reload()
+        assert str(path) in file.problem
+        assert len(caplog.records) == 1, "told of once"
+        assert file.current is before
+        path.write_text(good)
+        assert not file.reload()
+        assert not file.problem
+
+
+def test_a_change_within_the_clock_of_the_file_system_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    file = file_of(path, DOCUMENT)
+    before, text = path.stat(), path.read_text()
+    path.write_text(text.replace("gpu1", "gpu2"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.reload()
+    assert file.current.provider is not None
+    assert "gpu2" in str(file.current.document)
+
+
+def test_a_file_that_does_not_exist_yet_is_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = ConfigFile()
+    assert not file.reload()
+    assert not file.problem
+    file.path.parent.mkdir()
+    file.path.write_text(json.dumps(DOCUMENT))
+    assert file.reload()
+    assert file.current.provider is not None
+
+
+async def test_what_somebody_else_has_written_acts_when_an_edit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    file = file_of(path, DOCUMENT)
+    gateway = Gateway(file, watch=False)
+    began_from = file.current.etag
+    path.write_text(json.dumps({"keys": [{**KEY, "name": "b"}]}))
+    with pytest.raises(Changed):
+        gateway.change(DOCUMENT, began_from)
+    assert [key.name for key in gateway.client.keys] == ["b"]
+    await gateway.close()
+
+
 @pytest.mark.parametrize(("option", "balance"), [(None, "round_robin"), ("sticky", "sticky")])
 async def test_its_selection_of_keys_and_its_waiting_are_obeyed(
     tmp_path: Path, option: Any, balance: str

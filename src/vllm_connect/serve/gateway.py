@@ -15,7 +15,7 @@ from .._transport.clients import LIMITS, default_async_http_client
 from .._wire.decoding import JsonObject
 from ..errors import ConfigError
 from ..types import ServerStatus
-from .config.file import ConfigFile
+from .config.file import Changed, ConfigFile
 from .http.errors import Refusal
 from .metrics.counters import Counters
 from .metrics.troubles import Troubles
@@ -52,8 +52,7 @@ class Gateway:
         self.counters = Counters(self.servers)
         self.troubles = Troubles()
         self.upstream = Upstream()
-        self.problem = ""
-        """What is wrong with the file as somebody else has left it; the last good one is in use."""
+        self._refused = ""
         self._balance = balance
         self._responses_api: ResponsesAPI = responses_api
         self._client: AsyncVLLM | None = None
@@ -83,6 +82,11 @@ class Gateway:
         """Tell whether there is a server to ask."""
         return self._client is not None
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with the file as somebody else has left it; the last good one is in use."""
+        return self.file.problem or self._refused
+
     def servers(self) -> list[ServerStatus]:
         """Tell how each server is doing."""
         return [] if self._client is None else self._client.servers()
@@ -106,7 +110,7 @@ class Gateway:
             client = AsyncVLLM(**arguments, responses_api=self._responses_api)
             self._retire()
             self._client = client
-        self._applied = provider
+        self._applied, self._refused = provider, ""
 
     def change(self, document: JsonObject, etag: str) -> None:
         """Write another configuration, and let it act at once.
@@ -119,23 +123,24 @@ class Gateway:
             Changed: somebody else has written since.
             ConfigError: it cannot be used, or not be written; nothing has changed.
         """
-        self.file.write(document, etag)
-        self.problem = ""
+        try:
+            self.file.write(document, etag)
+        except Changed:
+            self.apply()  # what somebody else has written is the configuration now
+            raise
         self.apply()
 
     def refresh(self) -> bool:
         """Take what somebody else has written; tell whether the configuration is another now."""
+        if not self.file.reload():
+            return False
         try:
-            if not self.file.reload():
-                return False
             self.apply()
         except ConfigError as error:
-            if str(error) != self.problem:
-                _LOGGER.error("%s (the last good configuration stays in use)", error)
-            self.problem = str(error)
+            self._refused = str(error)
+            _LOGGER.error("%s (the last good configuration stays in use)", error)
             return False
         _LOGGER.info("%s has changed and is in use", self.file.path)
-        self.problem = ""
         return True
 
     async def start(self) -> None:

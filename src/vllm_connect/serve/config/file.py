@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ..._keys.bifrost import ProviderConfig, load_keys
 from ..._keys.document import open_document
+from ..._keys.watching import FileInUse
 from ..._wire.decoding import JsonObject
 from ...errors import ConfigError
 
@@ -58,25 +59,23 @@ class ConfigFile:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = default_path() if path is None else path
-        self._seen: tuple[int, int, int] | None = None
-        if path is None and not self.path.exists():
-            self.current = _configuration(_EMPTY, str(self.path))
-        else:
-            self.current = self._read()
+        none_yet = path is None and not self.path.exists()
+        first = _configuration(_EMPTY, str(self.path)) if none_yet else None
+        self._file = FileInUse(self.path, self._read, first)
+
+    @property
+    def current(self) -> Configuration:
+        """The configuration in use."""
+        return self._file.config
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the file as somebody else has left it; the last good one is in use."""
+        return self._file.problem
 
     def reload(self) -> bool:
-        """Read the file again if somebody else has changed it; tell whether the configuration is another now.
-
-        Raises:
-            ConfigError: it cannot be used as it is now; the configuration stays what it was.
-        """
-        if self._stamp() == self._seen:
-            return False
-        self._seen = self._stamp()
-        read = self._read()
-        is_another = read.etag != self.current.etag
-        self.current = read
-        return is_another
+        """Read the file again if it has changed; tell whether the configuration is another now."""
+        return self._file.look() is not None
 
     def write(self, document: JsonObject, etag: str) -> None:
         """Write another configuration.
@@ -91,7 +90,7 @@ class ConfigFile:
         """
         on_disk = self._read() if self.path.exists() else self.current
         if etag not in (on_disk.etag, "*"):
-            self.current = on_disk
+            self._file.take(on_disk)
             raise Changed
         written = _configuration(document, str(self.path))
         try:
@@ -101,21 +100,13 @@ class ConfigFile:
             _replace(self.path, _encoded(document))
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be written: {error.strerror or error}") from None
-        self.current, self._seen = written, self._stamp()
+        self._file.take(written)
 
     def _read(self) -> Configuration:
         document = open_document(self.path).value
-        self._seen = self._stamp()
         if isinstance(document, list):
             document = {"keys": document}
         return _configuration(document, str(self.path))
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _configuration(document: Any, source: str) -> Configuration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from importlib.resources import files
 from urllib.parse import quote, unquote
 
@@ -156,7 +157,8 @@ class Page:
         if fields.get("provider") != "vllm":
             raise Refusal(400, "the provider is vllm")
         if not has_provider(self._document):
-            self._gateway.change(with_provider(self._document), self._etag)
+            with suppress(Changed):  # the next form shows what somebody else has made of it
+                self._gateway.change(with_provider(self._document), self._etag)
         await self._redirect(exchange, f"{_KEYS}/new")
 
     async def _save(self, exchange: Exchange, name: str | None = None) -> None:
@@ -177,7 +179,6 @@ class Page:
         except Conflict as conflict:
             await self._again(exchange, fields, name, 409, str(conflict))
         except Changed:
-            self._gateway.apply()
             await self._again(exchange, fields, name, 412, _SOMEBODY_ELSE)
         else:
             await self._redirect(
