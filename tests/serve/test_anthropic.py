@@ -145,3 +145,24 @@ def test_another_key_is_asked(serve: Serve, server: Server) -> None:
     gateway = serve(config={"keys": keys})
     for _ in range(3):
         assert gateway.post("/v1/messages", ASKED).headers["x-vllm-connect-key"] == "alive"
+
+
+def test_what_is_missing_is_told_in_anthropics_form(gateway: Running, server: Server) -> None:
+    reply = gateway.post("/v1/messages", {"model": "llama", "max_tokens": 5})
+    assert reply.status_code == 400
+    assert reply.json()["type"] == "error"
+    assert "messages" in reply.json()["error"]["message"]
+    assert not server.asked
+
+
+def test_what_no_type_knows_is_passed_on(gateway: Running, server: Server) -> None:
+    asked = {**ASKED, "of_tomorrow": {"a": [1]}, "vllm_xargs": {"b": 2}}
+    lines = gateway.events("/v1/messages", {**asked, "stream": True})
+    assert lines == [
+        line for each in EVENTS for line in (f"event: {each['type']}", f"data: {json.dumps(each)}")
+    ]
+    assert gateway.post("/v1/messages", asked).text == json.dumps(MESSAGE)
+    for _, _, body in server.asked:
+        assert {name: body[name] for name in asked if name != "model"} == {
+            name: value for name, value in asked.items() if name != "model"
+        }

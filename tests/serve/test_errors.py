@@ -7,7 +7,7 @@ from typing import Any
 
 import openai
 import pytest
-from tests.serve.conftest import Running, Serve
+from tests.serve.conftest import Running, Serve, keys_of
 
 from vllm_connect.sim import Fault, SimServer
 
@@ -157,6 +157,19 @@ def test_what_chat_completions_cannot_do(gateway: Running) -> None:
     reply = gateway.post("/v1/responses", {"model": "llama", "input": "a", "previous_response_id": "resp_1"})
     assert reply.status_code == 501
     assert gateway.http.get("/v1/responses/resp_1").status_code == 501
+
+
+@pytest.mark.parametrize("path", ["/v1/tokenize", "/v1/messages/count_tokens"])
+def test_what_generates_nothing_is_asked_again_after_a_timeout(
+    serve: Serve, sim: SimServer, path: str
+) -> None:
+    config = keys_of([sim])
+    config["providers"]["vllm"]["network_config"] = {"default_request_timeout_in_seconds": 1}
+    gateway = serve(config=config)
+    sim.fail_next("stall", where="headers", seconds=30)
+    body = CHAT if path.endswith("count_tokens") else ASKED[path]
+    assert gateway.post(path, body).status_code == 200
+    assert len(sim.requests) == 2
 
 
 def test_a_failure_is_counted(serve: Serve, sim: SimServer) -> None:

@@ -110,17 +110,20 @@ def _body(
     return body, options
 
 
-def _create_call(params: Mapping[str, object]) -> Call[Message]:
+def message_call(params: Mapping[str, object]) -> Call[Message]:
+    """Build the call; see `MessageCreateParams`."""
     body, options = _body("messages.create", params, _CREATE)
     return json_call("messages.create", (_PATH,), body, options, read_message)
 
 
-def _stream_call(params: Mapping[str, object]) -> Call[MessageStreamEvent]:
+def message_stream_call(params: Mapping[str, object]) -> Call[MessageStreamEvent]:
+    """Build the call whose answer is a stream; see `MessageCreateParams`."""
     body, options = _body("messages.create", params, _CREATE)
     return stream_call("messages.create", _PATH, body, options, read_message_event)
 
 
-def _count_call(params: Mapping[str, object]) -> Call[MessageTokens]:
+def message_count_call(params: Mapping[str, object]) -> Call[MessageTokens]:
+    """Build the call; see `MessageCountParams`."""
     body, options = _body("messages.count_tokens", params, _COUNT)
     path = f"{_PATH}/count_tokens"
     return json_call("messages.count_tokens", (path,), body, options, _read_count, generates=False)
@@ -159,8 +162,8 @@ class Messages(OwnResource):
             A `Message`, or a stream of `MessageStreamEvent`.
         """
         if stream:
-            return self._client._stream(_stream_call(params))
-        return self._client._perform(_create_call(params))
+            return self._client._stream(message_stream_call(params))
+        return self._client._perform(message_call(params))
 
     def count_tokens(self, **params: Unpack[MessageCountParams]) -> MessageTokens:
         """Count the tokens of a conversation.
@@ -168,7 +171,7 @@ class Messages(OwnResource):
         Args:
             params: see `MessageCountParams`.
         """
-        return self._client._perform(_count_call(params))
+        return self._client._perform(message_count_call(params))
 
     def render(self, **params: Unpack[MessageCreateParams]) -> GenerateRequest:
         """Turn a conversation into the tokens that `generate.create` takes; needs --enable-scale-out.
@@ -199,12 +202,12 @@ class AsyncMessages(AsyncOwnResource):
     async def create(self, *, stream: bool | None = None, **params: object) -> object:
         """Answer a conversation in Anthropic's shapes; see `Messages.create`."""
         if stream:
-            return await self._client._stream(_stream_call(params))
-        return await self._client._perform(_create_call(params))
+            return await self._client._stream(message_stream_call(params))
+        return await self._client._perform(message_call(params))
 
     async def count_tokens(self, **params: Unpack[MessageCountParams]) -> MessageTokens:
         """Count the tokens of a conversation; see `Messages.count_tokens`."""
-        return await self._client._perform(_count_call(params))
+        return await self._client._perform(message_count_call(params))
 
     async def render(self, **params: Unpack[MessageCreateParams]) -> GenerateRequest:
         """Turn a conversation into the tokens that `generate.create` takes; see `Messages.render`."""

@@ -6,9 +6,10 @@ as they are in the client.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 from ..._calls.attempt import attempt_of, call_options
 from ..._calls.call import Call, json_call, stream_call
@@ -16,9 +17,11 @@ from ..._client import AsyncVLLM
 from ..._transport._httpx import httpx
 from ..._wire.decoding import JsonObject
 from ..._wire.objects import NotAReply, read_object
+from ...resources.messages import message_call, message_count_call, message_stream_call
+from ...resources.tokens import detokenize_call, tokenize_call
 from ..http.exchange import Exchange
 from ..streams.passed import PassedStream
-from ..streams.reading import ReadEvent, read_chunk, read_message_event
+from ..streams.reading import Noted, read_chunk, read_message_event
 from ..streams.sending import DONE, send_stream
 from .headers import passed_on
 
@@ -38,22 +41,24 @@ class Reply(NamedTuple):
     usage: object
 
 
+MakeCall = Callable[[JsonObject, Mapping[str, str]], Call[Any]]
+"""Makes a call of the body and the headers of a request; its `read` raises for what is no answer."""
+
+
 @dataclass(frozen=True)
 class Passing:
     """An operation.
 
     Attributes:
         operation: its name in the client.
-        path: where servers have it.
-        check: raises for a payload that is no answer.
-        read_event: notes an event; None where there is nothing to stream.
+        whole: makes the call whose answer is one object.
+        streamed: makes the call whose answer is a stream of `Noted`; None where there is nothing to stream.
         typed: whether errors are in Anthropic's form, and streams without [DONE].
     """
 
     operation: str
-    path: str
-    check: Callable[[JsonObject], None]
-    read_event: ReadEvent | None = None
+    whole: MakeCall
+    streamed: MakeCall | None = None
     typed: bool = False
 
     async def __call__(self, client: AsyncVLLM, exchange: Exchange, body: JsonObject) -> None:
@@ -64,12 +69,11 @@ class Passing:
             exchange: the request.
             body: its body; nothing of it is needed afterwards.
         """
-        options = {"headers": passed_on(exchange)}
-        if self.read_event is not None and body.pop("stream", False):
-            call = stream_call(self.operation, self.path, body, options, self.read_event)
+        headers = passed_on(exchange)
+        if self.streamed is not None and body.pop("stream", False):
             stream: PassedStream[object] = await client.request(
                 bytes,
-                call_options(call, client._understood),
+                call_options(self.streamed(body, headers), client._understood),
                 stream=True,
                 stream_cls=PassedStream[object],
             )
@@ -87,17 +91,20 @@ class Passing:
                 exchange.usage = stream.usage
                 await batches.aclose()  # type: ignore[attr-defined]  # of a generator, which this is
             return
-        whole: Call[Any] = json_call(self.operation, (self.path,), body, options, bytes)
-        reply: Reply = await client._perform(replace(whole, read=None, read_reply=self._read))
+        call = self.whole(body, headers)
+        assert call.read is not None, "the call is not one whose answer is one object"
+        read = partial(_read, call.read)
+        reply: Reply = await client._perform(replace(call, read=None, read_reply=read))
         response = reply.response
         exchange.key_name, exchange.usage = key_of(response), reply.usage
         content_type = response.headers.get("content-type", "application/json").encode("latin-1")
         await exchange.reply(200, response.content, content_type, reply_headers(response))
 
-    def _read(self, response: httpx.Response) -> Reply:
-        payload = read_object(response.content)
-        self.check(payload)
-        return Reply(response, payload.get("usage"))
+
+def _read(read: Callable[[bytes], object], response: httpx.Response) -> Reply:
+    result = read(response.content)
+    usage = result.get("usage") if isinstance(result, dict) else getattr(result, "usage", None)
+    return Reply(response, usage)
 
 
 def key_of(response: httpx.Response) -> str | None:
@@ -123,36 +130,48 @@ def header_value(text: str) -> bytes:
     return text.encode("ascii", "backslashreplace").replace(b"\n", b" ").replace(b"\r", b" ")
 
 
-def _has_choices(payload: JsonObject) -> None:
+def _read_completion(data: bytes) -> JsonObject:
+    payload = read_object(data)
     choices = payload.get("choices")
     if not isinstance(choices, list) or not choices:
         raise NotAReply("no 'choices' in the reply")
     for choice in choices:
         if not isinstance(choice, dict) or (choice.get("message") is None and choice.get("text") is None):
             raise NotAReply("a choice has neither message nor text")
+    return payload
 
 
-def _has(name: str, kind: type) -> Callable[[JsonObject], None]:
-    def check(payload: JsonObject) -> None:
-        if not isinstance(payload.get(name), kind):
-            raise NotAReply(f"no {name!r} in the reply")
-
-    return check
-
-
-def has_list(name: str) -> Callable[[JsonObject], None]:
-    """A check that a reply holds a list."""
-    return _has(name, list)
+def _generating(operation: str, path: str) -> Passing:
+    """An operation that the client leaves to the SDK, which makes its request of typed parameters alone."""
+    return Passing(
+        operation,
+        lambda body, headers: json_call(operation, (path,), body, {"headers": headers}, _read_completion),
+        lambda body, headers: stream_call(operation, path, body, {"headers": headers}, read_chunk),
+    )
 
 
-def has_text(name: str) -> Callable[[JsonObject], None]:
-    """A check that a reply holds a text."""
-    return _has(name, str)
+def _own(make: Callable[[Mapping[str, object]], Call[Any]]) -> MakeCall:
+    """Make the client's own call, with all that a newer server may understand."""
+
+    def made(body: JsonObject, headers: Mapping[str, str]) -> Call[Any]:
+        named = {name: body.pop(name) for name in _NAMED if name in body}
+        return make({**named, "extra_body": body, "extra_headers": headers})
+
+    return made
 
 
-CHAT = Passing("chat.completions.create", "/v1/chat/completions", _has_choices, read_chunk)
-COMPLETIONS = Passing("completions.create", "/v1/completions", _has_choices, read_chunk)
-MESSAGES = Passing("messages.create", "/v1/messages", has_list("content"), read_message_event, typed=True)
-COUNT_TOKENS = Passing(
-    "messages.count_tokens", "/v1/messages/count_tokens", _has("input_tokens", int), typed=True
-)
+def _message_stream(params: Mapping[str, object]) -> Call[Noted]:
+    # The client's call but for its events: made into objects and written again they would lose what no type
+    # knows, and cost many times what it takes to pass them on.
+    return replace(cast("Call[Any]", message_stream_call(params)), read_event=read_message_event)
+
+
+_NAMED = ("messages", "prompt", "tokens")
+"""What a call of the client looks for by its name."""
+
+CHAT = _generating("chat.completions.create", "/v1/chat/completions")
+COMPLETIONS = _generating("completions.create", "/v1/completions")
+MESSAGES = Passing("messages.create", _own(message_call), _own(_message_stream), typed=True)
+COUNT_TOKENS = Passing("messages.count_tokens", _own(message_count_call), typed=True)
+TOKENIZE = Passing("tokenize", _own(tokenize_call))
+DETOKENIZE = Passing("detokenize", _own(detokenize_call))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..._client import AsyncVLLM
 from ..._wire.decoding import JsonObject
 from ..http.exchange import Exchange
-from .passing import CHAT, COMPLETIONS, COUNT_TOKENS, MESSAGES, Passing, has_list, has_text
+from .passing import CHAT, COMPLETIONS, COUNT_TOKENS, DETOKENIZE, MESSAGES, TOKENIZE, Passing
 from .typed import CLASSIFY, POOLING, RERANK, SCORE, embeddings, responses
 
 Answer = Callable[[AsyncVLLM, Exchange, JsonObject], Awaitable[None]]
@@ -34,8 +34,8 @@ def _operation(answer: Passing) -> Operation:
 
 _RERANK = Operation(RERANK.operation, RERANK)
 _SCORE = Operation(SCORE.operation, SCORE)
-_TOKENIZE = _operation(Passing("tokenize", "/tokenize", has_list("tokens")))
-_DETOKENIZE = _operation(Passing("detokenize", "/detokenize", has_text("prompt")))
+_TOKENIZE = _operation(TOKENIZE)
+_DETOKENIZE = _operation(DETOKENIZE)
 
 JSON_ROUTES: dict[str, Operation] = {
     "/v1/chat/completions": _operation(CHAT),

@@ -5,7 +5,6 @@ The event itself is not changed: what the server sent is what the gateway's clie
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
@@ -36,8 +35,6 @@ class Noted(NamedTuple):
     choices: tuple[Choice, ...]
     usage: object = None
 
-
-ReadEvent = Callable[[bytes], Noted]
 
 _NONE: tuple[Choice, ...] = ()
 _OPEN = (Choice(0, None),)
