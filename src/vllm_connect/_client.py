@@ -51,7 +51,7 @@ from ._calls.streams import (
     shown_stream,
 )
 from ._calls.templates import RequestTemplates, building_methods
-from ._calls.watched import RequestMethods, Seen, Shown, given, show
+from ._calls.watched import RequestMethods, Snapshot, StandIn, given, show
 from ._keys.balancing import Balance
 from ._keys.fleet import Fleet
 from ._keys.key import Key, check_keys, missing_server, resolve
@@ -216,7 +216,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             if self._idempotency_header:
                 options.idempotency_key = None  # the SDK shall make one
             return cast_to, options, stream_cls
-        if isinstance(options.post_parser, Shown):
+        if isinstance(options.post_parser, StandIn):
             return cast_to, *self._take_over(options.post_parser, options, stream_cls, streams)
         from .resources._readers import event_reader, reply_reader
 
@@ -258,12 +258,12 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         return cast_to, CallOptions.model_construct(None, **fields), stream_cls
 
     def _take_over(
-        self, shown: Shown, options: FinalRequestOptions, stream_cls: object, streams: Streams | None
+        self, stand_in: StandIn, options: FinalRequestOptions, stream_cls: object, streams: Streams | None
     ) -> tuple[CallOptions, object]:
         """Begin a call of ours that somebody was shown; what it looks like, others may yet see."""
-        call = shown.call_of(options)
+        call = stand_in.call_of(options)
         own = call_options(call, self._understood)
-        own.attempt.seen = Seen.of(shown, options)
+        own.attempt.snapshot = Snapshot.of(stand_in, options)
         looks = given(options, "json_data", "extra_json", "files", "max_retries", "follow_redirects")
         own = own.model_copy(update={**looks, "url": options.url})
         return own, streams and shown_stream(stream_cls, streams.plain, streams.converted)
@@ -282,7 +282,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             chosen = super()._maybe_override_cast_to(cast_to, options)
             if chosen is not cast_to:
                 return chosen
-        if options.attempt.seen is None or options.attempt.call.read_event is not None:
+        if options.attempt.snapshot is None or options.attempt.call.read_event is not None:
             return cast_to
         return _unparsed(vars(options))
 

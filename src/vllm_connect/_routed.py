@@ -182,20 +182,20 @@ def _read_question(request: Any, body: bytes) -> _Question:
         except ValueError:
             payload = None  # the server says what is wrong with it
     form = body if "form-data" in headers.get("content-type", "") else None
-    model, sent = None, body or None
+    model, content = None, body or None
     if isinstance(payload, dict) and isinstance(payload.get("model"), str):
         model = payload.pop("model")
-        sent = encode(payload)
+        content = encode(payload)
     elif form is not None:
         found = _MODEL_FIELD.search(form)
-        model, sent = (found[2].decode("utf-8", "replace") if found else None), None
+        model, content = (found[2].decode("utf-8", "replace") if found else None), None
     fields = payload if isinstance(payload, dict) else {}
     session = fields.get("session_id") or headers.get("x-session-id")
     is_rerank = path in RERANK_PATHS
     paths = dict.fromkeys((path, *RERANK_PATHS)) if is_rerank else (path,)
     call = Call[object](
         operation=f"{request.method} {path}",
-        variants=tuple(Variant(each + suffix, sent) for each in paths),
+        variants=tuple(Variant(each + suffix, content) for each in paths),
         model=model,
         json_reply=False,
         generates=request.method == "POST" and not is_rerank,
@@ -238,8 +238,8 @@ class _Passage:
 
     def build(self, options: FinalRequestOptions) -> httpx.Request:
         """The request for the server that the options point at."""
-        given = self._request
-        headers = [(name, value) for name, value in given.headers.multi_items() if name not in _OWN_HEADERS]
+        request = self._request
+        headers = [(name, value) for name, value in request.headers.multi_items() if name not in _OWN_HEADERS]
         if isinstance(options.headers, Mapping):
             headers += [(name, str(value)) for name, value in options.headers.items()]
         form, content = self._question.form, options.content
@@ -248,11 +248,11 @@ class _Passage:
             if (model := self.attempt.wire_model) is not None:
                 content = _MODEL_FIELD.sub(lambda found: found[1] + model.encode() + found[3], form, count=1)
         return httpx.Request(
-            given.method,
+            request.method,
             options.url,
             headers=headers,
             content=content if isinstance(content, bytes) else None,
-            extensions={**given.extensions, ATTEMPT: self.attempt},
+            extensions={**request.extensions, ATTEMPT: self.attempt},
         )
 
     def response(self, response: httpx.Response, body: Callable[..., object]) -> Any:

@@ -75,7 +75,7 @@ def test_a_schema_is_filled(schema: Any) -> None:
 
 def test_known_values_are_used_where_they_fit() -> None:
     schema = {"type": "object", "properties": {"setup": {"type": "string"}, "age": {"type": "integer"}}}
-    assert fill(schema, known={"setup": "Why?", "age": "old"}) == {"setup": "Why?", "age": 1}
+    assert fill(schema, values={"setup": "Why?", "age": "old"}) == {"setup": "Why?", "age": 1}
 
 
 @pytest.mark.parametrize(

@@ -360,9 +360,9 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
                     async for chunk in stream:
                         yield draft.joined(chunk)
 
-    def _name(self, given: Mapping[str, Any]) -> str | None:
+    def _name(self, arguments: Mapping[str, Any]) -> str | None:
         """The name of the model that is asked for, as servers write it."""
-        name = given.get("model") or self.model
+        name = arguments.get("model") or self.model
         if not isinstance(name, str):  # which the client says, if it is anything
             return None
         return name.removeprefix("vllm/") or None
@@ -453,16 +453,16 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         Raises:
             ValueError: the schema does not suit the method.
         """
-        wanted = plan(schema, method, strict)
-        request = wanted.request
-        read = wanted.parser
+        output_plan = plan(schema, method, strict)
+        request = output_plan.request
+        read = output_plan.parser
         if reasoning_fallback:
-            read = RunnableLambda(reasoning_as_text) | wanted.parser
+            read = RunnableLambda(reasoning_as_text) | output_plan.parser
         if self.show_schema if show_schema is None else show_schema:
-            request["show_schema"] = wanted.show_schema
+            request["show_schema"] = output_plan.show_schema
         kwargs["ls_structured_output_format"] = {
-            "kwargs": {"method": wanted.method, "strict": strict},
-            "schema": wanted.shown,
+            "kwargs": {"method": output_plan.method, "strict": strict},
+            "schema": output_plan.schema,
         }
         tools = [*request.pop("tools", ()), *(kwargs.pop("tools", None) or ())]
         request.update(kwargs)

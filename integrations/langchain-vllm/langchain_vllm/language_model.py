@@ -59,14 +59,14 @@ class LanguageModel(Server, GenerationParameters):
             kwargs: of the call; they win over fields.
             stream: whether the answer is to be streamed.
         """
-        given = dict(kwargs)
-        given.pop("stream", None)
-        if isinstance(headers := given.get("extra_headers"), HiddenHeaders):
-            given["extra_headers"] = dict(headers.headers)
-        with_usage = given.pop("stream_usage", self.stream_usage)
+        arguments = dict(kwargs)
+        arguments.pop("stream", None)
+        if isinstance(headers := arguments.get("extra_headers"), HiddenHeaders):
+            arguments["extra_headers"] = dict(headers.headers)
+        with_usage = arguments.pop("stream_usage", self.stream_usage)
         if stop is not None:
-            given["stop"] = stop
-        request = self._parameters(kind, given)
+            arguments["stop"] = stop
+        request = self._parameters(kind, arguments)
         if self.balance == "sticky" and "session_id" not in request and (thread := thread_of_graph()):
             request["session_id"] = thread
         options = request.pop("stream_options", None)

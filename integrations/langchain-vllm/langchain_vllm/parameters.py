@@ -30,17 +30,17 @@ class Parameters(Serializable):
     extra_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
     """Per request, as opposed to `default_headers`; not serialised, since they may hold secrets."""
 
-    def _parameters(self, kind: type[Parameters], given: Mapping[str, Any] | None = None) -> Json:
+    def _parameters(self, kind: type[Parameters], arguments: Mapping[str, Any] | None = None) -> Json:
         """The parameters of a request.
 
         Args:
             kind: whose fields are its parameters.
-            given: with the call; they win over fields, and None among them leaves a parameter out.
+            arguments: with the call; they win over fields, and None among them leaves a parameter out.
         """
         request = {name: value for name in kind.model_fields if (value := getattr(self, name)) is not None}
-        if given:
-            own, more = request.get("extra_body"), given.get("extra_body")
-            request.update(given)
+        if arguments:
+            own, more = request.get("extra_body"), arguments.get("extra_body")
+            request.update(arguments)
             if own and more:
                 request["extra_body"] = {**own, **more}
         return request

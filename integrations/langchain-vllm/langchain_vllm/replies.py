@@ -116,7 +116,7 @@ class ChunkReader:
         content = ""
         kwargs: Json = {}
         calls: list[ToolCallChunk] = []
-        said = False
+        is_empty = True
         for choice in chunk.choices:
             if choice.index:
                 continue
@@ -131,31 +131,31 @@ class ChunkReader:
             if choice.finish_reason is not None:
                 pieces += self._calls.finish()
             calls = [_call_chunk(piece) for piece in pieces]
-            said = bool(content or kwargs or calls)
+            is_empty = not (content or kwargs or calls)
             self._answers = self._answers or bool(content or calls or delta.refusal)
             self._reasons = self._reasons or bool(delta.reasoning)
             if choice.logprobs is not None:
                 metadata["logprobs"] = choice.logprobs.model_dump(exclude_none=True)
-                said = True
+                is_empty = False
             if choice.token_ids:
                 metadata["token_ids"] = choice.token_ids
-                said = True
+                is_empty = False
             if choice.finish_reason is not None and not self._finished:
                 self._finished = True
                 if not self._answers:
                     warn_of_emptiness(choice.finish_reason, self._reasons)
                 warn_of_invalid(read_calls(self._calls.calls, choice.finish_reason))
                 metadata.update(finish_metadata(chunk, choice, self._model))
-                said = True
+                is_empty = False
             if chunk.prompt_token_ids is not None:
                 metadata["prompt_token_ids"] = chunk.prompt_token_ids
-                said = True
+                is_empty = False
         usage = None
         if chunk.usage is not None:
             current = usage_metadata(chunk.usage)
             usage = usage_since(self._usage, current)
             self._usage = current
-        if not said and usage is None:
+        if is_empty and usage is None:
             return None
         message = MessageChunk(
             content=content,

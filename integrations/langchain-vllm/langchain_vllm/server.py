@@ -129,18 +129,18 @@ class Server(Serializable):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_other_names(cls, given: object) -> object:
-        if not isinstance(given, Mapping) or _OTHERS.isdisjoint(given):
-            return given
+    def _refuse_other_names(cls, values: object) -> object:
+        if not isinstance(values, Mapping) or _OTHERS.isdisjoint(values):
+            return values
         fields = cls.model_fields
-        for name in given:
+        for name in values:
             field, advice = _OTHERWISE.get(name, ("", ""))
             if name not in fields and field in fields:
                 raise ValueError(f"there is no {name}=: {advice}")
             instead = _INSTEAD.get(name)
             if name not in fields and instead in fields:
                 raise ValueError(f"there is no {name}=: did you mean {instead}=?")
-        return given
+        return values
 
     @field_validator("timeout", mode="before")
     @classmethod

@@ -43,13 +43,13 @@ class Plan(NamedTuple):
         request: parameters of the request; `tools` and `tool_choice` are for `bind_tools`.
         show_schema: the parameter that puts into the prompt what the server enforces without showing it.
         parser: what reads the answer.
-        shown: the schema, for tracing.
+        schema: the schema, for tracing.
         method: that was given, or chosen.
     """
 
     request: Json
     parser: Runnable[AIMessage, object]
-    shown: object
+    schema: object
     method: Method
     show_schema: bool | Mapping[str, object] = True
 

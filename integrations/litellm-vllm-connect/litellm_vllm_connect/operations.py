@@ -18,7 +18,7 @@ from vllm_connect.types import ClassificationResponse, ScoreResponse, TokenizeRe
 from .clients import clients
 from .errors import call_errors
 from .replies import rerank_response, transcription_response
-from .requests import Given, Request
+from .requests import Arguments, Request
 
 Document = str | Mapping[str, Any]
 
@@ -33,15 +33,15 @@ def rerank(model: str, query: str, documents: Sequence[Document], **params: Any)
         params: the server, and vLLM's parameters: `top_n`, `return_documents` …
     """
     with call_errors(model):
-        client, asked = _sync(model, params, query=query, documents=documents)
-        return rerank_response(client.rerank.create(**asked))
+        client, request = _sync(model, params, query=query, documents=documents)
+        return rerank_response(client.rerank.create(**request))
 
 
 async def arerank(model: str, query: str, documents: Sequence[Document], **params: Any) -> RerankResponse:
     """Order documents by relevance to a query; see `rerank`."""
     with call_errors(model):
-        client, asked = _async(model, params, query=query, documents=documents)
-        return rerank_response(await client.rerank.create(**asked))
+        client, request = _async(model, params, query=query, documents=documents)
+        return rerank_response(await client.rerank.create(**request))
 
 
 def score(model: str, **params: Any) -> ScoreResponse:
@@ -52,15 +52,15 @@ def score(model: str, **params: Any) -> ScoreResponse:
         params: the server, and vLLM's parameters: `queries` and `documents`, or `text_1` and `text_2` …
     """
     with call_errors(model):
-        client, asked = _sync(model, params)
-        return client.score.create(**asked)
+        client, request = _sync(model, params)
+        return client.score.create(**request)
 
 
 async def ascore(model: str, **params: Any) -> ScoreResponse:
     """Score pairs of texts; see `score`."""
     with call_errors(model):
-        client, asked = _async(model, params)
-        return await client.score.create(**asked)
+        client, request = _async(model, params)
+        return await client.score.create(**request)
 
 
 def classify(model: str, **params: Any) -> ClassificationResponse:
@@ -71,15 +71,15 @@ def classify(model: str, **params: Any) -> ClassificationResponse:
         params: the server, and vLLM's parameters: `input` or `messages` …
     """
     with call_errors(model):
-        client, asked = _sync(model, params)
-        return client.classify.create(**asked)
+        client, request = _sync(model, params)
+        return client.classify.create(**request)
 
 
 async def aclassify(model: str, **params: Any) -> ClassificationResponse:
     """Classify texts; see `classify`."""
     with call_errors(model):
-        client, asked = _async(model, params)
-        return await client.classify.create(**asked)
+        client, request = _async(model, params)
+        return await client.classify.create(**request)
 
 
 def tokenize(model: str, **params: Any) -> TokenizeResponse:
@@ -90,15 +90,15 @@ def tokenize(model: str, **params: Any) -> TokenizeResponse:
         params: the server, and vLLM's parameters: `prompt` or `messages` …
     """
     with call_errors(model):
-        client, asked = _sync(model, params)
-        return client.tokenize(**asked)
+        client, request = _sync(model, params)
+        return client.tokenize(**request)
 
 
 async def atokenize(model: str, **params: Any) -> TokenizeResponse:
     """Count and number the tokens of a text or a conversation; see `tokenize`."""
     with call_errors(model):
-        client, asked = _async(model, params)
-        return await client.tokenize(**asked)
+        client, request = _async(model, params)
+        return await client.tokenize(**request)
 
 
 def transcription(model: str, file: object, **params: Any) -> TranscriptionResponse:
@@ -110,15 +110,15 @@ def transcription(model: str, file: object, **params: Any) -> TranscriptionRespo
         params: the server, and vLLM's parameters: `language`, `response_format` …
     """
     with call_errors(model):
-        client, asked = _sync(model, params, file=file)
-        return transcription_response(client.audio.transcriptions.create(**asked))
+        client, request = _sync(model, params, file=file)
+        return transcription_response(client.audio.transcriptions.create(**request))
 
 
 async def atranscription(model: str, file: object, **params: Any) -> TranscriptionResponse:
     """Write down what is said in a recording; see `transcription`."""
     with call_errors(model):
-        client, asked = _async(model, params, file=file)
-        return transcription_response(await client.audio.transcriptions.create(**asked))
+        client, request = _async(model, params, file=file)
+        return transcription_response(await client.audio.transcriptions.create(**request))
 
 
 def _sync(model: str, params: Mapping[str, Any], **own: object) -> tuple[VLLM, dict[str, Any]]:
@@ -136,5 +136,5 @@ def _request(model: str, params: Mapping[str, Any], own: Mapping[str, object]) -
         raise TypeError("there are no streams here: use vllm_connect.VLLM")
     options = dict(params)
     base, key, timeout = (options.pop(name, None) for name in ("api_base", "api_key", "timeout"))
-    asked = Given(model, base, key, options, timeout=timeout, retries=options.get("max_retries"))
-    return asked.request(**own)
+    arguments = Arguments(model, base, key, options, timeout=timeout, retries=options.get("max_retries"))
+    return arguments.request(**own)

@@ -20,7 +20,7 @@ from vllm_connect import VLLM, AsyncVLLM
 from .clients import clients
 from .errors import PROVIDER, call_errors, litellm_errors
 from .replies import Chunks, chat_response, embedding_response, text_response
-from .requests import Given, Json, Messages, plain_name, prompts_of, sent_messages
+from .requests import Arguments, Json, Messages, plain_name, prompts_of, sent_messages
 
 if TYPE_CHECKING:
     from litellm.types.utils import (
@@ -52,43 +52,43 @@ _CHAT = {
 class VLLMConnect(CustomLLM):  # type: ignore[misc]  # litellm is not typed
     """LiteLLM's handler for `vllm-connect/NAME`."""
 
-    def completion(self, **given: Any) -> ModelResponse | TextCompletionResponse:
+    def completion(self, **arguments: Any) -> ModelResponse | TextCompletionResponse:
         """Answer `litellm.completion` and `litellm.text_completion`."""
-        asked = _Asked(given)
-        with call_errors(asked.model):
-            client = clients.get(VLLM, asked.settings)
-            reply = _resource(client, asked).create(**asked.params)
-        return asked.response(reply)
+        request = _Request(arguments)
+        with call_errors(request.model):
+            client = clients.get(VLLM, request.settings)
+            reply = _resource(client, request).create(**request.params)
+        return request.response(reply)
 
-    async def acompletion(self, **given: Any) -> ModelResponse | TextCompletionResponse:
+    async def acompletion(self, **arguments: Any) -> ModelResponse | TextCompletionResponse:
         """Answer `litellm.acompletion` and `litellm.atext_completion`."""
-        asked = _Asked(given)
-        with call_errors(asked.model):
-            client = clients.get(AsyncVLLM, asked.settings)
-            reply = await _resource(client, asked).create(**asked.params)
-        return asked.response(reply)
+        request = _Request(arguments)
+        with call_errors(request.model):
+            client = clients.get(AsyncVLLM, request.settings)
+            reply = await _resource(client, request).create(**request.params)
+        return request.response(reply)
 
-    def streaming(self, **given: Any) -> Iterator[ModelResponseStream]:
+    def streaming(self, **arguments: Any) -> Iterator[ModelResponseStream]:
         """Answer the same with `stream=True`.
 
         The server has begun to answer when this returns: an error before that is raised here, where LiteLLM
         retries.
         """
-        asked = _Asked(given)
-        with call_errors(asked.model):
-            client = clients.get(VLLM, asked.settings)
-            stream = _resource(client, asked).create(**asked.params, **_WITH_USAGE)
-        return _chunks(stream, asked)
+        request = _Request(arguments)
+        with call_errors(request.model):
+            client = clients.get(VLLM, request.settings)
+            stream = _resource(client, request).create(**request.params, **_WITH_USAGE)
+        return _chunks(stream, request)
 
-    async def astreaming(self, **given: Any) -> AsyncIterator[ModelResponseStream]:
+    async def astreaming(self, **arguments: Any) -> AsyncIterator[ModelResponseStream]:
         """Answer the async ones with `stream=True`; LiteLLM begins them when they are first read."""
-        asked = _Asked(given, "stream")
-        with call_errors(asked.model):
-            client = clients.get(AsyncVLLM, asked.settings)
-            stream = await _resource(client, asked).create(**asked.params, **_WITH_USAGE)
-        chunks = asked.chunks()
+        request = _Request(arguments, "stream")
+        with call_errors(request.model):
+            client = clients.get(AsyncVLLM, request.settings)
+            stream = await _resource(client, request).create(**request.params, **_WITH_USAGE)
+        chunks = request.chunks()
         try:
-            with litellm_errors(asked.model):
+            with litellm_errors(request.model):
                 async for item in stream:
                     for chunk in chunks.feed(item):
                         yield chunk
@@ -97,18 +97,18 @@ class VLLMConnect(CustomLLM):  # type: ignore[misc]  # litellm is not typed
         for chunk in chunks.finish():
             yield chunk
 
-    def embedding(self, **given: Any) -> EmbeddingResponse:
+    def embedding(self, **arguments: Any) -> EmbeddingResponse:
         """Answer `litellm.embedding`."""
-        asked = _Asked(given, "embedding")
-        with call_errors(asked.model):
-            reply = clients.get(VLLM, asked.settings).embeddings.create(**asked.params)
+        request = _Request(arguments, "embedding")
+        with call_errors(request.model):
+            reply = clients.get(VLLM, request.settings).embeddings.create(**request.params)
         return embedding_response(reply)
 
-    async def aembedding(self, **given: Any) -> EmbeddingResponse:
+    async def aembedding(self, **arguments: Any) -> EmbeddingResponse:
         """Answer `litellm.aembedding`."""
-        asked = _Asked(given, "embedding")
-        with call_errors(asked.model):
-            reply = await clients.get(AsyncVLLM, asked.settings).embeddings.create(**asked.params)
+        request = _Request(arguments, "embedding")
+        with call_errors(request.model):
+            reply = await clients.get(AsyncVLLM, request.settings).embeddings.create(**request.params)
         return embedding_response(reply)
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ def register() -> None:
     custom_llm_setup()
 
 
-class _Asked:
+class _Request:
     """A request of LiteLLM's.
 
     Attributes:
@@ -142,29 +142,31 @@ class _Asked:
     """
 
     def __init__(
-        self, given: Mapping[str, Any], operation: Literal["chat", "stream", "embedding"] = "chat"
+        self, arguments: Mapping[str, Any], operation: Literal["chat", "stream", "embedding"] = "chat"
     ) -> None:
-        about: Mapping[str, Any] = given.get("litellm_params") or {}
-        options: Mapping[str, Any] = given.get("optional_params") or {}
+        about: Mapping[str, Any] = arguments.get("litellm_params") or {}
+        options: Mapping[str, Any] = arguments.get("optional_params") or {}
         is_embedding = operation == "embedding"
-        self.model: str = given["model"]
+        self.model: str = arguments["model"]
         self.is_chat = not is_embedding and not about.get("text_completion")
         _price(self.model, {"mode": operation} if is_embedding else _CHAT)
         question = (
-            {"input": given["input"]} if is_embedding else _question(given["messages"], is_chat=self.is_chat)
+            {"input": arguments["input"]}
+            if is_embedding
+            else _question(arguments["messages"], is_chat=self.is_chat)
         )
-        asked = Given(
+        call = Arguments(
             self.model,
-            given.get("api_base"),
-            given.get("api_key"),
+            arguments.get("api_base"),
+            arguments.get("api_key"),
             options,
-            given.get("headers"),
-            given.get("timeout"),
+            arguments.get("headers"),
+            arguments.get("timeout"),
             retries=_retries(operation, options, about),
         )
         self.settings: Json
         self.params: dict[str, Any]
-        self.settings, self.params = asked.request(**question)
+        self.settings, self.params = call.request(**question)
 
     def response(self, reply: Any) -> ModelResponse | TextCompletionResponse:
         """The answer in LiteLLM's words."""
@@ -175,8 +177,8 @@ class _Asked:
         return Chunks(self.model, is_chat=self.is_chat)
 
 
-def _resource(client: VLLM | AsyncVLLM, asked: _Asked) -> Any:
-    return client.chat.completions if asked.is_chat else client.completions
+def _resource(client: VLLM | AsyncVLLM, request: _Request) -> Any:
+    return client.chat.completions if request.is_chat else client.completions
 
 
 def _question(messages: Messages, *, is_chat: bool) -> dict[str, object]:
@@ -210,9 +212,9 @@ def _price(model: str, what: Mapping[str, object]) -> None:
         _priced.add(name)
 
 
-def _chunks(stream: Any, asked: _Asked) -> Iterator[ModelResponseStream]:
-    chunks = asked.chunks()
-    with litellm_errors(asked.model), closing(stream):
+def _chunks(stream: Any, request: _Request) -> Iterator[ModelResponseStream]:
+    chunks = request.chunks()
+    with litellm_errors(request.model), closing(stream):
         for item in stream:
             yield from chunks.feed(item)
     yield from chunks.finish()

@@ -49,7 +49,7 @@ class Request(NamedTuple):
     params: Json
 
 
-class Given(NamedTuple):
+class Arguments(NamedTuple):
     """The arguments that LiteLLM gives with every operation.
 
     Attributes:

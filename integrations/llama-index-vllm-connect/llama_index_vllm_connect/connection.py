@@ -144,14 +144,14 @@ class Connection(BaseComponent):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_names(cls, given: object) -> object:
+    def _check_names(cls, values: object) -> object:
         """Point usual names to ours; `class_name`, which dumps hold, is no field."""
-        if not isinstance(given, dict):
-            return given
-        for name in given.keys() - cls.model_fields.keys():
+        if not isinstance(values, dict):
+            return values
+        for name in values.keys() - cls.model_fields.keys():
             if advice := advice_for(name, cls.model_fields):
                 raise ValueError(f"{cls.__name__} has no {name}=: use {advice}")
-        return {name: value for name, value in given.items() if name != "class_name"}
+        return {name: value for name, value in values.items() if name != "class_name"}
 
     if not TYPE_CHECKING:  # or every attribute would count as known
 

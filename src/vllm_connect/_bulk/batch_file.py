@@ -119,13 +119,13 @@ class Journal:
                 return
             try:
                 entry = orjson.loads(line)
-                found = _ID.fullmatch(entry["id"])
+                match = _ID.fullmatch(entry["id"])
                 custom_id, response = entry["custom_id"], entry["response"]
             except (orjson.JSONDecodeError, TypeError, KeyError):
-                found = None
-            if found is None:
+                match = None
+            if match is None:
                 raise ValueError(f"line {place} of the output is not of a batch")
-            self._note(int(found[1]), custom_id)
+            self._note(int(match[1]), custom_id)
             self.failed += response is None or response["status_code"] != 200
             self.end += len(line)
 

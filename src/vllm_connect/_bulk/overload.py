@@ -24,7 +24,7 @@ class Overload:
     def __init__(self, servers: Callable[[], Sequence[ServerStatus]], time: float) -> None:
         self._servers = servers
         self._next_look = time + _PAUSE
-        self._known: dict[str, datetime] = {}
+        self._since: dict[str, datetime] = {}
 
     def has_come(self, error: Exception | None, time: float) -> bool:
         """Return whether there is a new sign.
@@ -40,6 +40,6 @@ class Overload:
         resting = {
             status.key_name: status.since for status in self._servers() if status.reason.startswith(_REFUSALS)
         }
-        is_new = any(self._known.get(name) != since for name, since in resting.items())
-        self._known = resting
+        is_new = any(self._since.get(name) != since for name, since in resting.items())
+        self._since = resting
         return refused or is_new

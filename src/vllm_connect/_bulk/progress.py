@@ -62,13 +62,13 @@ class Bar:
         self._bar.close()
 
 
-def progress_of(wanted: bool, inputs: object) -> Progress:
+def progress_of(progress: bool, inputs: object) -> Progress:
     """Return what shows the progress.
 
     Args:
-        wanted: whether to show any.
+        progress: whether to show any.
         inputs: the rows; where they have a length, the bar tells the time left.
     """
-    if not wanted:
+    if not progress:
         return NoProgress()
     return Bar(len(inputs) if hasattr(inputs, "__len__") else None)

@@ -27,7 +27,7 @@ from .call import Call, Variant
 from .failures import Where, bad_redirect, invalid_response, status_error, timeout_error
 from .outcomes import Outcome, outcome_of_exception, outcome_of_reply
 from .redirects import is_bad_location
-from .watched import Seen
+from .watched import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ class Attempt(Generic[T_co]):
         self.wire_model = call.model
         self.refusals: list[tuple[int, httpx.Response]] = []
         self.response: httpx.Response | None = None
-        self.seen: Seen | None = None
+        self.snapshot: Snapshot | None = None
         self.watch: Watch | None = None
         self.places = 0
         self._fleet: Fleet | None = None
@@ -101,8 +101,8 @@ class Attempt(Generic[T_co]):
             options: the SDK's, which are pointed at the server that was chosen.
             fleet: the servers.
         """
-        if self.seen is not None:
-            self._take_back(options, self.seen)
+        if self.snapshot is not None:
+            self._take_back(options, self.snapshot)
         self._fleet = fleet
         self._options, self._unrouted = options, (options.url, options.headers, options.json_data)
         placement = self._elsewhere() if self.tried else None
@@ -114,10 +114,10 @@ class Attempt(Generic[T_co]):
             placement = fleet.place(call.model, key_name=call.key_name, session=session)
         return self._begin(placement, options)
 
-    def _take_back(self, options: FinalRequestOptions, seen: Seen) -> None:
+    def _take_back(self, options: FinalRequestOptions, snapshot: Snapshot) -> None:
         """Take the request back from whoever was shown it, with what they changed."""
-        if seen.is_changed(options):
-            self.call = cast("Call[T_co]", seen.shown.call_of(options))
+        if snapshot.is_changed(options):
+            self.call = cast("Call[T_co]", snapshot.stand_in.call_of(options))
         options.json_data = options.extra_json = None
 
     def reroute(self, outcome: Outcome, request: httpx.Request) -> FinalRequestOptions | None:

@@ -3,8 +3,8 @@
 Tracers and mocks replace these methods on a class, or on one client, before or after we were imported, and
 expect every call to come by: its path, its body as values, the type of its answer. Our own calls carry bytes
 and take a shorter way. So where somebody is there, a call goes the SDK's way: through `post` or `get`, which
-end in `request`, shown as the SDK would show it; a `Shown` goes along, by which the client knows its own call
-again, and makes it of what the request has become by then.
+end in `request`, shown as the SDK would show it; a `StandIn` goes along, by which the client knows its own
+call again, and makes it of what the request has become by then.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class RequestMethods:
         return cls.request is self._own_request
 
 
-class Shown:
+class StandIn:
     """Goes along with a request that is shown, in the place of what parses its answer.
 
     Args:
@@ -90,23 +90,23 @@ class Shown:
         return reply
 
 
-class Seen(NamedTuple):
+class Snapshot(NamedTuple):
     """The part of a call that was shown.
 
     Attributes:
-        shown: what makes the call.
+        stand_in: what makes the call.
         body: the body, kept apart from what is shown, which may be changed in its place.
         extra: `extra_body` where the SDK keeps it apart.
     """
 
-    shown: Shown
+    stand_in: StandIn
     body: object
     extra: object
 
     @classmethod
-    def of(cls, shown: Shown, options: FinalRequestOptions) -> Seen:
+    def of(cls, stand_in: StandIn, options: FinalRequestOptions) -> Snapshot:
         """Note what is shown."""
-        return cls(shown, _copied(options.json_data), _copied(options.extra_json))
+        return cls(stand_in, _copied(options.json_data), _copied(options.extra_json))
 
     def is_changed(self, options: FinalRequestOptions) -> bool:
         """Tell whether somebody changed it."""
@@ -120,9 +120,9 @@ def show(call: Call[object]) -> tuple[str, JsonObject]:
         Its path below ``/v1``, and arguments of `post`, or `get`.
     """
     body = _body_of(call)
-    shown = Shown(lambda options: _changed(call, body, options.json_data))
+    stand_in = StandIn(lambda options: _changed(call, body, options.json_data))
     options = {name: value for name, value in call.options.items() if name != "params" or value}
-    arguments: JsonObject = {"options": {**options, "post_parser": shown}}
+    arguments: JsonObject = {"options": {**options, "post_parser": stand_in}}
     if call.method != "get":
         arguments |= {"body": _copied(body), "files": call.files}
     return call.variants[0].path.removeprefix("/v1"), arguments

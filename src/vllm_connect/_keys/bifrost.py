@@ -243,20 +243,20 @@ def _key(node: Node, empty_means_all: bool) -> Key:
         "aliases": node["aliases"],
     }
     places |= {name: node[name] for name in ("models", "blacklisted_models", "weight", "enabled")}
-    given: dict[str, Any] = {attribute: place.value for attribute, place in places.items()}
-    given |= {"name": name, "url": server["url"].secret(), "api_key": node["value"].secret()}
-    if empty_means_all and given["models"] == []:
-        given["models"] = ["*"]
-    if isinstance(given["aliases"], Mapping):
-        given["aliases"] = {source: _alias(node["aliases"][source]) for source in given["aliases"]}
-    given = {attribute: value for attribute, value in given.items() if value is not None}
-    for attribute, value in given.items():
+    attributes: dict[str, Any] = {attribute: place.value for attribute, place in places.items()}
+    attributes |= {"name": name, "url": server["url"].secret(), "api_key": node["value"].secret()}
+    if empty_means_all and attributes["models"] == []:
+        attributes["models"] = ["*"]
+    if isinstance(attributes["aliases"], Mapping):
+        attributes["aliases"] = {source: _alias(node["aliases"][source]) for source in attributes["aliases"]}
+    attributes = {attribute: value for attribute, value in attributes.items() if value is not None}
+    for attribute, value in attributes.items():
         # One at a time, to be able to say where in the document the culprit is.
         try:
             Key(**{"name": name, attribute: value})
         except ConfigError as error:
             raise places[attribute].error(str(error)) from None
-    return Key(**given)
+    return Key(**attributes)
 
 
 def _alias(node: Node) -> Any:

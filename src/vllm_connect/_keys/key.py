@@ -312,15 +312,15 @@ def _clean_aliases(key: Key) -> dict[str, str]:
 
 
 def _check_names(key: Key, attribute: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
+    folded_names: set[str] = set()
     for name in names:
         if not isinstance(name, str):
             raise _invalid(key, attribute, f"must hold names of models, not {kind_of(name)}")
         if not name or name != name.strip():
             raise _invalid(key, attribute, f"holds {name!r}, which is empty or has spaces around it")
-        if fold(name) in seen:
+        if fold(name) in folded_names:
             raise _invalid(key, attribute, f"holds {name!r} twice (upper and lower case are the same)")
-        seen.add(fold(name))
+        folded_names.add(fold(name))
 
 
 def _invalid(key: Key, attribute: str, problem: str) -> ConfigError:

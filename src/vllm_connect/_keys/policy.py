@@ -48,13 +48,13 @@ class Policy:
         """Tell whether the SDK's own backoff will do."""
         return (self.retry_backoff_initial, self.retry_backoff_max) == (0.5, 8.0)
 
-    def backoff(self, taken: int) -> float:
+    def backoff(self, repetitions: int) -> float:
         """Seconds before a repetition.
 
         Args:
-            taken: how many there were before.
+            repetitions: how many there were before.
         """
-        seconds: float = self.retry_backoff_initial * 2.0 ** min(taken, 1000)
+        seconds: float = self.retry_backoff_initial * 2.0 ** min(repetitions, 1000)
         return min(seconds, self.retry_backoff_max) * (1 - 0.25 * random())  # noqa: S311  # it spreads
 
 

@@ -42,19 +42,19 @@ def operation_name(operation: str) -> str:
 
 def of_request(body: Mapping[str, Any]) -> Attributes:
     """Name a request's parameters."""
-    found: Attributes = {}
+    attributes: Attributes = {}
     for name, called in _PARAMETERS.items():
         if (value := body.get(name)) is not None:
-            found[f"gen_ai.request.{called}"] = value
+            attributes[f"gen_ai.request.{called}"] = value
     if stop := body.get("stop"):
-        found["gen_ai.request.stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
+        attributes["gen_ai.request.stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
     if (count := body.get("n")) is not None and count != 1:
-        found["gen_ai.request.choice.count"] = count
+        attributes["gen_ai.request.choice.count"] = count
     if isinstance(encoding := body.get("encoding_format"), str):
-        found["gen_ai.request.encoding_formats"] = [encoding]
+        attributes["gen_ai.request.encoding_formats"] = [encoding]
     if isinstance(shape := body.get("response_format"), Mapping):
-        found["gen_ai.output.type"] = "text" if shape.get("type") == "text" else "json"
-    return found
+        attributes["gen_ai.output.type"] = "text" if shape.get("type") == "text" else "json"
+    return attributes
 
 
 class Answer:
@@ -69,7 +69,7 @@ class Answer:
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         self._with_content = with_content
-        self._said: dict[int, dict[str, str]] = {}
+        self._texts: dict[int, dict[str, str]] = {}
         self._reasons: dict[int, str] = {}
 
     def note(self, reply: Any) -> None:
@@ -90,7 +90,7 @@ class Answer:
                     number, getattr(choice, "message", None) or getattr(choice, "delta", choice)
                 )
         if self._with_content and isinstance(text := getattr(reply, "output_text", None), str):
-            self._said.setdefault(0, {})["text"] = text
+            self._texts.setdefault(0, {})["text"] = text
 
     def finish(self) -> Attributes:
         """All that is told of it."""
@@ -98,14 +98,14 @@ class Answer:
             self.attributes["gen_ai.response.finish_reasons"] = [
                 self._reasons[number] for number in sorted(self._reasons)
             ]
-        if self._said:
+        if self._texts:
             self.attributes["gen_ai.output.messages"] = _json(
                 {
                     "role": "assistant",
                     "parts": [{"type": kind, "content": text} for kind, text in said.items()],
                     "finish_reason": self._reasons.get(number, ""),
                 }
-                for number, said in sorted(self._said.items())
+                for number, said in sorted(self._texts.items())
             )
         return self.attributes
 
@@ -113,26 +113,26 @@ class Answer:
         first = _first_number
         self.input_tokens = first(usage, "prompt_tokens", "input_tokens")
         self.output_tokens = first(usage, "completion_tokens", "output_tokens")
-        told = {
+        counts = {
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cache_read.input_tokens": first(_details(usage, "prompt", "input"), "cached_tokens"),
             "reasoning.output_tokens": first(_details(usage, "completion", "output"), "reasoning_tokens"),
         }
-        for name, value in told.items():
+        for name, value in counts.items():
             if value is not None:
                 self.attributes[f"gen_ai.usage.{name}"] = value
 
     def _note_content(self, number: int, message: Any) -> None:
-        said = self._said.setdefault(number, {})
+        texts = self._texts.setdefault(number, {})
         for kind, names in (("reasoning", ("reasoning", "reasoning_content")), ("text", ("content", "text"))):
             text = next((found for name in names if (found := getattr(message, name, None))), None)
             if isinstance(text, str):
-                said[kind] = said.get(kind, "") + text
+                texts[kind] = texts.get(kind, "") + text
         for call in getattr(message, "tool_calls", None) or ():
             function = getattr(call, "function", None)
             piece = f"{getattr(function, 'name', None) or ''}{getattr(function, 'arguments', None) or ''}"
-            said["tool_call"] = said.get("tool_call", "") + piece
+            texts["tool_call"] = texts.get("tool_call", "") + piece
 
 
 def messages_in(body: Mapping[str, Any]) -> str | None:

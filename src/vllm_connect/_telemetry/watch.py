@@ -71,14 +71,14 @@ class Watch:
         if self._span.is_recording():
             with_content = os.environ.get(_CAPTURE, "").lower() in _CAPTURES
             body = _body_of(call, json_data)
-            asked = of_request(body)
+            attributes = of_request(body)
             if call.session is not None:
-                asked["gen_ai.conversation.id"] = call.session
+                attributes["gen_ai.conversation.id"] = call.session
             if stream:
-                asked["gen_ai.request.stream"] = True
+                attributes["gen_ai.request.stream"] = True
             if with_content and (messages := messages_in(body)) is not None:
-                asked["gen_ai.input.messages"] = messages
-            self._span.set_attributes(asked)
+                attributes["gen_ai.input.messages"] = messages
+            self._span.set_attributes(attributes)
         self._answer = Answer(with_content=with_content)
 
     def __enter__(self) -> Watch:
@@ -153,8 +153,8 @@ class Watch:
         self._ended = True
         about, span = self._about, self._span
         about |= self._where()
-        told = self._answer.finish()
-        if (model := told.get("gen_ai.response.model")) is not None:
+        reply_attributes = self._answer.finish()
+        if (model := reply_attributes.get("gen_ai.response.model")) is not None:
             about["gen_ai.response.model"] = model
         if error is not None:
             from opentelemetry.trace import Status, StatusCode
@@ -163,8 +163,8 @@ class Watch:
             # Without the message, which may quote the prompt.
             span.set_status(Status(StatusCode.ERROR, type(error).__name__))
         if self._first is not None:
-            told["gen_ai.response.time_to_first_chunk"] = self._first
-        span.set_attributes({**about, **told, **self._way()})
+            reply_attributes["gen_ai.response.time_to_first_chunk"] = self._first
+        span.set_attributes({**about, **reply_attributes, **self._way()})
         self._measure(about)
         span.end()
         self._attempt.watch = None  # which is the end of a cycle, too

@@ -101,7 +101,7 @@ class ResponseReader:
                 raise httpx.RemoteProtocolError("Server disconnected in the middle of a response head.")
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
         self.started = True
-        seen = len(self._pending)
+        offset = len(self._pending)
         self._pending += data
         if not self._pending.startswith(b"HTTP/1."[: len(self._pending)]):
             if self._pending.startswith(_TLS):
@@ -109,7 +109,7 @@ class ResponseReader:
                     "the server speaks TLS here: its URL must begin with https://"
                 )
             raise httpx.RemoteProtocolError(f"not an HTTP/1.1 response: {bytes(self._pending[:40])!r}")
-        while blank := _BLANK_LINE.search(self._pending, max(seen - 2, 0)):
+        while blank := _BLANK_LINE.search(self._pending, max(offset - 2, 0)):
             head = bytes(self._pending[: blank.end()])
             del self._pending[: blank.end()]
             self._parse_head(head)
@@ -117,7 +117,7 @@ class ResponseReader:
                 rest = bytes(self._pending)
                 self._pending.clear()
                 return self._begin_body(rest)
-            seen = self.status = 0
+            offset = self.status = 0
         if len(self._pending) > MAX_HEAD:
             raise httpx.RemoteProtocolError(f"response head of more than {MAX_HEAD} bytes")
         return b""

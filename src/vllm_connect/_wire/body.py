@@ -61,14 +61,14 @@ _GUIDED = {
 
 
 def read_params(
-    operation: str, given: Mapping[str, object], known: frozenset[str] | None
+    operation: str, arguments: Mapping[str, object], names: frozenset[str] | None
 ) -> tuple[JsonObject, JsonObject]:
     """Sort a caller's keyword arguments.
 
     Args:
         operation: for error messages, e.g. ``"chat.completions.create"``.
-        given: the keyword arguments.
-        known: every name that this operation sends; None when the names were checked before.
+        arguments: the keyword arguments.
+        names: every name that this operation sends; None when the names were checked before.
 
     Returns:
         The parameters for the body with `extra_body` merged in, and the request options that were set, as
@@ -79,15 +79,15 @@ def read_params(
     """
     body: JsonObject = {}
     options: JsonObject = {}
-    for name, value in given.items():
+    for name, value in arguments.items():
         if isinstance(value, (Omit, NotGiven)):
             continue
         if name in _OPTIONS:
             # timeout=None means no timeout, so it is the one None that says something.
             if value is not None or name == "timeout":
                 options[_OPTIONS[name]] = value
-        elif known is not None and name not in known and name not in _GUIDED:
-            raise TypeError(_unknown(operation, name, known))
+        elif names is not None and name not in names and name not in _GUIDED:
+            raise TypeError(_unknown(operation, name, names))
         elif value is not None:
             body[name] = value
     extra = options.pop("extra_body", None)
@@ -105,11 +105,11 @@ def read_params(
     return body, options
 
 
-def without_unset(given: Mapping[str, object]) -> JsonObject:
+def without_unset(arguments: Mapping[str, object]) -> JsonObject:
     """A caller's keyword arguments without those that say nothing: None, and the SDK's markers."""
     return {
         name: value
-        for name, value in given.items()
+        for name, value in arguments.items()
         if value is not None and not isinstance(value, (Omit, NotGiven))
     }
 
@@ -203,15 +203,15 @@ def _plain(value: object) -> object:
 
 
 def _translate_guided(body: JsonObject) -> None:
-    found = [name for name in _GUIDED if name in body]
+    names = [name for name in _GUIDED if name in body]
     warnings.warn(
-        f"vLLM ignores {', '.join(found)} since 0.12: it was sent as structured_outputs, use that instead",
+        f"vLLM ignores {', '.join(names)} since 0.12: it was sent as structured_outputs, use that instead",
         DeprecationWarning,
         stacklevel=depth_of_caller(),
     )
     given = body.get("structured_outputs")
     structured = dict(given) if isinstance(given, Mapping) else {}
-    for name in found:
+    for name in names:
         value = body.pop(name)
         if isinstance(value, type) and issubclass(value, BaseModel):
             value = value.model_json_schema()
@@ -234,10 +234,10 @@ def depth_of_caller() -> int:
 _ELSEWHERE = {"enable_thinking": 'pass chat_template_kwargs={"enable_thinking": …}'}
 
 
-def _unknown(operation: str, name: str, known: frozenset[str]) -> str:
-    if "chat_template_kwargs" in known and (elsewhere := _ELSEWHERE.get(name)):
+def _unknown(operation: str, name: str, names: frozenset[str]) -> str:
+    if "chat_template_kwargs" in names and (elsewhere := _ELSEWHERE.get(name)):
         return f"{operation}() got an unexpected keyword argument {name!r}: {elsewhere}"
-    near = difflib.get_close_matches(name, known | _OPTIONS.keys(), 1)
+    near = difflib.get_close_matches(name, names | _OPTIONS.keys(), 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
         f"{operation}() got an unexpected keyword argument {name!r}: {hint}"

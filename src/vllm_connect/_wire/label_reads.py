@@ -52,17 +52,17 @@ def options_of(question: Mapping[str, Any]) -> dict[str, str | None]:
     return options
 
 
-def text_of(given: object) -> str:
+def text_of(input: object) -> str:
     """The text that the questions are about: a text, or users' messages of texts.
 
     Raises:
         ValueError: it has something else in it.
     """
-    if isinstance(given, str):
-        return given
-    if not isinstance(given, Iterable):
+    if isinstance(input, str):
+        return input
+    if not isinstance(input, Iterable):
         raise ValueError("input is a text, or a list of messages")
-    return "\n\n".join(_message_text(message) for message in given)
+    return "\n\n".join(_message_text(message) for message in input)
 
 
 def _message_text(message: Mapping[str, Any]) -> str:

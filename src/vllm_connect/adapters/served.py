@@ -52,23 +52,23 @@ class Served:
     is_listed: bool = False
 
 
-def find_served(models: Sequence[Model], wanted: str | None, keys: Iterable[Key]) -> Served:
+def find_served(models: Sequence[Model], name: str | None, keys: Iterable[Key]) -> Served:
     """Look up a model in the list of models.
 
     Args:
         models: the list.
-        wanted: the name that is asked for; None for whatever is served.
+        name: the name that is asked for; None for whatever is served.
         keys: the servers, whose aliases count. Of several contexts, the least counts: any may be asked.
     """
     bases = [model for model in models if not model.parent] or list(models)
-    names = set() if wanted is None else {wire_model(key, wanted) for key in keys}
+    names = set() if name is None else {wire_model(key, name) for key in keys}
     listed = [model for model in models if model.id in names]
     found = listed or bases
     windows = [window for model in found if (window := _window(model, models))] or _windows(bases)
     return Served(
-        name=wanted or (found[0].id if found else None),
+        name=name or (found[0].id if found else None),
         context_window=min(windows, default=None),
-        is_listed=bool(listed) or (wanted is None and bool(found)),
+        is_listed=bool(listed) or (name is None and bool(found)),
     )
 
 

@@ -76,8 +76,8 @@ class Asking:
         """Take the result, or the end of the stream."""
         seconds = self._seconds()
         if not self.stream:
-            self.request.seen[self.probe.call] = result
-            pieces = self.probe.said(result)
+            self.request.results[self.probe.call] = result
+            pieces = self.probe.pieces(result)
             self.pieces = [piece._replace(text=masked(piece.text, self.secrets)) for piece in pieces]
         return self._outcome("ok", pieces=tuple(self.pieces), seconds=seconds, first=self.first)
 

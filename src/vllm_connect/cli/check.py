@@ -192,23 +192,25 @@ def _check(arguments: dict[str, Any], model: str | None, progress: Callable[[str
             return Report(facts, model=model)
         wire.root = resolve(client.keys[0]).root
         rows = []
-        seen: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for probe in PROBES:
             progress(probe.operation)
-            rows.append(_row(client, probe, facts.candidates(model), seen, wire))
+            rows.append(_row(client, probe, facts.candidates(model), results, wire))
         return Report(facts, tuple(rows), model)
 
 
-def _row(client: VLLM, probe: Probe, models: Sequence[str | None], seen: dict[str, Any], wire: _Wire) -> Row:
+def _row(
+    client: VLLM, probe: Probe, models: Sequence[str | None], results: dict[str, Any], wire: _Wire
+) -> Row:
     wire.last = None
-    plain = wire.measured(first_served(client, probe, models, seen))
+    plain = wire.measured(first_served(client, probe, models, results))
     if probe.piece is None:
         return Row(probe, plain, None)
     if plain.status == "absent":
         return Row(probe, plain, Outcome("absent", reason=plain.reason, model=plain.model))
     if plain.reason == TIMED_OUT:
         return Row(probe, plain, Outcome("skipped", reason="not tried"))  # one wait is enough
-    asking = Asking(probe, Request(plain.model, _TOKENS, seen), stream=True, secrets=secrets_of(client))
+    asking = Asking(probe, Request(plain.model, _TOKENS, results), stream=True, secrets=secrets_of(client))
     return Row(probe, plain, ask(_spoken_by(client, probe), asking))
 
 
@@ -216,13 +218,13 @@ def first_served(
     client: VLLM,
     probe: Probe,
     models: Sequence[str | None],
-    seen: dict[str, Any],
+    results: dict[str, Any],
     tokens: int = _TOKENS,
 ) -> Outcome:
     """Ask one model after the other, until one serves the operation."""
     outcome = Outcome("skipped")
     for model in models if probe.takes_model else models[:1]:
-        asking = Asking(probe, Request(model, tokens, seen), secrets=secrets_of(client))
+        asking = Asking(probe, Request(model, tokens, results), secrets=secrets_of(client))
         outcome = ask(_spoken_by(client, probe), asking)
         if outcome.status != "absent":
             break

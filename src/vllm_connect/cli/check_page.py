@@ -114,8 +114,8 @@ def _table(console: Console, rows: Sequence[Row]) -> Table:
     table.add_column("stream", no_wrap=True)
     table.add_column("1st chunk", no_wrap=True)
     table.add_column("endpoint", overflow="fold")
-    asked = {row.plain.model for row in rows if row.plain.status == "ok"} - {None}
-    if len(asked) > 1:  # a router: its models do different things
+    models = {row.plain.model for row in rows if row.plain.status == "ok"} - {None}
+    if len(models) > 1:  # a router: its models do different things
         table.add_column("model", overflow="fold")
     for row in rows:
         served = row.plain.status != "absent"
@@ -126,7 +126,7 @@ def _table(console: Console, rows: Sequence[Row]) -> Table:
             cell(console, row.stream),
             Text(duration(first), "green"),
             _endpoint(row),
-            *([row.plain.model or "" if served else ""] if len(asked) > 1 else []),
+            *([row.plain.model or "" if served else ""] if len(models) > 1 else []),
             style="" if served else "dim",
         )
     return table

@@ -47,7 +47,7 @@ class Row:
             "operation": self.probe.operation,
             "call": self.probe.call,
             "stream": self.stream,
-            "asked": self.probe.asked,
+            "asked": self.probe.question,
             "sync": self.by_sync.as_json(),
             "async": self.by_async.as_json(),
         }
@@ -97,7 +97,7 @@ class Page(Protocol):
     def add(self, row: Row) -> None:
         """An operation is done."""
 
-    def add_quirk(self, shown: Shown) -> None:
+    def add_quirk(self, quirk: Shown) -> None:
         """A quirk was shown."""
 
     def end(self, demonstration: Demonstration) -> None:
@@ -110,7 +110,7 @@ class _Nowhere:
     def begin(self, facts: Facts, simulated: bool) -> None: ...
     def grow(self, probe: Probe, by: str, pieces: Sequence[Piece]) -> None: ...
     def add(self, row: Row) -> None: ...
-    def add_quirk(self, shown: Shown) -> None: ...
+    def add_quirk(self, quirk: Shown) -> None: ...
     def end(self, demonstration: Demonstration) -> None: ...
 
 
@@ -187,14 +187,14 @@ class _Clients:
             for native in (False, True)
         }
         self._secrets = secrets_of(client)
-        self._seen: dict[str, Any] = {}
+        self._results: dict[str, Any] = {}
         self._plain = Outcome("skipped")
 
     async def row(self, probe: Probe, stream: bool) -> Row:
         """Ask through both; what a server does not serve is asked for once."""
         client, async_client = self._clients[probe.native]
         if not stream:
-            self._plain = by_sync = first_served(client, probe, self._models, self._seen, _TOKENS)
+            self._plain = by_sync = first_served(client, probe, self._models, self._results, _TOKENS)
         elif self._plain.status == "absent":
             return Row(probe, stream, self._plain, self._plain)
         else:
@@ -208,5 +208,5 @@ class _Clients:
         def watch(pieces: Sequence[Piece]) -> None:
             self._page.grow(probe, by, pieces)
 
-        request = Request(self._plain.model, _TOKENS, self._seen)
+        request = Request(self._plain.model, _TOKENS, self._results)
         return Asking(probe, request, stream, self._secrets, watch)

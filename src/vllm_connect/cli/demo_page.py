@@ -75,7 +75,7 @@ class DemoPage:
             )
         )
 
-    def add_quirk(self, shown: Shown) -> None:
+    def add_quirk(self, quirk: Shown) -> None:
         """Write what became of something that went wrong."""
         if not self._quirks:
             self._quirks = True
@@ -83,9 +83,9 @@ class DemoPage:
             heads = (Text("what goes wrong", "bold"), Text("what the client does", "bold"))
             self._console.print(self._pair(Text(), *heads))
             self._line(("─" if knows_unicode(self._console) else "-") * self._console.width)
-        sign = mark(self._console, "ok" if shown.ok else "failed")
-        what, client = told(self._console, shown.what), told(self._console, shown.client)
-        self._console.print(self._pair(Text(sign), Text(what), Text(client, "" if shown.ok else "bold red")))
+        sign = mark(self._console, "ok" if quirk.ok else "failed")
+        what, client = told(self._console, quirk.what), told(self._console, quirk.client)
+        self._console.print(self._pair(Text(sign), Text(what), Text(client, "" if quirk.ok else "bold red")))
 
     def end(self, demonstration: Demonstration) -> None:
         """Say how it went."""
@@ -132,7 +132,7 @@ class DemoPage:
         return Text("  streamed", "dim") if stream else Text(told(self._console, probe.operation))
 
     def _asked(self, probe: Probe, stream: bool) -> Text:
-        return Text("the same" if stream else told(self._console, probe.asked), "dim" if stream else "")
+        return Text("the same" if stream else told(self._console, probe.question), "dim" if stream else "")
 
     def _came_back(self, row: Row) -> Text:
         outcome = next((one for one in row.outcomes if one.status == "failed"), row.by_async)

@@ -26,12 +26,12 @@ class Request:
     Attributes:
         model: whom to ask; None for the server's own choice.
         tokens: how many may be generated.
-        seen: the results so far, by call, for probes that go on with one.
+        results: those so far, by call, for probes that go on with one.
     """
 
     model: str | None = None
     tokens: int = 8
-    seen: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Probe:
         operation: what it is called.
         call: the method, from the client on.
         endpoint: its route.
-        asked: the request in a few words.
+        question: the request in a few words.
         parameters: makes the request; the model and `stream` are added to it.
-        said: what a result says, in a few words.
+        pieces: what a result says, in a few words.
         piece: what an event of a stream says, None if nothing; None for what cannot be streamed.
         takes_model: whether a model is named in the request.
         native: whether the client is to use vLLM's own Responses API.
@@ -53,9 +53,9 @@ class Probe:
     operation: str
     call: str
     endpoint: str
-    asked: str
+    question: str
     parameters: Callable[[Request], dict[str, Any]]
-    said: Callable[[Any], Sequence[Piece]]
+    pieces: Callable[[Any], Sequence[Piece]]
     piece: Callable[[Any], Piece | None] | None = None
     takes_model: bool = True
     native: bool = False
@@ -104,7 +104,7 @@ def _completion(request: Request) -> dict[str, Any]:
 
 
 def _detokenize(request: Request) -> dict[str, Any]:
-    tokenized = request.seen.get("tokenize")
+    tokenized = request.results.get("tokenize")
     return {"tokens": (tokenized and tokenized.tokens) or [1]}  # 1 is a token of every vocabulary
 
 

@@ -18,7 +18,7 @@ import orjson
 from openai import BaseModel
 
 from .._calls.call import Call
-from .._calls.watched import Shown, given, is_the_sdks
+from .._calls.watched import StandIn, given, is_the_sdks
 from .._wire.body import RequestOptions, encode, names
 from .._wire.decoding import JsonObject
 
@@ -77,13 +77,15 @@ class SDKMethod:
         Returns:
             Whatever it returns: a result, a stream, a mock; for an async client, what is to be awaited.
         """
-        required, known = self._parameters()
+        required, parameters = self._parameters()
         arguments: JsonObject = {
             name: _without_models(value)
             for name, value in params.items()
             if value is not None or name in _OPTIONS
         }
-        moved = {name: value for name, value in arguments.items() if name in self._own and name not in known}
+        moved = {
+            name: value for name, value in arguments.items() if name in self._own and name not in parameters
+        }
         for name in moved:
             del arguments[name]
         if moved:
@@ -112,14 +114,14 @@ class SDKMethod:
 
             if not client._request_methods.are_replaced(client):
                 return ask(client, make(body, options, files))
-            shown = Shown(
+            stand_in = StandIn(
                 lambda request: make(
                     request.json_data,
                     given(request, "headers", "params", "extra_json", "timeout"),
                     request.files,
                 )
             )
-            options = {**options, "post_parser": shown}
+            options = {**options, "post_parser": stand_in}
             return client.post(path, body=body, options=options, files=files, stream=stream, **types)
 
         resource._post = post

@@ -43,29 +43,30 @@ async def without_words(
     Raises:
         UnsupportedOperationError: the model's template has no word for thinking.
     """
-    found: dict[str, Any] = dict(params)
-    thinking = found.pop("thinking", None)
+    request: dict[str, Any] = dict(params)
+    thinking = request.pop("thinking", None)
     if thinking is not None:
         if not isinstance(thinking, int) or thinking < 0:
             raise TypeError(f"{_OPERATION}: thinking is True, False, or how many tokens, not {thinking!r}")
-        switch = await _switch(perform, switches, found)
-        body = found.get("extra_body") or {}
-        if "chat_template_kwargs" in body:  # which replaces the other one
-            template = body["chat_template_kwargs"] or {}
+        switch = await _switch(perform, switches, request)
+        extra_body = request.get("extra_body") or {}
+        if "chat_template_kwargs" in extra_body:  # which replaces the other one
+            template = extra_body["chat_template_kwargs"] or {}
             template = {switch: bool(thinking), **template}
-            found["extra_body"] = {**body, "chat_template_kwargs": template}
+            request["extra_body"] = {**extra_body, "chat_template_kwargs": template}
         else:
-            template = found.get("chat_template_kwargs") or {}
-            found["chat_template_kwargs"] = {switch: bool(thinking), **template}
+            template = request.get("chat_template_kwargs") or {}
+            request["chat_template_kwargs"] = {switch: bool(thinking), **template}
         if thinking and not isinstance(thinking, bool):
-            found["thinking_token_budget"] = thinking
-    if found.get("max_tokens") == "fit":
-        messages = found["messages"] = list(found.get("messages") or ())
-        asked = {**found, **(found.get("extra_body") or {})}
-        shown = {name: value for name, value in asked.items() if name in _RENDERED and name != "extra_body"}
-        count = await perform(tokenize_call({**shown, "messages": messages}))
-        found["max_tokens"] = max(1, count.max_model_len - count.count)  # with none left, the server says so
-    return found
+            request["thinking_token_budget"] = thinking
+    if request.get("max_tokens") == "fit":
+        messages = request["messages"] = list(request.get("messages") or ())
+        body = {**request, **(request.get("extra_body") or {})}
+        fields = {name: value for name, value in body.items() if name in _RENDERED and name != "extra_body"}
+        count = await perform(tokenize_call({**fields, "messages": messages}))
+        room = count.max_model_len - count.count
+        request["max_tokens"] = max(1, room)  # with none left, the server says so
+    return request
 
 
 async def _switch(perform: Perform, switches: dict[object, str], params: Mapping[str, object]) -> str:

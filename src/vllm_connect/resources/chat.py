@@ -117,7 +117,7 @@ def chat_call(
     operation: str,
     params: Mapping[str, object],
     read: Callable[[bytes], T],
-    known: frozenset[str] | None = _KNOWN,
+    names: frozenset[str] | None = _KNOWN,
 ) -> Call[T]:
     """Build the call of a chat completion.
 
@@ -125,28 +125,28 @@ def chat_call(
         operation: what the caller asked for.
         params: the caller's keyword arguments.
         read: makes the result of the reply's body.
-        known: every name that may be among them; None when the names were checked before.
+        names: every name that may be among them; None when the names were checked before.
     """
     is_ours = _begins_with_our_text(params)
-    body, options = _read_chat_params(operation, params, known)
+    body, options = _read_chat_params(operation, params, names)
     call = json_call(operation, (_PATH,), body, options, read)
     return placed(call) if is_ours else call
 
 
 def chat_stream_call(
-    operation: str, params: Mapping[str, object], known: frozenset[str] | None = _KNOWN
+    operation: str, params: Mapping[str, object], names: frozenset[str] | None = _KNOWN
 ) -> Call[ChatCompletionChunk]:
     """Build the call of a streamed chat completion; see `chat_call`."""
     is_ours = _begins_with_our_text(params)
-    body, options = _read_chat_params(operation, params, known)
+    body, options = _read_chat_params(operation, params, names)
     call = stream_call(operation, _PATH, body, options, read_chunk)
     return placed(call) if is_ours else call
 
 
 def _read_chat_params(
-    operation: str, params: Mapping[str, object], known: frozenset[str] | None
+    operation: str, params: Mapping[str, object], names: frozenset[str] | None
 ) -> tuple[JsonObject, JsonObject]:
-    body, options = read_params(operation, params, known)
+    body, options = read_params(operation, params, names)
     if isinstance(body.get("response_format"), type):
         raise TypeError(
             f"{operation}: response_format is a class; use chat.completions.parse(), which returns one"

@@ -131,7 +131,7 @@ class Decider:
                         **options,
                     },
                     read_chat,
-                    known=None,
+                    names=None,
                 )
             )
             answers.append(answer_of(question, _read_chat_letters(chat, ids)))
@@ -148,22 +148,22 @@ class Decider:
         Raises:
             UnsupportedOperationError: they are not one token each.
         """
-        known = self._letters.setdefault(model, [])
-        if len(known) >= count:
-            return known
+        tokens = self._letters.setdefault(model, [])
+        if len(tokens) >= count:
+            return tokens
         shown = {"model": model, **options}
         rendered = await self._perform(tokenize_call({**shown, "messages": _PROBE, **_PLAIN}))
         prompt = (await self._perform(detokenize_call({**shown, "tokens": rendered.tokens}))).prompt
-        for letter in LETTERS[len(known) : count]:
+        for letter in LETTERS[len(tokens) : count]:
             call = tokenize_call({**shown, "prompt": prompt + letter, "add_special_tokens": False})
             *before, token = (await self._perform(call)).tokens
-            if before != rendered.tokens or token in known:
+            if before != rendered.tokens or token in tokens:
                 raise UnsupportedOperationError(
                     _OPERATION,
                     f"for the tokenizer of {model!r} the letter {letter!r} is not one token after a prompt",
                 )
-            known.append(token)
-        return known
+            tokens.append(token)
+        return tokens
 
 
 def _read(params: Mapping[str, object]) -> tuple[JsonObject, JsonObject]:

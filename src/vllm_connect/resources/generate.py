@@ -118,11 +118,11 @@ def render_call(
     operation: str,
     path: str,
     params: Mapping[str, object],
-    known: frozenset[str],
+    own_names: frozenset[str],
     read: Callable[[bytes], T],
 ) -> Call[T]:
     """Build the call that renders the parameters of another operation."""
-    body, options = read_params(operation, params, known | names(RenderParams))
+    body, options = read_params(operation, params, own_names | names(RenderParams))
     return json_call(operation, (path,), body, options, read, generates=False)
 
 
@@ -130,13 +130,13 @@ def derender_call(
     operation: str,
     path: str,
     params: Mapping[str, object],
-    known: frozenset[str],
-    given: Mapping[str, object],
+    names: frozenset[str],
+    generated: Mapping[str, object],
     read: Callable[[bytes], T],
 ) -> Call[T]:
-    """Build the call that makes an answer of tokens; `given` is what was generated."""
-    body, options = read_params(operation, params, known)
-    body |= {name: _as_sent(value) for name, value in given.items() if value is not None}
+    """Build the call that makes an answer of what was generated as tokens."""
+    body, options = read_params(operation, params, names)
+    body |= {name: _as_sent(value) for name, value in generated.items() if value is not None}
     return json_call(operation, (path,), body, options, read, generates=False)
 
 

@@ -41,10 +41,10 @@ _LOAD, _UNLOAD = names(LoraLoadParams), names(LoraUnloadParams)
 
 
 def _call(
-    verb: str, params: Mapping[str, object], known: frozenset[str], needed: tuple[str, ...]
+    verb: str, params: Mapping[str, object], names: frozenset[str], needed: tuple[str, ...]
 ) -> Call[str]:
     operation = f"lora.{verb}"
-    body, options = read_params(operation, params, known)
+    body, options = read_params(operation, params, names)
     key = body.pop("key", None)
     if absent := [name for name in needed if not body.get(name)]:
         raise TypeError(f"{operation}: pass {' and '.join(f'{name}=' for name in absent)}")

@@ -102,9 +102,9 @@ def _read_count(content: bytes) -> MessageTokens:
 
 
 def _body(
-    operation: str, params: Mapping[str, object], known: frozenset[str]
+    operation: str, params: Mapping[str, object], names: frozenset[str]
 ) -> tuple[JsonObject, JsonObject]:
-    body, options = read_params(operation, params, known)
+    body, options = read_params(operation, params, names)
     if "messages" not in body:
         raise TypeError(f"{operation}: pass messages=, and max_tokens=")
     return body, options

@@ -147,7 +147,7 @@ def read_rerank(
         raise NotAReply(
             "rerank results must be an array" if results is not None else "rerank results are missing"
         )
-    seen: set[int] = set()
+    indices: set[int] = set()
     read = []
     for item in results:
         if not isinstance(item, dict):
@@ -157,9 +157,9 @@ def read_rerank(
             raise NotAReply("a rerank result has no index")
         if not 0 <= index < len(documents):
             raise NotAReply(f"rerank result index {index} is out of range (0 to {len(documents) - 1})")
-        if index in seen:
+        if index in indices:
             raise NotAReply(f"rerank result index {index} is there twice")
-        seen.add(index)
+        indices.add(index)
         score = item.get("relevance_score")
         if score is None:  # 0.0 is a score
             score = item.get("score")

@@ -122,7 +122,7 @@ def _call(params: JsonObject, api: str, finish: Callable[[Response], T]) -> Call
     def read(content: bytes) -> T:
         return finish(response_from_chat(read_chat(content), params))
 
-    return chat_call(_OPERATION, request, read, known=None)
+    return chat_call(_OPERATION, request, read, names=None)
 
 
 def _native_call(params: JsonObject, finish: Callable[[Response], T]) -> Call[T]:
@@ -141,7 +141,7 @@ def _stream_call(params: JsonObject, api: str) -> Call[ResponseStreamEvent]:
         if api == "chat":
             raise
         return _or_refuse(_native_stream_call(params), refusal)
-    return converted(chat_stream_call(_OPERATION, request, known=None), lambda: ResponseEvents(params))
+    return converted(chat_stream_call(_OPERATION, request, names=None), lambda: ResponseEvents(params))
 
 
 def _native_stream_call(params: JsonObject) -> Call[ResponseStreamEvent]:

@@ -84,12 +84,12 @@ def _call(
     params: Mapping[str, object],
     read: Callable[[bytes], T],
     *,
-    known: frozenset[str] = _KNOWN,
+    names: frozenset[str] = _KNOWN,
     method: str = "get",
     json: bool = True,
     **options: object,
 ) -> Call[T]:
-    query, request_options = read_params(f"server.{operation}", params, known)
+    query, request_options = read_params(f"server.{operation}", params, names)
     key = query.pop("key", None)
     if query:
         given = request_options.get("params") or {}
@@ -201,12 +201,12 @@ def _metrics_call(params: ServerParams) -> Call[ServerMetrics]:
 
 
 def _sleep_call(params: SleepParams) -> Call[None]:
-    return _call("sleep", params, _nothing, known=_SLEEP, method="post")
+    return _call("sleep", params, _nothing, names=_SLEEP, method="post")
 
 
 def _wake_up_call(params: WakeUpParams) -> Call[bool]:
     awake = _field("status", lambda status: status == "awake")
-    return _call("wake_up", params, awake, known=_WAKE_UP, method="post")
+    return _call("wake_up", params, awake, names=_WAKE_UP, method="post")
 
 
 def _is_sleeping_call(params: ServerParams) -> Call[bool]:
@@ -215,11 +215,11 @@ def _is_sleeping_call(params: ServerParams) -> Call[bool]:
 
 def _reset_call(params: ResetParams) -> Call[bool]:
     reset = _field("success", bool)
-    return _call("reset_prefix_cache", params, reset, known=_RESET, method="post")
+    return _call("reset_prefix_cache", params, reset, names=_RESET, method="post")
 
 
 def _pause_call(params: PauseParams) -> Call[None]:
-    return _call("pause", params, _nothing, known=_PAUSE, method="post")
+    return _call("pause", params, _nothing, names=_PAUSE, method="post")
 
 
 def _resume_call(params: ServerParams) -> Call[None]:
@@ -231,7 +231,7 @@ def _is_paused_call(params: ServerParams) -> Call[bool]:
 
 
 def _info_call(params: ServerInfoParams) -> Call[JsonObject]:
-    return _call("server_info", params, read_object, known=_INFO)
+    return _call("server_info", params, read_object, names=_INFO)
 
 
 def _read_metrics(content: bytes) -> ServerMetrics:

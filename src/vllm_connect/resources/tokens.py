@@ -66,9 +66,9 @@ def detokenize_call(params: Mapping[str, object]) -> Call[DetokenizeResponse]:
 
 
 def _call(
-    operation: str, known: frozenset[str], params: Mapping[str, object], read: Callable[[bytes], T]
+    operation: str, names: frozenset[str], params: Mapping[str, object], read: Callable[[bytes], T]
 ) -> Call[T]:
-    body, options = read_params(operation, params, known)
+    body, options = read_params(operation, params, names)
     return json_call(operation, (f"/{operation}",), body, options, read, generates=False)
 
 

@@ -32,23 +32,23 @@ _CHAT_PARTS = frozenset(
 )
 
 
-def messages_from_input(given: Any) -> list[JsonObject]:
+def messages_from_input(input: Any) -> list[JsonObject]:
     """Convert the input of a response.
 
     Args:
-        given: a string, or items: dictionaries or the SDK's models.
+        input: a string, or items: dictionaries or the SDK's models.
 
     Raises:
         UnsupportedOperationError: an item that refers to something stored elsewhere.
         TypeError: something that is no item.
         ValueError: an item of an unknown type, or one that lacks something.
     """
-    if isinstance(given, str):
-        return [{"role": "user", "content": given}]
-    if isinstance(given, Mapping) or not isinstance(given, Iterable):
-        raise TypeError(f"input must be a string or a list of items, not {type(given).__name__}")
+    if isinstance(input, str):
+        return [{"role": "user", "content": input}]
+    if isinstance(input, Mapping) or not isinstance(input, Iterable):
+        raise TypeError(f"input must be a string or a list of items, not {type(input).__name__}")
     conversation = _Conversation()
-    for index, item in enumerate(given):
+    for index, item in enumerate(input):
         where = f"input[{index}]"
         read = mapping(item, where)
         kind = read.get("type") or ("message" if "role" in read else None)
@@ -167,13 +167,13 @@ _ITEMS: dict[str, Callable[[_Conversation, Mapping[str, object], str], None]] = 
 
 
 def _unknown_item(kind: object, where: str) -> ValueError:
-    known = ", ".join(kind for kind in _ITEMS if kind != "item_reference")
+    kinds = ", ".join(kind for kind in _ITEMS if kind != "item_reference")
     if kind is None:
         return ValueError(
-            f"{where} has neither `type` nor `role`: a message has a role; other types are {known}"
+            f"{where} has neither `type` nor `role`: a message has a role; other types are {kinds}"
         )
     return ValueError(
-        f"{where} is of type {kind!r}, which a chat completion cannot carry; it can carry: {known}"
+        f"{where} is of type {kind!r}, which a chat completion cannot carry; it can carry: {kinds}"
     )
 
 

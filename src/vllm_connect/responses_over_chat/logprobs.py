@@ -28,17 +28,17 @@ def logprobs_of(text: str, tokens: TokenLogprobs) -> TokenLogprobs:
     """
     if not text or not tokens:
         return ()
-    wanted = text.encode()
+    target = text.encode()
     spelled = [_bytes(token) for token in tokens]
     starts = [0, *accumulate(len(piece) for piece in spelled)]
     whole = b"".join(spelled)
     # The last place that begins with a token: the tag that ends the reasoning comes before the text.
     begin = next(
-        (start for start in reversed(starts) if whole.startswith(wanted, start)), whole.rfind(wanted)
+        (start for start in reversed(starts) if whole.startswith(target, start)), whole.rfind(target)
     )
     if begin < 0:
         return tokens
-    end = begin + len(wanted)
+    end = begin + len(target)
     return [
         t for t, start, stop in zip(tokens, starts, starts[1:], strict=False) if start < end and stop > begin
     ]

@@ -138,8 +138,8 @@ def _convert_text(text: Any, chat: JsonObject) -> None:
             raise refuse(f"text.{name}", "there is nothing like it in vLLM")
 
 
-def _convert_format(wanted: Mapping[str, object], chat: JsonObject) -> None:
-    kind = wanted.get("type")
+def _convert_format(text_format: Mapping[str, object], chat: JsonObject) -> None:
+    kind = text_format.get("type")
     if kind == "text":
         return
     if chat.get("structured_outputs") is not None:
@@ -147,10 +147,10 @@ def _convert_format(wanted: Mapping[str, object], chat: JsonObject) -> None:
     if kind == "json_object":
         chat["response_format"] = {"type": "json_object"}
     elif kind == "json_schema":
-        if not isinstance(wanted.get("schema"), Mapping):
+        if not isinstance(text_format.get("schema"), Mapping):
             raise ValueError("text.format of type 'json_schema' needs `schema`, a JSON schema")
         fields = ("name", "description", "schema", "strict")
-        schema = {name: wanted[name] for name in fields if wanted.get(name) is not None}
+        schema = {name: text_format[name] for name in fields if text_format.get(name) is not None}
         chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "response"} | schema}
     else:
         raise refuse(
@@ -173,11 +173,11 @@ def _convert_logprobs(include: Any, top_logprobs: Any, chat: JsonObject) -> None
 def _convert_cache_options(options: Any, chat: JsonObject) -> None:
     if options is None:
         return
-    given = {
+    cache_options = {
         name: value for name, value in mapping(options, "prompt_cache_options").items() if value is not None
     }
-    if given.get("prewarm"):
+    if cache_options.get("prewarm"):
         raise refuse("prompt_cache_options.prewarm", "to fill vLLM's cache, ask for max_output_tokens=1")
-    if "comparison_response_id" in given:
+    if "comparison_response_id" in cache_options:
         raise refuse("prompt_cache_options.comparison_response_id", "vLLM diagnoses no cache misses")
-    chat["prompt_cache_options"] = given
+    chat["prompt_cache_options"] = cache_options

@@ -36,14 +36,14 @@ def chat_tools(tools: Any, choice: Any) -> JsonObject:
     functions = [function_tool(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())]
     names = [function["name"] for function in functions]
     if choice is None or isinstance(choice, str):
-        wanted: Any = choice
+        tool_choice: Any = choice
         if choice is not None and choice not in ("auto", "none", "required"):
             raise ValueError(f"tool_choice {choice!r}: use 'auto', 'none', 'required' or an object")
     else:
-        wanted, allowed = _object_choice(mapping(choice, "tool_choice"), names)
+        tool_choice, allowed = _object_choice(mapping(choice, "tool_choice"), names)
         functions = [function for function in functions if function["name"] in allowed]
     if not functions:
-        if wanted == "required":
+        if tool_choice == "required":
             raise ValueError("tool_choice 'required' needs `tools`")
         return {}
     chat: JsonObject = {
@@ -52,8 +52,8 @@ def chat_tools(tools: Any, choice: Any) -> JsonObject:
             for f in functions
         ]
     }
-    if wanted is not None:
-        chat["tool_choice"] = wanted
+    if tool_choice is not None:
+        chat["tool_choice"] = tool_choice
     return chat
 
 
@@ -71,18 +71,18 @@ def function_tool(tool: Any, where: str) -> JsonObject:
         UnsupportedOperationError: no function, or one with a property that vLLM cannot honour.
         ValueError: a function without a name.
     """
-    given = mapping(tool, where)
-    kind = given.get("type")
+    function = mapping(tool, where)
+    kind = function.get("type")
     if kind != "function":
         native = kind in _NATIVE_TOOLS
         reason = f"tools of type {kind!r} run elsewhere; a chat completion has functions only"
         raise refuse(where, f"{reason}, or {NATIVE}" if native else reason, native=native)
-    if isinstance(given.get("function"), Mapping):
-        given = {"type": "function", **given["function"]}
-    name = given.get("name")
+    if isinstance(function.get("function"), Mapping):
+        function = {"type": "function", **function["function"]}
+    name = function.get("name")
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"{where} has no name")
-    for key, value in given.items():
+    for key, value in function.items():
         if key in _PASSED_ON or key in _ADVISORY or not value:
             continue
         if key == "allowed_callers" and "direct" in value:
@@ -90,7 +90,7 @@ def function_tool(tool: Any, where: str) -> JsonObject:
         raise refuse(
             f"{where}.{key}", "vLLM calls functions in one way only: directly, and with all of them loaded"
         )
-    return dict(given)
+    return dict(function)
 
 
 def _object_choice(choice: Mapping[str, Any], names: list[str]) -> tuple[Any, list[str]]:

@@ -132,7 +132,7 @@ class _Part:
         self.pieces: list[str] = []
         self.logprobs: list[Logprob] = []
 
-    def made(self) -> Part:
+    def content(self) -> Part:
         text = "".join(self.pieces)
         return text_part(text, self.logprobs) if self.kind == "output_text" else refusal_part(text)
 
@@ -183,31 +183,31 @@ class MessageWriter(Writer):
         if not self._parts:
             return
         part = self._parts[-1]
-        made = part.made()
+        content = part.content()
         place = {"content_index": len(self._parts) - 1, **self.place}
-        if made.type == "refusal":
-            out.emit(ResponseRefusalDoneEvent, refusal=made.refusal, **place, type="response.refusal.done")
+        if content.type == "refusal":
+            out.emit(ResponseRefusalDoneEvent, refusal=content.refusal, **place, type="response.refusal.done")
         else:
             done = logprobs.of_done(part.logprobs)
             out.emit(
                 ResponseTextDoneEvent,
-                text=made.text,
+                text=content.text,
                 logprobs=done,
                 **place,
                 type="response.output_text.done",
             )
-        out.emit(ResponseContentPartDoneEvent, part=made, **place, type="response.content_part.done")
+        out.emit(ResponseContentPartDoneEvent, part=content, **place, type="response.content_part.done")
 
     def item(self, status: ItemStatus) -> Item:
         """The message so far."""
-        return message_item(self.id, [part.made() for part in self._parts], status)
+        return message_item(self.id, [part.content() for part in self._parts], status)
 
     def _begin_part(self, out: Emitter, kind: str) -> None:
         self.end(out, "completed")
         self._parts.append(_Part(kind))
         out.emit(
             ResponseContentPartAddedEvent,
-            part=self._parts[-1].made(),
+            part=self._parts[-1].content(),
             content_index=len(self._parts) - 1,
             **self.place,
             type="response.content_part.added",

@@ -33,7 +33,7 @@ def log(exchange: Exchange, ended: str) -> None:
         parts.append(f"key={_shown(exchange.key_name)}")
     if exchange.first:
         parts.append(f"first={(exchange.first - exchange.began) * 1000:.1f}ms")
-    parts.append(f"bytes={exchange.sent}")
+    parts.append(f"bytes={exchange.bytes_sent}")
     if problem := ended or exchange.failure:
         parts.append(f"({problem})")
     _LOGGER.info(" ".join(parts))

@@ -61,7 +61,7 @@ class Exchange:
         self.failure = ""
         self.message = ""
         self.status = 0
-        self.sent = 0
+        self.bytes_sent = 0
         self.began = perf_counter()
         self.first = 0.0
 
@@ -111,7 +111,7 @@ class Exchange:
         self, status: int, body: bytes, content_type: bytes = b"application/json", headers: Headers = ()
     ) -> None:
         """Send a whole reply."""
-        self.status, self.sent = status, len(body)
+        self.status, self.bytes_sent = status, len(body)
         head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         self.first = perf_counter()
@@ -127,12 +127,12 @@ class Exchange:
         """Send whole events, encoded."""
         if not self.first:
             self.first = perf_counter()
-        self.sent += len(data)
+        self.bytes_sent += len(data)
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end_events(self, data: bytes = b"") -> None:
         """End the stream, after these events."""
-        self.sent += len(data)
+        self.bytes_sent += len(data)
         await self._send({"type": "http.response.body", "body": data})
 
 

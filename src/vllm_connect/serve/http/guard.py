@@ -18,7 +18,7 @@ from .exchange import Exchange
 from .settings import LOOPBACK_NAMES, Settings, is_loopback
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
-_MOST_KNOWN = 256
+_MOST_HOSTS = 256
 
 
 class Guard:
@@ -33,7 +33,7 @@ class Guard:
         self._digests = [_digest(key) for key in settings.api_keys]
         self._any_host = "*" in settings.allowed_hosts
         self._hosts = {name.lower() for name in (*LOOPBACK_NAMES, settings.host, *settings.allowed_hosts)}
-        self._known: set[bytes] = set()  # values of Host that were found good
+        self._good_hosts: set[bytes] = set()  # values of Host that were found good
 
     def check(self, exchange: Exchange) -> None:
         """Check a request.
@@ -42,7 +42,7 @@ class Guard:
             Refusal: it may not be answered.
         """
         host = exchange.headers.get(b"host", b"")
-        if host not in self._known:
+        if host not in self._good_hosts:
             self._check_host(host)
         if b"origin" in exchange.headers or b"sec-fetch-site" in exchange.headers:
             self._check_origin(exchange)
@@ -57,8 +57,8 @@ class Guard:
                 421,
                 f"this gateway is not known as {name!r}: start it with --allow-host {name or 'NAME'}",
             )
-        if len(self._known) < _MOST_KNOWN:
-            self._known.add(header)
+        if len(self._good_hosts) < _MOST_HOSTS:
+            self._good_hosts.add(header)
 
     def _is_number(self, name: str) -> bool:
         """Tell whether it is an address in figures, which no name server can lead elsewhere."""

@@ -23,13 +23,13 @@ async def models(client: AsyncVLLM, exchange: Exchange) -> None:
 
 async def model(client: AsyncVLLM, exchange: Exchange, name: str) -> None:
     """Answer with one model of the list."""
-    wanted = split_prefix(name)
+    model_id = split_prefix(name)
     page = await client.models.list()
     for found in with_aliases(client, [each.to_dict(warnings=False) for each in page.data]):
-        if found["id"] == wanted:
+        if found["id"] == model_id:
             await exchange.reply(200, orjson.dumps(found))
             return
-    raise Refusal(404, f"no key serves the model {wanted!r}", code="model_not_found", param="model")
+    raise Refusal(404, f"no key serves the model {model_id!r}", code="model_not_found", param="model")
 
 
 def with_aliases(client: AsyncVLLM, served: list[JsonObject]) -> list[dict[str, Any]]:

@@ -152,14 +152,14 @@ async def embeddings(client: AsyncVLLM, exchange: Exchange, body: JsonObject) ->
 async def responses(client: AsyncVLLM, exchange: Exchange, body: JsonObject) -> None:
     """Answer a request of the Responses API."""
     streams = bool(body.pop("stream", False))
-    known = {name: value for name, value in body.items() if name in _RESPONSE_FIELDS}
+    params = {name: value for name, value in body.items() if name in _RESPONSE_FIELDS}
     rest = {name: value for name, value in body.items() if name not in _RESPONSE_FIELDS}
     options: JsonObject = {"extra_headers": passed_on(exchange), "extra_body": rest or None}
     if not streams:
-        raw = await client.responses.with_raw_response.create(**known, **options)
+        raw = await client.responses.with_raw_response.create(**params, **options)
         await _answer(exchange, raw.http_response, raw.parse(), as_json)
         return
-    stream = await client.responses.create(stream=True, **known, **options)
+    stream = await client.responses.create(stream=True, **params, **options)
     exchange.key_name = key_of(stream.response)
 
     async def events() -> AsyncIterator[bytes]:

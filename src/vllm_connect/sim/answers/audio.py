@@ -132,10 +132,10 @@ def _events(
 ) -> Iterator[bytes]:
     """The answer as a stream: every piece ends with a `finish_reason` of its own."""
     prompt = len(texts) * _PROMPT_TOKENS + math.ceil(sound.seconds * _FRAMES_PER_SECOND)
-    told, created = 0, now()
+    completion_tokens, created = 0, now()
 
     def chunk(choices: list[dict[str, Any]], usage: bool) -> bytes:
-        more = {"usage": brief_usage(prompt, told)} if usage else {}
+        more = {"usage": brief_usage(prompt, completion_tokens)} if usage else {}
         head = {"id": id, "object": object, "created": created, "model": options.models[0]}
         return event({**head, "choices": choices, **more})
 
@@ -143,9 +143,9 @@ def _events(
     for i, text in enumerate(texts):
         cut = body.max_completion_tokens is not None and len(pieces(text)) == body.max_completion_tokens
         for each in pieces(text if i == 0 else " " + text):
-            told += 1
+            completion_tokens += 1
             yield chunk([{"delta": {"content": each}}], continuous)
-        told += not cut
+        completion_tokens += not cut
         ended = {"finish_reason": "length" if cut else "stop", "stop_reason": None}
         yield chunk([{"delta": {"content": ""}, **ended}], continuous)
     if body.stream_include_usage:

@@ -94,16 +94,20 @@ class Reply:
 
     def events(self, turn: Turn) -> Iterator[bytes]:
         """The answer as a stream."""
-        request, wanted = self.request, self.request.stream_options
-        usage = bool(wanted and wanted.include_usage)
-        running = RunningUsage(self, turn) if usage and wanted and wanted.continuous_usage_stats else None
+        request, stream_options = self.request, self.request.stream_options
+        usage = bool(stream_options and stream_options.include_usage)
+        running = (
+            RunningUsage(self, turn)
+            if usage and stream_options and stream_options.continuous_usage_stats
+            else None
+        )
         for i in range(len(turn.generations)):
             delta: Delta = {"role": "assistant", "content": ""}
             ids = turn.prompt_tokens if request.return_token_ids else None
             text = turn.prompt_text if request.return_prompt_text else None
             first = {"index": i, "delta": delta, "logprobs": None, "finish_reason": None}
-            told = running.of(i) if running else {}
-            yield self._chunk([first], **told, prompt_token_ids=ids, prompt_text=text)
+            fields = running.of(i) if running else {}
+            yield self._chunk([first], **fields, prompt_token_ids=ids, prompt_text=text)
         if self.echoed:
             for i in range(len(turn.generations)):
                 begun = {"index": i, "delta": {"content": self.echoed}, "logprobs": None}
@@ -115,10 +119,10 @@ class Reply:
                 if choice["delta"] is None:
                     continue
                 last = choice["finish_reason"] is not None and not usage
-                told = running.of(choice["index"]) if running else {}
+                fields = running.of(choice["index"]) if running else {}
                 if last:
-                    told["system_fingerprint"] = self.options.fingerprint
-                yield self._chunk([choice], **told)
+                    fields["system_fingerprint"] = self.options.fingerprint
+                yield self._chunk([choice], **fields)
         if usage:
             total = without_nulls(self._usage(turn))
             yield self._chunk([], usage=total, system_fingerprint=self.options.fingerprint)
@@ -228,19 +232,19 @@ class RunningUsage:
     def __init__(self, reply: Reply, turn: Turn) -> None:
         self.prompt = len(turn.prompt_tokens)
         self.reasoning = reply.options.reasoning
-        self.told = [0] * len(turn.generations)
-        self.thought = [0] * len(turn.generations)
+        self.completion_tokens = [0] * len(turn.generations)
+        self.reasoning_tokens = [0] * len(turn.generations)
 
     def count(self, index: int, token: Token) -> None:
         """Count one more token of a choice."""
-        self.told[index] += 1
-        self.thought[index] += token.channel == "reasoning"
+        self.completion_tokens[index] += 1
+        self.reasoning_tokens[index] += token.channel == "reasoning"
 
     def of(self, index: int) -> dict[str, Any]:
         """The field of a chunk."""
-        usage: dict[str, Any] = {**brief_usage(self.prompt, self.told[index])}
+        usage: dict[str, Any] = {**brief_usage(self.prompt, self.completion_tokens[index])}
         if self.reasoning:
-            usage["completion_tokens_details"] = {"reasoning_tokens": self.thought[index]}
+            usage["completion_tokens_details"] = {"reasoning_tokens": self.reasoning_tokens[index]}
         return {"usage": usage}
 
 

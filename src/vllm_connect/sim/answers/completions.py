@@ -57,13 +57,13 @@ class Completion:
     generation: Generation
 
 
-def _check_logprobs(wanted: Any) -> None:
-    if wanted is None:
+def _check_logprobs(logprobs: Any) -> None:
+    if logprobs is None:
         return
-    if not isinstance(wanted, (int, float)):
-        raise refused("`logprobs` must be an integer.", "logprobs", wanted)
-    if wanted < 0 and wanted != -1:
-        raise refused("`logprobs` must be a positive value or -1.", "logprobs", wanted)
+    if not isinstance(logprobs, (int, float)):
+        raise refused("`logprobs` must be an integer.", "logprobs", logprobs)
+    if logprobs < 0 and logprobs != -1:
+        raise refused("`logprobs` must be a positive value or -1.", "logprobs", logprobs)
 
 
 async def completions(request: Request) -> Response:
@@ -111,13 +111,13 @@ def _suffix() -> Exception:
 
 def _prompts(body: CompletionRequest, options: Options) -> list[tuple[str, list[int]]]:
     """Every prompt as text and as tokens."""
-    given: Any = body.prompt
-    if isinstance(given, str) or (given and isinstance(given[0], int)):
-        given = [given]
-    if not given:
+    inputs: Any = body.prompt
+    if isinstance(inputs, str) or (inputs and isinstance(inputs[0], int)):
+        inputs = [inputs]
+    if not inputs:
         raise refused("You must pass at least one prompt")
     prompts = []
-    for prompt in given:
+    for prompt in inputs:
         for token in prompt if isinstance(prompt, list) else ():
             if token >= VOCABULARY_SIZE:
                 raise refused(f"Token id {token} is out of vocabulary")
@@ -131,13 +131,13 @@ def _prompts(body: CompletionRequest, options: Options) -> list[tuple[str, list[
 
 
 def _complete(text: str, tokens: list[int], body: CompletionRequest, options: Options) -> Completion:
-    said = answer([{"role": "user", "content": text}])
-    said.content = (said.content or "").removeprefix(text)
+    draft = answer([{"role": "user", "content": text}])
+    draft.content = (draft.content or "").removeprefix(text)
     # With a reasoning parser, vLLM waits for the end of a reasoning that never comes.
     if not options.reasoning and (constraint := constraint_of(body)):
-        said.content = constraint.apply(said, text)
+        draft.content = constraint.apply(draft, text)
     room = options.max_model_len - len(tokens)
-    return Completion(text, tokens, generate(said, body, thinking=False, room=room, forced=False))
+    return Completion(text, tokens, generate(draft, body, thinking=False, room=room, forced=False))
 
 
 class Reply:
@@ -163,17 +163,17 @@ class Reply:
 
     def events(self, done: list[Completion]) -> Iterator[bytes]:
         """The answer as a stream."""
-        wanted = self.request.stream_options
-        usage = bool(wanted and wanted.include_usage)
-        continuous = usage and bool(wanted and wanted.continuous_usage_stats)
-        told = [0] * len(done)
+        stream_options = self.request.stream_options
+        usage = bool(stream_options and stream_options.include_usage)
+        continuous = usage and bool(stream_options and stream_options.continuous_usage_stats)
+        counts = [0] * len(done)
         for step in zip_longest(*(self._steps(i, each) for i, each in enumerate(done))):
             for choice in filter(None, step):
                 index = choice["index"]
-                told[index] += 1
+                counts[index] += 1
                 more: dict[str, Any] = {}
                 if continuous:
-                    more["usage"] = brief_usage(len(done[index].tokens), told[index])
+                    more["usage"] = brief_usage(len(done[index].tokens), counts[index])
                 if choice["finish_reason"] and not usage:
                     more["system_fingerprint"] = self.options.fingerprint
                 yield event({**self._head(), "choices": [choice], **more})

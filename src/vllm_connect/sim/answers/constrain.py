@@ -52,30 +52,30 @@ class Constraint:
             answer: what would be said without the constraint.
             text: what the user said, in which a choice may be named.
         """
-        said = (answer.content or "").strip()
+        content = (answer.content or "").strip()
         if self.kind == "choice":
             choices = [str(choice) for choice in self.value]
             named = [choice for choice in choices if re.search(rf"(?<!\w){re.escape(choice)}(?!\w)", text)]
-            return said if said in choices else (named or choices)[0]
+            return content if content in choices else (named or choices)[0]
         if self.kind in ("regex", "grammar"):
-            return said if re.fullmatch(self.pattern, said) else matching(self.pattern)
+            return content if re.fullmatch(self.pattern, content) else matching(self.pattern)
         if self.kind == "structural_tag":
             tag = _loaded(self.value)
             if not tag.get("structures"):
                 return answer.content or ""
             structure = tag["structures"][0]
-            made = schemas.fill(structure.get("schema") or {}, known=answer.values)
+            made = schemas.fill(structure.get("schema") or {}, values=answer.values)
             return f"{structure.get('begin', '')}{_compact(made)}{structure.get('end', '')}"
         schema = self.value if self.kind == "json" else {"type": "object"}
         try:
-            if schemas.valid(json.loads(said), schema):
-                return said
+            if schemas.valid(json.loads(content), schema):
+                return content
         except ValueError:
             pass
-        known = answer.values
-        if self.kind == "json_object" and not known:
-            known = {"text": said} if said else {}
-        return _compact(known if self.kind == "json_object" else schemas.fill(schema, known=known))
+        values = answer.values
+        if self.kind == "json_object" and not values:
+            values = {"text": content} if content else {}
+        return _compact(values if self.kind == "json_object" else schemas.fill(schema, values=values))
 
 
 def constraint_of(request: Sampling) -> Constraint | None:
@@ -84,16 +84,16 @@ def constraint_of(request: Sampling) -> Constraint | None:
     Raises:
         SimError: a 400; there is none where one was announced, or there are several.
     """
-    given = _from_format(request) or request.structured_outputs
-    if given is None:
+    constraints = _from_format(request) or request.structured_outputs
+    if constraints is None:
         return None
-    values = {kind: getattr(given, _FIELDS.get(kind, kind)) for kind in _KINDS}
+    values = {kind: getattr(constraints, _FIELDS.get(kind, kind)) for kind in _KINDS}
     kinds = [kind for kind, value in values.items() if value is not None]
     if len(kinds) != 1:
         told = ("can only use", "multiple") if kinds else ("must use", "none")
         raise refused(
             f"You {told[0]} one kind of structured outputs constraint but {told[1]} are specified: "
-            f"{_spelled(given)}"
+            f"{_spelled(constraints)}"
         )
     if values["choice"] == []:
         raise refused("Choice '[]' cannot be an empty list")

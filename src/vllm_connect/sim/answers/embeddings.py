@@ -33,18 +33,18 @@ def space_of(body: PoolingRequest, options: Options) -> Space:
     Raises:
         SimError: a 400: the model cannot shorten its vectors, or not to this.
     """
-    wanted = body.dimensions
-    if wanted is not None and not options.matryoshka:
+    dimensions = body.dimensions
+    if dimensions is not None and not options.matryoshka:
         raise refused(
             f"Model {options.models[0]!r} does not support Matryoshka embeddings; dimensions must be unset "
-            f"(received dimensions={wanted})."
+            f"(received dimensions={dimensions})."
         )
-    if wanted is not None and not 1 <= wanted <= options.embedding_dim:
+    if dimensions is not None and not 1 <= dimensions <= options.embedding_dim:
         raise refused(
             f"Model {options.models[0]!r} only supports dimensions in range [1, {options.embedding_dim}], "
-            f"got {wanted}."
+            f"got {dimensions}."
         )
-    return Space(options.embedding_dim, body.use_activation is not False, wanted)
+    return Space(options.embedding_dim, body.use_activation is not False, dimensions)
 
 
 def vectors_reply(

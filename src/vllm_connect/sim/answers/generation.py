@@ -86,7 +86,7 @@ def generate(answer: Answer, sampling: Sampling, *, thinking: bool, room: int, f
         )
     generation = Generation([], "tool_calls" if answer.calls and not forced else "stop")
     generation.called = [call.name for call in answer.calls]
-    stops, shown = sampling.stops, ""
+    stops, text = sampling.stops, ""
     for count, token in enumerate(tokens, 1):
         generation.tokens.append(token)
         if token.id in (sampling.stop_token_ids or ()) and count > sampling.min_tokens:
@@ -94,9 +94,9 @@ def generate(answer: Answer, sampling: Sampling, *, thinking: bool, room: int, f
                 generation.tokens[-1] = token._replace(text="")
             return _ended(generation, "stop", token.id)
         if stops and token.channel in ("reasoning", "content"):
-            before = len(shown)
-            shown += token.text
-            if count >= sampling.min_tokens and (hit := _first_stop(shown, before, stops)):
+            before = len(text)
+            text += token.text
+            if count >= sampling.min_tokens and (hit := _first_stop(text, before, stops)):
                 at, stop = hit
                 end = at + len(stop) if sampling.include_stop_str_in_output else at
                 generation.tokens = _cut(generation.tokens, end)
@@ -138,7 +138,7 @@ def _marks(text: str) -> Iterator[Token]:
         yield Token(piece_id(piece), piece, "mark")
 
 
-def _prolonged(tokens: Sequence[Token], wanted: int, sampling: Sampling) -> list[Token]:
+def _prolonged(tokens: Sequence[Token], length: int, sampling: Sampling) -> list[Token]:
     """Say it again and again, until there are enough tokens."""
     body = list(tokens[:-1])
     again = [token for token in body if token.channel == "content"] or list(_tokens(" and", "content"))
@@ -146,7 +146,7 @@ def _prolonged(tokens: Sequence[Token], wanted: int, sampling: Sampling) -> list
     if not first.raw.startswith((" ", "\n")):
         again = [*_tokens(" ", "content"), *again]
     if not any(token.channel == "name" for token in body):
-        body += itertools.islice(itertools.cycle(again), max(0, wanted - len(body)))
+        body += itertools.islice(itertools.cycle(again), max(0, length - len(body)))
     return body if sampling.ignore_eos else [*body, tokens[-1]]
 
 

@@ -22,19 +22,21 @@ def top(token: int, count: int) -> list[tuple[int, float]]:
     return [(other, logprob(token, rank)) for rank, other in enumerate(ranked)]
 
 
-def chat_entry(token: int, count: int, as_ids: bool, wanted: Sequence[int] | None = None) -> dict[str, Any]:
+def chat_entry(
+    token: int, count: int, as_ids: bool, alternatives: Sequence[int] | None = None
+) -> dict[str, Any]:
     """One token in the `logprobs.content` of a chat completion.
 
     Args:
         token: its id.
         count: how many alternatives to tell.
         as_ids: whether tokens are told by their ids.
-        wanted: the alternatives to tell, in this order, instead of the likeliest.
+        alternatives: those to tell, in this order, instead of the likeliest.
     """
     others = top(token, count)
-    if wanted:
+    if alternatives:
         others = [(token, logprob(token))]
-        others += [(other, logprob(other, 1)) for other in wanted if other != token]
+        others += [(other, logprob(other, 1)) for other in alternatives if other != token]
     ranked = [_entry(other, value, as_ids) for other, value in others]
     return {**_entry(token, logprob(token), as_ids), "top_logprobs": ranked}
 

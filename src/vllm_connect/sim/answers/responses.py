@@ -175,9 +175,9 @@ class Reply:
         return {"format": form, "verbosity": text.get("verbosity")}
 
     def _usage(self, turn: Turn) -> dict[str, Any]:
-        told = len(turn.prompt_tokens)
+        input_tokens = len(turn.prompt_tokens)
         return {
-            "input_tokens": told,
+            "input_tokens": input_tokens,
             "input_tokens_details": {
                 "cached_tokens": 0,
                 "cache_write_tokens": 0,
@@ -191,7 +191,7 @@ class Reply:
                 "output_tokens_per_turn": [],
                 "tool_output_tokens_per_turn": [],
             },
-            "total_tokens": told + turn.completion_tokens,
+            "total_tokens": input_tokens + turn.completion_tokens,
         }
 
 

@@ -59,7 +59,7 @@ def check(schema: Any) -> None:
 
 
 def fill(
-    schema: Any, *, root: Any = None, name: str = "text", known: dict[str, Any] | None = None, depth: int = 0
+    schema: Any, *, root: Any = None, name: str = "text", values: dict[str, Any] | None = None, depth: int = 0
 ) -> Any:
     """Make a value that satisfies a schema.
 
@@ -67,7 +67,7 @@ def fill(
         schema: the schema.
         root: the schema that its references point into, if that is another one.
         name: what the value is called; a string without any other demand says just that.
-        known: values for properties of these names, used where the schema allows them.
+        values: for properties of these names, used where the schema allows them.
         depth: how deep in the schema this is; deep down, only what is required is made.
 
     Returns:
@@ -77,8 +77,8 @@ def fill(
     schema = resolve(schema, root)
     if depth > _TOO_DEEP or not isinstance(schema, dict):
         return None if depth > _TOO_DEEP else name
-    if known and name in known and valid(known[name], schema, root):
-        return known[name]
+    if values and name in values and valid(values[name], schema, root):
+        return values[name]
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
@@ -89,12 +89,12 @@ def fill(
         if schema.get(key):
             branch = _branch(schema[key], root, depth)
             rest = {k: v for k, v in schema.items() if k != key}
-            return fill(_merged([rest, branch]), root=root, name=name, known=known, depth=depth + 1)
+            return fill(_merged([rest, branch]), root=root, name=name, values=values, depth=depth + 1)
     kind = _kind(schema)
     if kind == "object":
-        return _object(schema, root, known, depth)
+        return _object(schema, root, values, depth)
     if kind == "array":
-        return _array(schema, root, name, known, depth)
+        return _array(schema, root, name, values, depth)
     if kind in ("integer", "number"):
         return _number(schema, whole=kind == "integer")
     if kind == "string":
@@ -150,34 +150,36 @@ def _kind(schema: dict[str, Any]) -> str:
     return next((kind for key, kind in hints.items() if key in schema), "string")
 
 
-def _object(schema: dict[str, Any], root: Any, known: dict[str, Any] | None, depth: int) -> dict[str, Any]:
+def _object(schema: dict[str, Any], root: Any, values: dict[str, Any] | None, depth: int) -> dict[str, Any]:
     properties: dict[str, Any] = schema.get("properties") or {}
     required = schema.get("required") or []
     names = [name for name in properties if depth <= _DEEP or name in required]
     more = schema.get("additionalProperties", {})
-    made = {
-        key: fill(properties.get(key, more), root=root, name=key, known=known, depth=depth + 1)
+    members = {
+        key: fill(properties.get(key, more), root=root, name=key, values=values, depth=depth + 1)
         for key in [*names, *(key for key in required if key not in properties)]
     }
-    while len(made) < schema.get("minProperties", 0):
-        key = f"key{len(made) + 1}"
-        made[key] = fill(more, root=root, name=key, depth=depth + 1)
-    return made
+    while len(members) < schema.get("minProperties", 0):
+        key = f"key{len(members) + 1}"
+        members[key] = fill(more, root=root, name=key, depth=depth + 1)
+    return members
 
 
 def _array(
-    schema: dict[str, Any], root: Any, name: str, known: dict[str, Any] | None, depth: int
+    schema: dict[str, Any], root: Any, name: str, values: dict[str, Any] | None, depth: int
 ) -> list[Any]:
     first: list[Any] = schema.get("prefixItems") or []
     items = schema.get("items", {})
-    wanted = max(schema.get("minItems", 0), len(first), 1 if items and depth <= _DEEP else 0)
-    wanted = min(wanted, schema.get("maxItems", wanted))
-    made: list[Any] = []
-    for i in range(wanted):
+    length = max(schema.get("minItems", 0), len(first), 1 if items and depth <= _DEEP else 0)
+    length = min(length, schema.get("maxItems", length))
+    elements: list[Any] = []
+    for i in range(length):
         item = first[i] if i < len(first) else items
-        value = fill(item, root=root, name=name, known=known, depth=depth + 1)
-        made.append(_another(value, made, resolve(item, root)) if schema.get("uniqueItems") else value)
-    return made
+        value = fill(item, root=root, name=name, values=values, depth=depth + 1)
+        elements.append(
+            _another(value, elements, resolve(item, root)) if schema.get("uniqueItems") else value
+        )
+    return elements
 
 
 def _another(value: Any, others: list[Any], schema: Any) -> Any:

@@ -93,49 +93,49 @@ def _thinks(request: ChatRequest, options: Options) -> bool:
 def _answer(request: ChatRequest, constraint: Constraint | None) -> Answer:
     messages = request.conversation
     before = messages[-1] if request.continue_final_message or _assistant(messages[-1]) else None
-    asked = messages[:-1] if before and len(messages) > 1 else messages
+    conversation = messages[:-1] if before and len(messages) > 1 else messages
     # Where the model may choose, a constraint binds it from the first token, and no call obeys one; a call
     # that is demanded takes the constraint's place.
     functions = [] if constraint and request.tool_choice == "auto" else request.functions
-    said = answer(asked, functions)
-    text = text_of(asked[-1])
+    draft = answer(conversation, functions)
+    text = text_of(conversation[-1])
     if functions:
-        _choose_calls(said, request, functions, text)
+        _choose_calls(draft, request, functions, text)
     if constraint and request.tool_choice == "auto" and constraint.kind != "structural_tag":
-        said.calls = []  # as in vLLM, where a constraint binds from the first token on
-    if constraint and not said.calls:
-        said.content = constraint.apply(said, text)
-    elif not functions and said.content is None:
-        said.content = ""
-    if before and request.continue_final_message and said.content:
+        draft.calls = []  # as in vLLM, where a constraint binds from the first token on
+    if constraint and not draft.calls:
+        draft.content = constraint.apply(draft, text)
+    elif not functions and draft.content is None:
+        draft.content = ""
+    if before and request.continue_final_message and draft.content:
         begun = text_of(before)
-        said.content = said.content.removeprefix(begun)
-    return said
+        draft.content = draft.content.removeprefix(begun)
+    return draft
 
 
 def _assistant(message: Json) -> bool:
     return message.get("role") == "assistant"
 
 
-def _choose_calls(said: Answer, request: ChatRequest, functions: list[Json], text: str) -> None:
+def _choose_calls(draft: Answer, request: ChatRequest, functions: list[Json], text: str) -> None:
     """Make the answer call what the request wants to be called."""
     choice = request.tool_choice
     if isinstance(choice, NamedTool):
         name = choice.function.name
         function = next(function for function in functions if function["name"] == name)
-        fitting = [call for call in said.calls if call.name == name]
-        said.calls = fitting[:1] or [_made_up(function, said)]
-    elif choice == "required" and not said.calls:
+        fitting = [call for call in draft.calls if call.name == name]
+        draft.calls = fitting[:1] or [_made_up(function, draft)]
+    elif choice == "required" and not draft.calls:
         named = [function for function in functions if function["name"] in text]
-        said.calls = [_made_up((named or functions)[0], said)]
-    if said.calls and choice != "auto":
-        said.content = None
-        said.reasoning = said.reasoning if said.reasoning.startswith("I call") else "I call the tool."
+        draft.calls = [_made_up((named or functions)[0], draft)]
+    if draft.calls and choice != "auto":
+        draft.content = None
+        draft.reasoning = draft.reasoning if draft.reasoning.startswith("I call") else "I call the tool."
     if request.parallel_tool_calls is False:
-        del said.calls[1:]
+        del draft.calls[1:]
 
 
-def _made_up(function: Json, said: Answer) -> Call:
+def _made_up(function: Json, draft: Answer) -> Call:
     """A call with arguments that satisfy the schema, when nothing says what they are."""
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     if function.get("strict"):
@@ -143,11 +143,11 @@ def _made_up(function: Json, said: Answer) -> Call:
             schemas.check(schema)
         except schemas.SchemaError:
             raise refused("Invalid structural tag specification.", late=True) from None
-    known = dict(said.values)
-    for call in said.calls:
+    values = dict(draft.values)
+    for call in draft.calls:
         try:
-            known |= json.loads(call.arguments)
+            values |= json.loads(call.arguments)
         except (ValueError, TypeError):
             continue
-    arguments = schemas.fill(schema, known=known)
+    arguments = schemas.fill(schema, values=values)
     return Call(function["name"], json.dumps(arguments, ensure_ascii=False))

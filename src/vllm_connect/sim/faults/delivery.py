@@ -85,7 +85,7 @@ class Delivery:
         self.start: Message = {}
         self.streams = False
         self.whole = b""
-        self.sent = 0
+        self.event_count = 0
         self.compressor = zlib.compressobj(wbits=31) if "gzip" in self.by_name else None
 
     async def take(self, message: Message) -> None:
@@ -161,7 +161,7 @@ class Delivery:
             if self.start:
                 await self._begin()
             stall, cut, pace = (self.by_name.get(name) for name in ("stall", "cut", "pace"))
-            if stall and stall["where"] == "middle" and self.sent == stall["after"]:
+            if stall and stall["where"] == "middle" and self.event_count == stall["after"]:
                 await asyncio.sleep(stall["seconds"])
             if pace:
                 await asyncio.sleep(pace["seconds"])
@@ -171,11 +171,11 @@ class Delivery:
                 await self._bytewise(self._compressed(event))
             else:
                 await self._write(self._compressed(event))
-            self.sent += 1
+            self.event_count += 1
 
     async def _until_cut(self, cut: Fault, event: bytes) -> None:
         """Send an event, or the part of it that comes before the cut."""
-        where, due = cut["where"], self.sent >= cut["after"]
+        where, due = cut["where"], self.event_count >= cut["after"]
         if where == "between" and due:
             self._cut(cut)
         if where == "event" and due:

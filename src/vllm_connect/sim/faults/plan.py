@@ -43,13 +43,13 @@ class FaultPlan:
     def take(self, path: str, reused: bool = False) -> list[Fault]:
         """The faults of one request; a waiting one has then happened once."""
         with self._lock:
-            taken = [fault for fault in self._always if fault.matches(path) and fault.possible(reused)]
+            faults = [fault for fault in self._always if fault.matches(path) and fault.possible(reused)]
             for i, (fault, left) in enumerate(self._waiting):
                 if fault.matches(path) and fault.possible(reused):
                     self._waiting[i : i + 1] = [(fault, left - 1)] if left > 1 else []
-                    taken.append(fault)
+                    faults.append(fault)
                     break
-            return taken
+            return faults
 
     @property
     def waiting(self) -> int:

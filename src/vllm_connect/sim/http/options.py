@@ -108,21 +108,21 @@ def options_from(values: OptionValues) -> Options:
         TypeError: an option does not exist.
         ValueError: a task, a fault or the value of an option does not exist, or there is no model.
     """
-    given: dict[str, Any] = dict(values)
-    unknown = given.keys() - {field.name for field in fields(Options)}
+    options: dict[str, Any] = dict(values)
+    unknown = options.keys() - {field.name for field in fields(Options)}
     if unknown:
         raise TypeError(f"no such option: {', '.join(sorted(unknown))}")
     for name in ("models", "tasks", "api_key"):
-        if name in given:
-            value = given[name]
-            given[name] = (value,) if isinstance(value, str) else tuple(value or ())
-    if "models" in given and not given["models"]:
+        if name in options:
+            value = options[name]
+            options[name] = (value,) if isinstance(value, str) else tuple(value or ())
+    if "models" in options and not options["models"]:
         raise ValueError("a server serves at least one model")
-    wrong = set(given.get("tasks", ())) - set(TASKS)
+    wrong = set(options.get("tasks", ())) - set(TASKS)
     if wrong:
         raise ValueError(f"no such task: {', '.join(sorted(wrong))}; there are {', '.join(TASKS)}")
     for name, values_of in _CHOICES.items():
-        if given.get(name, values_of[0]) not in values_of:
-            raise ValueError(f"{name} is {' or '.join(values_of)}, not {given[name]!r}")
-    given["faults"] = tuple(Fault.of(fault) for fault in given.get("faults", ()))
-    return Options(**given)
+        if options.get(name, values_of[0]) not in values_of:
+            raise ValueError(f"{name} is {' or '.join(values_of)}, not {options[name]!r}")
+    options["faults"] = tuple(Fault.of(fault) for fault in options.get("faults", ()))
+    return Options(**options)

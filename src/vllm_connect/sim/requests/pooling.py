@@ -234,25 +234,25 @@ def texts_of(request: PoolingRequest, options: Options) -> list[Text]:
     Raises:
         SimError: a 400: there are none, or one is too long.
     """
-    given = request.input
-    if request.messages is not None or _is_chat(given):
+    inputs = request.input
+    if request.messages is not None or _is_chat(inputs):
         if options.template == "none":
             raise without_template()
-        conversations = request.messages if request.messages is not None else given
+        conversations = request.messages if request.messages is not None else inputs
         if not conversations or isinstance(conversations[0], dict):
             conversations = [conversations]
         return [_text(_conversation(each), request, options) for each in conversations]
-    if isinstance(given, str) or (given and isinstance(given[0], int)):
-        given = [given]
-    if not given:
+    if isinstance(inputs, str) or (inputs and isinstance(inputs[0], int)):
+        inputs = [inputs]
+    if not inputs:
         raise refused("You must pass at least one prompt")
-    if [] in given:
+    if [] in inputs:
         raise refused("The decoder prompt cannot be empty")
-    return [_text(each if isinstance(each, str) else decode(each), request, options, each) for each in given]
+    return [_text(each if isinstance(each, str) else decode(each), request, options, each) for each in inputs]
 
 
-def _is_chat(given: Any) -> bool:
-    first = given[0] if isinstance(given, list) and given else None
+def _is_chat(inputs: Any) -> bool:
+    first = inputs[0] if isinstance(inputs, list) and inputs else None
     return isinstance(first, dict) or (isinstance(first, list) and bool(first) and isinstance(first[0], dict))
 
 
@@ -277,14 +277,14 @@ def truncated(ids: list[int], request: PoolingBase, options: Options, most: int 
         SimError: a 400: it is too long.
     """
     limit = options.max_model_len
-    wanted = request.truncate_prompt_tokens
-    if wanted is not None and wanted > limit:
+    size = request.truncate_prompt_tokens
+    if size is not None and size > limit:
         raise refused(
             "truncate_prompt_tokens value is greater than max_model_len. Please request a smaller truncation "
             "size."
         )
-    if wanted is not None:
-        keep = (limit if wanted == -1 else wanted) if most is None else most
+    if size is not None:
+        keep = (limit if size == -1 else size) if most is None else most
         return ids[max(0, len(ids) - keep) :] if request.truncation_side == "left" else ids[:keep]
     if len(ids) > limit:
         raise too_long(limit)

@@ -87,18 +87,18 @@ def fit(
     return tokens
 
 
-def check_room(wanted: int | None, max_model_len: int, name: str = "max_tokens") -> None:
+def check_room(max_tokens: int | None, max_model_len: int, name: str = "max_tokens") -> None:
     """Refuse to write more than the model can hold.
 
     Raises:
         SimError: a 400.
     """
-    if wanted is not None and wanted > max_model_len:
+    if max_tokens is not None and max_tokens > max_model_len:
         raise refused(
-            f"{name}={wanted} cannot be greater than max_model_len={max_model_len}. Please request fewer "
+            f"{name}={max_tokens} cannot be greater than max_model_len={max_model_len}. Please request fewer "
             "output tokens.",
             name,
-            wanted,
+            max_tokens,
         )
 
 

@@ -225,7 +225,7 @@ def check_options(data: dict[str, Any]) -> None:
     Raises:
         SimError: a 400.
     """
-    given = data.get("response_format")
+    format = data.get("response_format")
     constraints = data.get("structured_outputs")
     if constraints is not None and not isinstance(constraints, dict):
         kind = type(constraints).__name__
@@ -244,25 +244,25 @@ def check_options(data: dict[str, Any]) -> None:
     for name in ("prompt_logprobs", "top_logprobs"):
         if data.get(name) is not None and not isinstance(data[name], (int, float)):
             raise refused(f"`{name}` must be an integer.", name, data[name])
-    if (wanted := data.get("prompt_logprobs")) is not None:
-        if data.get("stream") and (wanted > 0 or wanted == -1):
+    if (count := data.get("prompt_logprobs")) is not None:
+        if data.get("stream") and (count > 0 or count == -1):
             raise refused("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
-        if wanted < 0 and wanted != -1:
-            raise refused("`prompt_logprobs` must be a positive value or -1.", "prompt_logprobs", wanted)
-    if (wanted := data.get("top_logprobs")) is not None:
-        if wanted < 0 and wanted != -1:
-            raise refused("`top_logprobs` must be a positive value or -1.", "top_logprobs", wanted)
-        if wanted and not data.get("logprobs"):
+        if count < 0 and count != -1:
+            raise refused("`prompt_logprobs` must be a positive value or -1.", "prompt_logprobs", count)
+    if (count := data.get("top_logprobs")) is not None:
+        if count < 0 and count != -1:
+            raise refused("`top_logprobs` must be a positive value or -1.", "top_logprobs", count)
+        if count and not data.get("logprobs"):
             raise refused("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
     if data.get("stream_options") and not data.get("stream"):
         raise refused("Stream options can only be defined when `stream=True`.", "stream_options")
-    if isinstance(given, dict) and given.get("type") == "json_schema" and given.get("json_schema") is None:
+    if isinstance(format, dict) and format.get("type") == "json_schema" and format.get("json_schema") is None:
         raise refused(
             "When response_format type is 'json_schema', the 'json_schema' field must be provided.",
             "response_format",
         )
-    if isinstance(given, dict) and given.get("type") == "structural_tag":
-        _check_structural_tag(given)
+    if isinstance(format, dict) and format.get("type") == "structural_tag":
+        _check_structural_tag(format)
     salt = data.get("cache_salt")
     if salt is not None:
         check_cache_salt(salt)

@@ -253,13 +253,13 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         return await aresponses(await request.method(self.async_client)(**request.params), request)
 
     def _chat_request(
-        self, messages: Sequence[ChatMessage], given: Json, stream: bool = False
+        self, messages: Sequence[ChatMessage], arguments: Json, stream: bool = False
     ) -> Request[ChatResponse]:
         if self.mode == "completion":
-            return self._text_request(self._written_out(messages), given, stream).turned(as_chat)
-        given = dict(given)
-        calls_for_object = given.pop(FOR_OBJECT, False)
-        params = self._chat_params(messages, given, stream)
+            return self._text_request(self._written_out(messages), arguments, stream).turned(as_chat)
+        arguments = dict(arguments)
+        calls_for_object = arguments.pop(FOR_OBJECT, False)
+        params = self._chat_params(messages, arguments, stream)
         request = Request(CHAT, params, chat_response)
         if stream:
             so_far = ChatSoFar()
@@ -272,13 +272,15 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         return request.turned(with_first_call) if params.get("parallel_tool_calls") is False else request
 
     def _completion_request(
-        self, prompt: str, formatted: bool, given: Json, stream: bool = False
+        self, prompt: str, formatted: bool, arguments: Json, stream: bool = False
     ) -> Request[CompletionResponse]:
         check_text(prompt, "complete: prompt")
         if self.mode == "chat":
-            return self._chat_request(prompt_to_messages(prompt), given, stream).turned(as_completion)
+            return self._chat_request(prompt_to_messages(prompt), arguments, stream).turned(as_completion)
         assert self.completion_to_prompt is not None
-        return self._text_request(prompt if formatted else self.completion_to_prompt(prompt), given, stream)
+        return self._text_request(
+            prompt if formatted else self.completion_to_prompt(prompt), arguments, stream
+        )
 
     def _written_out(self, messages: Sequence[ChatMessage]) -> str:
         """A conversation as one text."""
@@ -286,13 +288,13 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         check_text_only(messages)
         return self.messages_to_prompt(messages)
 
-    def _text_request(self, prompt: str, given: Json, stream: bool) -> Request[CompletionResponse]:
-        params = self._text_params(prompt, given, stream)
+    def _text_request(self, prompt: str, arguments: Json, stream: bool) -> Request[CompletionResponse]:
+        params = self._text_params(prompt, arguments, stream)
         request = Request(TEXT, params, TextSoFar().feed if stream else completion_response)
         return request.turned(whole_text) if asks_for_object([prompt]) else request
 
-    def _chat_params(self, messages: Sequence[ChatMessage], given: Json, stream: bool = False) -> Json:
-        params = self.generation_params(given, "chat")
+    def _chat_params(self, messages: Sequence[ChatMessage], arguments: Json, stream: bool = False) -> Json:
+        params = self.generation_params(arguments, "chat")
         check_tools_beside_format(params)
         params["messages"] = self._shown(params, wire_messages(messages, self.reasoning_field))
         tell_unreadable(params["messages"])
@@ -310,8 +312,8 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         own = (params.get("response_format"), params.get("structured_outputs"))
         return show_schema(messages, schema_prompt(*own) if shown is True else schema_prompt(shown))
 
-    def _text_params(self, prompt: str, given: Json, stream: bool = False) -> Json:
-        params = self.generation_params(given, "completion")
+    def _text_params(self, prompt: str, arguments: Json, stream: bool = False) -> Json:
+        params = self.generation_params(arguments, "completion")
         params["prompt"] = prompt
         if params.get("max_tokens") is None:
             params["max_tokens"] = self._metadata(
@@ -411,25 +413,25 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
             prompt: A conversation, or in mode 'chat' what the user says; in mode 'completion' a text.
             tools: The tools that go with it.
         """
-        wanted = self._tokenize_params(prompt, tools)
-        for params, extra in counting.attempts(wanted):
+        request = self._tokenize_params(prompt, tools)
+        for params, extra in counting.attempts(request):
             try:
                 return self.client.tokenize(**params).count + extra
             except VLLMError as error:
                 if not counting.may_count_otherwise(error):
                     break
-        return estimated(counting.estimate(wanted))
+        return estimated(counting.estimate(request))
 
     async def acount_tokens(self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> int:
         """Count the tokens of a prompt; see `count_tokens`."""
-        wanted = self._tokenize_params(prompt, tools)
-        for params, extra in counting.attempts(wanted):
+        request = self._tokenize_params(prompt, tools)
+        for params, extra in counting.attempts(request):
             try:
                 return (await self.async_client.tokenize(**params)).count + extra
             except VLLMError as error:
                 if not counting.may_count_otherwise(error):
                     break
-        return estimated(counting.estimate(wanted))
+        return estimated(counting.estimate(request))
 
     def _tokenize_params(self, prompt: str | Sequence[ChatMessage], tools: Sequence[BaseTool]) -> Json:
         if self.mode == "completion":

@@ -103,29 +103,29 @@ class GenerationOptions(BaseModel):
         '{"extra_body": {…}}.',
     )
 
-    def generation_params(self, given: Mapping[str, Any], mode: Literal["chat", "completion"]) -> Json:
+    def generation_params(self, arguments: Mapping[str, Any], mode: Literal["chat", "completion"]) -> Json:
         """The parameters of a request.
 
         Args:
-            given: those of this very call, which win over the fields.
+            arguments: those of this very call, which win over the fields.
             mode: which operation they are for.
         """
-        _check_names(given, mode)
-        of_call = [name for name in _THINKING if given.get(name) is not None]
+        _check_names(arguments, mode)
+        of_call = [name for name in _THINKING if arguments.get(name) is not None]
         if len(of_call) > 1:
             raise ValueError(TWO_SWITCHES)
         params = {name: value for name in _SENT if (value := getattr(self, name)) is not None}
         params |= self.additional_kwargs
-        params |= given
+        params |= arguments
         own = self.additional_kwargs
-        if body := _merged(own.get("extra_body"), given.get("extra_body")):
+        if body := _merged(own.get("extra_body"), arguments.get("extra_body")):
             params["extra_body"] = body
         if mode == "completion":
             _count_logprobs(params)
             return params
         if of_call == ["enable_thinking"]:
             params.pop("thinking", None)
-        here = _merged(_template_kwargs_in_body(given), given.get("chat_template_kwargs"))
+        here = _merged(_template_kwargs_in_body(arguments), arguments.get("chat_template_kwargs"))
         template = _merged(
             self.chat_template_kwargs, own.get("chat_template_kwargs"), _template_kwargs_in_body(own), here
         )
@@ -143,19 +143,19 @@ class GenerationOptions(BaseModel):
         return params
 
 
-def _check_names(given: Mapping[str, Any], mode: Literal["chat", "completion"]) -> None:
+def _check_names(arguments: Mapping[str, Any], mode: Literal["chat", "completion"]) -> None:
     """Refuse parameters of a call that would have no effect, with what to use instead.
 
     Raises:
         TypeError: A name that other integrations use.
         ValueError: A parameter of chat templates, without one.
     """
-    for name in given:
+    for name in arguments:
         if advice := advice_for_call(name):
             raise TypeError(f"there is no {name}=: use {advice}")
         if mode == "completion" and name in OF_CHATS:
             raise ValueError(f"mode 'completion' has no chat template, and no place for {name}=")
-    if mode == "completion" and given.get("max_tokens") == "fit":
+    if mode == "completion" and arguments.get("max_tokens") == "fit":
         raise ValueError(f"mode 'completion' has {NO_FIT}")
 
 
@@ -167,9 +167,9 @@ def _merged(*parts: Mapping[str, Any] | None) -> Json:
     return merged
 
 
-def _template_kwargs_in_body(given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _template_kwargs_in_body(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Those in an `extra_body`, which the client would let replace all others."""
-    return (given.get("extra_body") or {}).get("chat_template_kwargs")
+    return (arguments.get("extra_body") or {}).get("chat_template_kwargs")
 
 
 def _count_logprobs(params: Json) -> None:

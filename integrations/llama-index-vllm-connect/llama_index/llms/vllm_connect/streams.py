@@ -40,10 +40,10 @@ def closing(method: Callable[P, Generator[R, None, None]]) -> Callable[P, Genera
         opened: list[Any] = []
         token = _opened.set(opened)
         try:
-            told = method(*args, **kwargs)
+            generator = method(*args, **kwargs)
         finally:
             _opened.reset(token)
-        return _begin(_closing(told, opened))
+        return _begin(_closing(generator, opened))
 
     return wrapper
 
@@ -58,10 +58,10 @@ def aclosing(
         opened: list[Any] = []
         token = _opened.set(opened)
         try:
-            told = await method(*args, **kwargs)
+            generator = await method(*args, **kwargs)
         finally:
             _opened.reset(token)
-        return await _abegin(_aclosing(told, opened))
+        return await _abegin(_aclosing(generator, opened))
 
     return wrapper
 
@@ -110,20 +110,20 @@ async def _aresponses(stream: Any, request: Request[R]) -> AsyncGenerator[R, Non
         await stream.close()
 
 
-def _closing(told: Generator[R, None, None], opened: list[Any]) -> Generator[R, None, None]:
+def _closing(generator: Generator[R, None, None], opened: list[Any]) -> Generator[R, None, None]:
     try:
         yield _BEGUN
-        yield from told  # passes its own end on
+        yield from generator  # passes its own end on
     finally:
         for stream in opened:
             stream.close()
 
 
-async def _aclosing(told: AsyncGenerator[R, None], opened: list[Any]) -> AsyncGenerator[R, None]:
+async def _aclosing(generator: AsyncGenerator[R, None], opened: list[Any]) -> AsyncGenerator[R, None]:
     try:
         yield _BEGUN
-        async for response in told:
+        async for response in generator:
             yield response
     finally:
-        for stream in (told, *opened):
+        for stream in (generator, *opened):
             await stream.aclose()

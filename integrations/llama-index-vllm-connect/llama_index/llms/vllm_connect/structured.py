@@ -128,10 +128,10 @@ class ObjectSoFar(Generic[Model]):
     """Reads an object while it is being written.
 
     Attributes:
-        asked: What was asked for.
+        prediction: What was asked for.
     """
 
-    asked: Prediction[Model]
+    prediction: Prediction[Model]
     _text: str = ""
     _begun: FlexibleModel | None = None
     _last: ChatResponse | None = field(default=None)
@@ -139,11 +139,11 @@ class ObjectSoFar(Generic[Model]):
     def feed(self, response: ChatResponse) -> FlexibleModel | None:
         """The partial object; None if it is not further than it was."""
         self._last = response
-        text = self.asked.text_of(response)
+        text = self.prediction.text_of(response)
         if len(text) == len(self._text):
             return None
         self._text = text
-        begun = partial_object(text, self.asked.output_cls)
+        begun = partial_object(text, self.prediction.output_cls)
         if begun is None or begun == self._begun:
             return None
         self._begun = begun
@@ -153,7 +153,7 @@ class ObjectSoFar(Generic[Model]):
         """The whole object; raises like `Prediction.read`."""
         if self._last is None:
             raise ValueError("The stream was empty")
-        return self.asked.read(self._last)
+        return self.prediction.read(self._last)
 
 
 class StructuredPrediction(FunctionCallingLLM, ABC):
@@ -184,14 +184,14 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         **prompt_args: Any,
     ) -> Model:
         """Answer a prompt with an object of a class; see `LLM.structured_predict`."""
-        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        if asked is None:
+        prediction = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
+        if prediction is None:
             output: Model = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return output
         _tell_start(output_cls, prompt, prompt_args)
-        if isinstance(asked.prompt, str):
-            return asked.end(as_chat(self.complete(asked.prompt, **asked.params)))
-        return asked.end(self.chat(asked.prompt, **asked.params))
+        if isinstance(prediction.prompt, str):
+            return prediction.end(as_chat(self.complete(prediction.prompt, **prediction.params)))
+        return prediction.end(self.chat(prediction.prompt, **prediction.params))
 
     async def astructured_predict(
         self,
@@ -201,14 +201,14 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         **prompt_args: Any,
     ) -> Model:
         """Answer a prompt with an object of a class; see `LLM.astructured_predict`."""
-        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        if asked is None:
+        prediction = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
+        if prediction is None:
             output: Model = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return output
         _tell_start(output_cls, prompt, prompt_args)
-        if isinstance(asked.prompt, str):
-            return asked.end(as_chat(await self.acomplete(asked.prompt, **asked.params)))
-        return asked.end(await self.achat(asked.prompt, **asked.params))
+        if isinstance(prediction.prompt, str):
+            return prediction.end(as_chat(await self.acomplete(prediction.prompt, **prediction.params)))
+        return prediction.end(await self.achat(prediction.prompt, **prediction.params))
 
     def stream_structured_predict(
         self,
@@ -258,12 +258,12 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         llm_kwargs: Json | None = None,
         **prompt_args: Any,
     ) -> Generator[Written[Model], None, None]:
-        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        if asked is None:
+        prediction = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
+        if prediction is None:
             yield from super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
             return
-        written = ObjectSoFar(asked)
-        with closing(self._stream_for(asked)) as stream:
+        written = ObjectSoFar(prediction)
+        with closing(self._stream_for(prediction)) as stream:
             for response in stream:
                 if (begun := written.feed(response)) is not None:
                     yield begun
@@ -276,13 +276,13 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         llm_kwargs: Json | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Written[Model], None]:
-        asked = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
-        if asked is None:
+        prediction = self._ask_for(output_cls, prompt, llm_kwargs, prompt_args)
+        if prediction is None:
             return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
 
         async def objects() -> AsyncGenerator[Written[Model], None]:
-            written = ObjectSoFar(asked)
-            async with aclosing(self._astream_for(asked)) as stream:
+            written = ObjectSoFar(prediction)
+            async with aclosing(self._astream_for(prediction)) as stream:
                 async for response in stream:
                     if (begun := written.feed(response)) is not None:
                         yield begun
@@ -290,21 +290,23 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
 
         return objects()
 
-    def _stream_for(self, asked: Prediction[Model]) -> Generator[ChatResponse, None, None]:
-        if not isinstance(asked.prompt, str):
-            with closing(self.stream_chat(asked.prompt, **asked.params)) as responses:
+    def _stream_for(self, prediction: Prediction[Model]) -> Generator[ChatResponse, None, None]:
+        if not isinstance(prediction.prompt, str):
+            with closing(self.stream_chat(prediction.prompt, **prediction.params)) as responses:
                 yield from responses
             return
-        with closing(self.stream_complete(asked.prompt, **asked.params)) as completions:
+        with closing(self.stream_complete(prediction.prompt, **prediction.params)) as completions:
             yield from map(as_chat, completions)
 
-    async def _astream_for(self, asked: Prediction[Model]) -> AsyncGenerator[ChatResponse, None]:
-        if not isinstance(asked.prompt, str):
-            async with aclosing(await self.astream_chat(asked.prompt, **asked.params)) as responses:
+    async def _astream_for(self, prediction: Prediction[Model]) -> AsyncGenerator[ChatResponse, None]:
+        if not isinstance(prediction.prompt, str):
+            async with aclosing(await self.astream_chat(prediction.prompt, **prediction.params)) as responses:
                 async for response in responses:
                     yield response
             return
-        async with aclosing(await self.astream_complete(asked.prompt, **asked.params)) as completions:
+        async with aclosing(
+            await self.astream_complete(prediction.prompt, **prediction.params)
+        ) as completions:
             async for completion in completions:
                 yield as_chat(completion)
 
@@ -326,7 +328,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
                 "structured_predict asks once, for the object: it cannot call tools. Give them to an agent "
                 "with output_cls=, or to llm.as_structured_llm(…).chat_with_tools"
             )
-        shown = params.pop("show_schema", self.show_schema)
+        show_schema = params.pop("show_schema", self.show_schema)
         if self.mode == "completion":
             schema = schema_prompt(schema=output_cls.model_json_schema())
             text = f"{prompt.format(llm=self, **prompt_args)}\n\n{schema}\n"
@@ -343,7 +345,7 @@ class StructuredPrediction(FunctionCallingLLM, ABC):
         if way == PydanticProgramMode.LLM:
             return Prediction(output_cls, messages, {**params, "show_schema": response_format}, embedded_text)
         params["response_format"] = response_format
-        return Prediction(output_cls, messages, {**params, "show_schema": shown})
+        return Prediction(output_cls, messages, {**params, "show_schema": show_schema})
 
 
 _FUNCTION = PydanticProgramMode.FUNCTION

@@ -38,13 +38,13 @@ class VLLMTokenizer:
 
     def __init__(self, llm: VLLM) -> None:
         self.llm = llm
-        self._known: dict[str, tuple[int, ...]] = {}
+        self._ids: dict[str, tuple[int, ...]] = {}
         self._tokens = self._bytes = 0
         self._failed = False
 
     def __call__(self, text: str) -> list[int]:
         """The token ids of a text, without those that would begin a prompt."""
-        known = self._known.get(text)
+        known = self._ids.get(text)
         if known is None and text and not is_in_event_loop():
             known = self._ask(text)
         return [0] * self._estimate(text) if known is None else list(known)
@@ -61,9 +61,9 @@ class VLLMTokenizer:
                 self._failed = True
                 _logger.warning("The server does not tell tokens, which are estimated: %s", error)
             return None
-        while len(self._known) >= _REMEMBERED:
-            self._known.pop(next(iter(self._known)), None)
-        ids = self._known[text] = tuple(answer.tokens)
+        while len(self._ids) >= _REMEMBERED:
+            self._ids.pop(next(iter(self._ids)), None)
+        ids = self._ids[text] = tuple(answer.tokens)
         self._tokens += len(ids)
         self._bytes += len(text.encode("utf-8", "replace"))
         return ids
