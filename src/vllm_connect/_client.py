@@ -691,13 +691,9 @@ def _of_config(
 
     if not watch:
         return make(**{**load_keys(config).arguments(make_http_client), **arguments})
-    from ._keys.watching import WatchedFile
+    from ._keys.watching import WatchedFile, check_watched
 
-    if not isinstance(config, (str, PathLike)):
-        raise ConfigError("watch=True needs the path of a configuration file")
-    if "keys" in arguments:
-        raise ConfigError("pass either watch=True, for the keys of the file, or keys=[…]")
-    watched = WatchedFile(config)
+    watched = WatchedFile(check_watched({**arguments, "config": config}))
     client = make(**{**watched.config.arguments(make_http_client), **arguments})
     client._fleet.follow(watched, fixed=arguments.keys() & {"balance", "policy"})
     return client

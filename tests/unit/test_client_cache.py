@@ -243,3 +243,25 @@ def test_what_to_pass_is_said() -> None:
     assert "ChatVLLM(base_url='http://localhost:8000')" in str(
         missing_server("ChatVLLM(base_url='http://localhost:8000')")
     )
+
+
+@pytest.mark.parametrize("kind", [VLLM, AsyncVLLM])
+def test_a_file_that_is_followed_is_known_by_its_path(kind: Any, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+
+    def write(url: str) -> None:
+        keys = [{"name": "a", "vllm_key_config": {"url": url}}]
+        path.write_text(json.dumps({"keys": keys, "network_config": {"max_retries": 1}}))
+
+    write("http://a")
+    settings = {"config": path, "watch": True}
+    client = ClientCache().get(kind, settings)
+    assert client.max_retries == 1
+    write("http://b")
+    assert ClientCache().get(kind, {"config": str(path), "watch": True}) is client
+    assert ClientCache().get(kind, {"config": path}) is not client
+    assert ClientCache().get(kind, {**settings, "balance": "sticky"}) is not client
+    with pytest.raises(ConfigError, match="needs the path"):
+        ClientCache().get(kind, {"watch": True})
+    with pytest.raises(ConfigError, match="either watch=True"):
+        ClientCache().get(kind, {**settings, "keys": [Key(name="a", url="http://a")]})

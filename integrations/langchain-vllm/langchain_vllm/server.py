@@ -26,6 +26,7 @@ from vllm_connect.adapters import (
     Balance,
     ClientCache,
     ProviderConfig,
+    check_watched,
     missing_server,
     public_secret,
     public_url,
@@ -102,6 +103,8 @@ class Server(Serializable):
     """Instead of the default `httpx.AsyncClient`; the default one works in any number of event loops."""
     connections: ProviderConfig | None = Field(default=None, exclude=True, repr=False)
     """What `from_config` read of TLS, proxies, limits of connections and how to wait; not serialised."""
+    watched_config: str | None = None
+    """Path of a configuration that is followed, in place of `base_url` and `keys`; see `from_config`."""
     client: Any = Field(default=None, exclude=True)
     """A ready `vllm_connect.VLLM`, to share connections; the fields above are not looked at then."""
     async_client: Any = Field(default=None, exclude=True)
@@ -110,11 +113,15 @@ class Server(Serializable):
     _clients: ClientCache = PrivateAttr(default_factory=ClientCache)
 
     @classmethod
-    def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **fields: Any) -> Self:
+    def from_config(
+        cls, config: str | PathLike[str] | Mapping[str, Any], *, watch: bool = False, **fields: Any
+    ) -> Self:
         """Make a model of Bifrost's configuration file, as `vllm_connect.VLLM.from_config` does.
 
         Args:
             config: path of a JSON file, or its content: ``{"providers": {"vllm": {"keys": […]}}}``.
+            watch: look at the file again while the model is used, at most once a second. Keys, their
+                selection and how to wait follow it; the model has no `keys` of its own then.
             fields: the model's other fields; they win over the configuration's.
 
         Raises:
@@ -123,6 +130,11 @@ class Server(Serializable):
         provider = read_config(config)
         arguments = provider.arguments(lambda **options: None)
         arguments.pop("policy", None)
+        if watch:
+            path = check_watched({**fields, "config": config})
+            for name in ("keys", "balance"):
+                arguments.pop(name, None)
+            return cls(**{"watched_config": path, **arguments, **fields})
         # What else there is, TLS, a proxy, limits and how to wait, is the clients'.
         connections = replace(provider, timeout=None, max_retries=None, extra_headers={}, balance=None)
         return cls(**{"connections": connections, **arguments, **fields})
@@ -156,7 +168,9 @@ class Server(Serializable):
     def _find_server(self) -> Self:
         if self.client is not None or self.async_client is not None:
             return self
-        if self.keys is not None:
+        if self.watched_config is not None:
+            check_watched(self._watched_arguments())
+        elif self.keys is not None:
             if self.base_url is not None or self.api_key is not None:
                 raise ConfigError("pass either keys=[…] or base_url= (with api_key=), not both")
         elif self.base_url is None:
@@ -179,7 +193,25 @@ class Server(Serializable):
         client: AsyncVLLM | None = self.async_client
         return client or self._clients.get(AsyncVLLM, self._client_arguments(), self.http_async_client)
 
+    def _watched_arguments(self) -> Json:
+        """The arguments of a client that follows a file, which says what is not set here."""
+        secret = self.api_key.get_secret_value() if self.api_key else None
+        arguments: Json = {
+            "config": self.watched_config,
+            "watch": True,
+            "base_url": self.base_url,
+            "api_key": secret,
+            "keys": self.keys,
+            "balance": self.balance,
+            "timeout": self.timeout,
+            "max_retries": self.max_retries,
+            "default_headers": self.default_headers and dict(self.default_headers),
+        }
+        return {name: value for name, value in arguments.items() if value is not None}
+
     def _client_arguments(self) -> Json:
+        if self.watched_config is not None:
+            return self._watched_arguments()
         if self.base_url is None and self.keys is None:
             raise ConfigError("only one of client= and async_client= was given, and the other one is needed")
         arguments: Json = {  # copies, which are compared with what the fields hold later
@@ -218,6 +250,8 @@ class Server(Serializable):
     def _servers(self) -> list[str]:
         """The URLs of all servers that may be asked, without credentials."""
         client = self.client or self.async_client
+        if client is None and self.watched_config is not None:
+            client = self._client()
         keys = client.keys if client is not None else self.keys
         urls = [key.url for key in keys] if keys is not None else [self.base_url]
         return [public_url(url) for url in urls if url]

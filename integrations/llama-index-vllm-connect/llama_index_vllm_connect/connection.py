@@ -120,6 +120,9 @@ class Connection(BaseComponent):
     config: Annotated[Any, PlainSerializer(_write_config)] = Field(
         default=None, repr=False, description="A configuration instead; see `from_config`."
     )
+    watch: bool = Field(
+        default=False, description="Whether changes of the configuration's file are followed."
+    )
     timeout: float | None = Field(default=None, description="Seconds. Default: 600, 10 to connect.")
     max_retries: int | None = Field(
         default=None,
@@ -194,17 +197,21 @@ class Connection(BaseComponent):
         return {**state, "__dict__": fields, "__pydantic_private__": kept}
 
     @classmethod
-    def from_config(cls, config: str | PathLike[str] | Mapping[str, Any], **fields: Any) -> Self:
+    def from_config(
+        cls, config: str | PathLike[str] | Mapping[str, Any], *, watch: bool = False, **fields: Any
+    ) -> Self:
         """Make one from Bifrost's configuration.
 
         Args:
             config: path of a JSON file, or its content: ``{"providers": {"vllm": {"keys": […]}}}``.
+            watch: look at the file again while it is used, at most once a second; see
+                `vllm_connect.VLLM.from_config`.
             fields: all other fields; they win over the configuration's.
 
         Raises:
             vllm_connect.ConfigError: something in it cannot be right; the message says where.
         """
-        return cls(config=config, **fields)
+        return cls(config=config, watch=watch, **fields)
 
     @property
     def client(self) -> VLLM:
@@ -232,6 +239,7 @@ class Connection(BaseComponent):
         secret = self.api_key.get_secret_value() if self.api_key else None
         settings = {
             "config": self.config,
+            "watch": self.watch or None,
             "base_url": self.base_url,
             "api_key": secret,
             "keys": self.keys,

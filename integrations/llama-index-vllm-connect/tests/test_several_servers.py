@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +18,7 @@ from llama_index.embeddings.vllm_connect import VLLMEmbedding
 from llama_index.llms.vllm_connect import VLLM
 from llama_index.postprocessor.vllm_connect import VLLMRerank
 from vllm_connect import ConfigError, Key
+from vllm_connect._keys import watching
 from vllm_connect.sim import SimServer
 
 CLASSES = [VLLM, VLLMEmbedding, VLLMRerank]
@@ -177,3 +181,84 @@ async def test_what_a_configuration_says_of_choosing_and_waiting_is_obeyed(ask, 
     await use(ask, component)
     assert sorted(map(len, asked(servers))) in ([4, 5], [5, 5])
     assert "has no effect" not in caplog.text
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes a configuration file, at which clients look before every request."""
+    monkeypatch.setattr(watching, "INTERVAL", 0.0)
+
+    def written(*servers, **provider):
+        keys = [{"name": str(n), "vllm_key_config": {"url": each.url}} for n, each in enumerate(servers)]
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({"providers": {"vllm": {"keys": keys, **provider}}}))
+        return path
+
+    return written
+
+
+@every
+async def test_the_next_request_goes_where_the_file_says(ask, cls, servers, write, caplog):
+    first, second = servers
+    path = write(first)
+    component = cls.from_config(path, watch=True)
+    clients = component.client, component.async_client
+    await use(ask, component)
+    write(second)
+    await use(ask, component)
+    assert [len(requests) for requests in asked(servers)] == [1, 1]
+    path.write_text("{")
+    with caplog.at_level(logging.WARNING, "vllm_connect"):
+        await use(ask, component)
+    assert "stays as it was" in caplog.text
+    assert [len(requests) for requests in asked(servers)] == [1, 2]
+    assert (component.client, component.async_client) == clients
+
+
+@every
+async def test_all_of_a_file_share_a_client_whatever_it_says(ask, cls, servers, write):
+    first, second = servers
+    component = cls.from_config(write(first), watch=True)
+    others = [
+        copy.copy(component),
+        copy.deepcopy(component),
+        pickle.loads(pickle.dumps(component)),
+        cls.from_dict(component.to_dict()),
+    ]
+    write(second)
+    others.append(cls.from_config(write(second), watch=True))
+    assert all(other.client is component.client for other in others)
+    for each in (component, *others):
+        await use(ask, each)
+    assert [request.path for request in asked(servers)[0] if request.path != "/tokenize"] == []
+    assert len(asked(servers)[1]) == len(others) + 1
+
+
+@every
+async def test_what_the_file_says_of_selection_holds_unless_it_was_given(ask, cls, servers, write):
+    path = write(*servers, key_selection={"strategy": "fill_first"})
+    following, given = cls.from_config(path, watch=True), cls.from_config(path, watch=True, balance="sticky")
+    for _ in range(4):
+        await use(ask, following)
+    assert [len(requests) for requests in asked(servers)] == [4, 0]
+    assert given.client._fleet.balance == "sticky"
+
+
+@every
+def test_what_cannot_be_watched_is_refused(cls, servers, write):
+    with pytest.raises(ConfigError, match="watch=True needs the path"):
+        cls.from_config({"keys": [{"name": "a", "vllm_key_config": {"url": "http://a"}}]}, watch=True)
+    with pytest.raises(ConfigError, match="either watch=True"):
+        cls.from_config(write(servers[0]), watch=True, keys=[{"name": "a", "url": "http://a"}])
+    with pytest.raises(ConfigError, match=r"gone\.json"):
+        cls.from_config(write(servers[0]).with_name("gone.json"), watch=True)
+
+
+@every
+async def test_without_watch_the_file_is_read_once(ask, cls, servers, write):
+    first, second = servers
+    component = cls.from_config(write(first))
+    await use(ask, component)
+    write(second)
+    await use(ask, component)
+    assert [len(requests) for requests in asked(servers)] == [2, 0]

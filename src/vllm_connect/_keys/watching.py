@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -131,6 +131,23 @@ class WatchedFile(FileInUse[ProviderConfig]):
             _LOGGER.warning(
                 "%s: network_config and proxy_config have changed, which takes a new client", self._path
             )
+
+
+def check_watched(arguments: Mapping[str, object]) -> str:
+    """Return the path of a configuration that is to be followed.
+
+    Args:
+        arguments: of a client, and `config`.
+
+    Raises:
+        ConfigError: the configuration is no file, or there are keys besides.
+    """
+    config = arguments.get("config")
+    if not isinstance(config, (str, os.PathLike)):
+        raise ConfigError("watch=True needs the path of a configuration file")
+    if "keys" in arguments:
+        raise ConfigError("pass either watch=True, for the keys of the file, or keys=[…]")
+    return os.fspath(config)
 
 
 def _without_choice(config: ProviderConfig) -> ProviderConfig:

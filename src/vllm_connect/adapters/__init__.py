@@ -12,6 +12,7 @@ Clients, which all models of the same settings share:
     config_arguments    what a configuration file says, as arguments of either client
     read_config         the same, to be kept by a model
     ProviderConfig      what that returns
+    check_watched       its path, where it is to be followed (`watch=True`)
     read_keys           `keys=` as a caller may write it
     Balance             the type of `balance=`
     missing_server      what to say when there is none
@@ -74,6 +75,7 @@ from .._keys.balancing import Balance
 from .._keys.bifrost import ProviderConfig
 from .._keys.key import missing_server, read_keys, saved_key
 from .._keys.references import masked, public_secret, public_url
+from .._keys.watching import check_watched
 from .._wire.endings import describe_cut, describe_empty
 from .._wire.schema_prompt import schema_prompt, show_schema
 from ..resources._words import without_switches
@@ -104,6 +106,7 @@ __all__ = [
     "ToolCalls",
     "agather_or_cancel",
     "beginning_of",
+    "check_watched",
     "closes_with_group",
     "config_arguments",
     "counting",

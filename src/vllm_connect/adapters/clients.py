@@ -19,6 +19,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from .._client import VLLM, AsyncVLLM
 from .._keys.bifrost import ProviderConfig, load_keys
+from .._keys.watching import WatchedFile, check_watched
 from .._transport.clients import (
     AsyncTransport,
     Transport,
@@ -103,7 +104,8 @@ class ClientCache:
         Args:
             kind: `VLLM` or `AsyncVLLM`.
             settings: arguments of its constructor, and perhaps `config`, as `from_config` takes it or
-                `read_config` returns it. What is changed in them later, in place too, is another client's.
+                `read_config` returns it, and `watch`, for the path of one that is followed. What is changed
+                in them later, in place too, is another client's.
             http_client: instead of the default one. Such a client is this model's alone.
 
         Raises:
@@ -230,7 +232,10 @@ if hasattr(os, "register_at_fork"):
 
 def _hold(kind: type[VLLM | AsyncVLLM], settings: dict[str, object], http_client: object) -> _Hold:
     arguments = dict(settings)
-    if (config := arguments.pop("config", None)) is not None:
+    if arguments.pop("watch", False):
+        # By its path: what it says now is no part of what tells clients apart.
+        arguments.update(config=check_watched(arguments), watch=True)
+    elif (config := arguments.pop("config", None)) is not None:
         # Which says what is wrong with it.
         arguments["config"] = config if isinstance(config, ProviderConfig) else load_keys(config)  # type: ignore[arg-type]
     if http_client is not None:
@@ -244,12 +249,19 @@ def _hold(kind: type[VLLM | AsyncVLLM], settings: dict[str, object], http_client
 
 def _make(kind: Any, arguments: Mapping[str, Any], identity: _Identity | None = None) -> Any:
     own = dict(arguments)
-    if (config := own.pop("config", None)) is not None:
+    config = own.pop("config", None)
+    watched = WatchedFile(config) if own.pop("watch", False) else None
+    if watched is not None:
+        config = watched.config
+    if config is not None:
         make_http_client = default_async_http_client if issubclass(kind, AsyncVLLM) else default_http_client
         own = {**config.arguments(make_http_client), **own}
     if identity is not None and "http_client" not in own:  # those of a configuration are its own
         own["http_client"] = _default_http_client(identity)
-    return kind(**own)
+    client = kind(**own)
+    if watched is not None:
+        client._fleet.follow(watched, fixed=arguments.keys() & {"balance", "policy"})
+    return client
 
 
 def _default_http_client(identity: _Identity) -> object:
@@ -261,5 +273,7 @@ def _default_http_client(identity: _Identity) -> object:
 def _urls(settings: Mapping[str, object]) -> frozenset[object]:
     """Return the URLs of the servers that a client asks."""
     config: Any = settings.get("config")
+    if settings.get("watch"):  # for URLs that change
+        return frozenset({os.fspath(config)})
     keys: Any = settings.get("keys") or (config.keys if config is not None else ())
     return frozenset(key.url for key in keys) or frozenset({settings.get("base_url")})

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import logging
+import pickle
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +20,7 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import ValidationError
 from vllm_connect import ConfigError, Key
+from vllm_connect._keys import watching
 from vllm_connect.sim import SimServer
 
 from langchain_vllm import ChatVLLM, VLLMCompletion, VLLMCrossEncoder, VLLMEmbeddings, VLLMRerank
@@ -251,3 +256,99 @@ async def test_what_a_configuration_says_of_choosing_and_waiting_is_obeyed(cls, 
     await use(model, kind)  # in a second round, which does not wait for half a second
     assert counts(servers) in ([4, 5], [5, 5])
     assert cls.from_config(config, balance="weighted").balance == "weighted"
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes a configuration file, at which clients look before every request."""
+    monkeypatch.setattr(watching, "INTERVAL", 0.0)
+
+    def written(*servers, **provider):
+        keys = [{"name": str(n), "vllm_key_config": {"url": each.url}} for n, each in enumerate(servers)]
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({"providers": {"vllm": {"keys": keys, **provider}}}))
+        return path
+
+    return written
+
+
+@every
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_the_next_request_goes_where_the_file_says(cls, kind, servers, write, caplog):
+    first, second = servers
+    path = write(first)
+    model = cls.from_config(path, watch=True)
+    clients = model._client(), model._async_client()
+    await use(model, kind)
+    write(second)
+    await use(model, kind)
+    assert [len(server.requests) for server in servers] == [1, 1]
+    path.write_text("{")
+    with caplog.at_level(logging.WARNING, "vllm_connect"):
+        await use(model, kind)
+    assert "stays as it was" in caplog.text
+    assert [len(server.requests) for server in servers] == [1, 2]
+    assert (model._client(), model._async_client()) == clients
+
+
+@every
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_all_of_a_file_share_a_client_whatever_it_says(cls, kind, servers, write):
+    first, second = servers
+    model = cls.from_config(write(first), watch=True)
+    others = [
+        copy.copy(model),
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        load(dumpd(model), allowed_objects=[cls], valid_namespaces=["langchain_vllm"]),
+    ]
+    write(second)
+    others.append(cls.from_config(write(second), watch=True))
+    assert all(other._client() is model._client() for other in others)
+    for each in (model, *others):
+        await use(each, kind)
+    assert [len(server.requests) for server in servers] == [0, len(others) + 1]
+
+
+@every
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_what_the_file_says_of_selection_holds_unless_it_was_given(cls, kind, servers, write):
+    path = write(*servers, key_selection={"strategy": "fill_first"})
+    following, given = cls.from_config(path, watch=True), cls.from_config(path, watch=True, balance="sticky")
+    for _ in range(4):
+        await use(following, kind)
+    assert [len(server.requests) for server in servers] == [4, 0]
+    assert given._client()._fleet.balance == "sticky"
+
+
+@every
+def test_what_cannot_be_watched_is_refused(cls, servers, write):
+    with pytest.raises(ConfigError, match="watch=True needs the path"):
+        cls.from_config({"keys": [{"name": "a", "vllm_key_config": {"url": "http://a"}}]}, watch=True)
+    with pytest.raises(ConfigError, match="either watch=True"):
+        cls.from_config(write(servers[0]), watch=True, keys=[{"name": "a", "url": "http://a"}])
+    with pytest.raises(ConfigError, match="not both"):
+        cls.from_config(write(servers[0]), watch=True, base_url="http://a")._client()
+    with pytest.raises(ConfigError, match=r"gone\.json"):
+        cls.from_config(write(servers[0]).with_name("gone.json"), watch=True)
+
+
+@every
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_without_watch_the_file_is_read_once(cls, kind, servers, write):
+    first, second = servers
+    model = cls.from_config(write(first))
+    await use(model, kind)
+    write(second)
+    await use(model, kind)
+    assert [len(server.requests) for server in servers] == [2, 0]
+
+
+@pytest.mark.parametrize("make", [ChatVLLM, VLLMCompletion])
+def test_what_tells_a_model_that_follows_a_file_from_others(make, servers, write):
+    first, second = servers
+    model = make.from_config(write(first), watch=True, model="sim-chat")
+    assert model._identifying_params["base_url"] == first.url
+    write(second)
+    assert model._identifying_params["base_url"] == second.url
+    assert (model.keys, model.base_url) == (None, None)
