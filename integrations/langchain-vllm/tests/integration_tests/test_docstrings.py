@@ -30,6 +30,10 @@ def test_the_chat_model_is_described_as_partner_packages_are(name):
 
 def test_every_class_has_an_example():
     for name in langchain_vllm.__all__:
-        documented = getattr(langchain_vllm, name)
+        try:
+            documented = getattr(langchain_vllm, name)
+        except ImportError:
+            assert name == "VLLMDecisions"  # its base class is in langchain-core from 1.8 on
+            continue
         if inspect.isclass(documented):
             assert f"{name}(" in documented.__doc__, name
