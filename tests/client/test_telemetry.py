@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from opentelemetry import metrics, trace
+from opentelemetry import context, metrics, trace
 from opentelemetry.trace import StatusCode
 from tests.both import Both
 from tests.spans import Told
@@ -62,6 +62,25 @@ async def test_a_chat(connect: Callable[..., Both], vllm_sim: SimServer, told: T
     assert attributes["gen_ai.usage.output_tokens"] > 0
     assert span.status.status_code is StatusCode.UNSET
     assert vllm_sim.requests[-1].headers["traceparent"] == traceparent(span)
+
+
+async def test_nothing_is_told_where_instrumentation_is_suppressed(
+    connect: Callable[..., Both], vllm_sim: SimServer, told: Told
+) -> None:
+    """By the value that `opentelemetry.instrumentation.utils.suppress_instrumentation` sets."""
+    client = connect(vllm_sim.url)
+    token = context.attach(context.set_value("suppress_instrumentation", True))
+    try:
+        await client("chat.completions.create", model="sim-chat", messages=SAY)
+        await client.stream("chat.completions.create", model="sim-chat", messages=SAY)
+    finally:
+        context.detach(token)
+    assert told.spans == []
+    assert "traceparent" not in vllm_sim.requests[-1].headers
+    await client("chat.completions.create", model="sim-chat", messages=SAY)
+    assert told.span.name == "chat sim-chat"
+    (duration,) = told.points("gen_ai.client.operation.duration")
+    assert duration.count == 1
 
 
 async def test_metrics(connect: Callable[..., Both], vllm_sim: SimServer, told: Told) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SUPPRESSED = "suppress_instrumentation"
+"""The value of a context in which OpenTelemetry's own `suppress_instrumentation` lets nobody be told."""
 _CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 # What marks a span of a call, whoever writes it; and operations that make calls.
 _OF_CALLS = ("gen_ai.request.model", "llm.model_name", "langfuse.observation.model.name", "request_data")
@@ -26,7 +28,7 @@ _CAPTURES = frozenset({"true", "span_only", "span_and_event"})
 
 
 def watch(attempt: Attempt[Any], json_data: object, *, stream: bool) -> Watch | None:
-    """Begin to watch a call; what asks a server about itself is none.
+    """Begin to watch a call, unless nobody is to be told; what asks a server about itself is none.
 
     Args:
         attempt: at the call; it is told, for who sends it and who reads its answer.
@@ -34,6 +36,10 @@ def watch(attempt: Attempt[Any], json_data: object, *, stream: bool) -> Watch | 
         stream: whether its answer is a stream.
     """
     if attempt.call.method != "post":
+        return None
+    from opentelemetry import context
+
+    if context.get_value(SUPPRESSED):
         return None
     attempt.watch = Watch(attempt, json_data, stream=stream)
     return attempt.watch

@@ -54,7 +54,7 @@ class Gateway:
         self.upstream = Upstream()
         self._refused = ""
         self._balance = balance
-        self._responses_api: ResponsesAPI = responses_api
+        self.responses_api: ResponsesAPI = responses_api
         self._client: AsyncVLLM | None = None
         self._applied: ProviderConfig | None = None
         self._retired: list[AsyncVLLM] = []
@@ -107,7 +107,7 @@ class Gateway:
             arguments.setdefault("http_client", _http_client())
             if self._balance is not None:
                 arguments["balance"] = self._balance
-            client = AsyncVLLM(**arguments, responses_api=self._responses_api)
+            client = AsyncVLLM(**arguments, responses_api=self.responses_api)
             self._retire()
             self._client = client
         self._applied, self._refused = provider, ""

@@ -16,6 +16,7 @@ from ..requests.listing import model, models
 from ..requests.passing import KEY_HEADER, header_value
 from ..requests.routes import FORM_ROUTES, JSON_ROUTES, unsupported
 from ..requests.typed import speech_to_text
+from ..requests.warming import warm_up
 from .access_log import log
 from .errors import Refusal, refusal_of
 from .exchange import ClientLeft, Exchange, Message, Receive, Scope, Send
@@ -69,6 +70,7 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                await warm_up(self._gateway.responses_api)  # uvicorn accepts nobody before this is done
                 await self._gateway.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
