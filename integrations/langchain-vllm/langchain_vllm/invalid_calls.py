@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, InvalidToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, InvalidToolCall, ToolMessage
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def results_of_invalid(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
     ]
 
 
-def turns_in_vain(messages: Sequence[AnyMessage]) -> int:
+def turns_in_vain(messages: Sequence[BaseMessage]) -> int:
     """Count the answers, up to the last one, that had invalid calls and nothing else to go on with."""
     count = 0
     for message in reversed(messages):

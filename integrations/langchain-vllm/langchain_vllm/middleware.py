@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import BaseMessage
 
 from .errors import InvalidToolCallsError
 from .invalid_calls import results_of_invalid, turns_in_vain
 
 try:
-    from langchain.agents.middleware import AgentMiddleware, AgentState, hook_config
+    from langchain.agents.middleware import (
+        AgentMiddleware,
+        AgentState,
+        ModelRequest,
+        ModelResponse,
+        hook_config,
+    )
+    from langchain.agents.structured_output import StructuredOutputValidationError
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "langchain":
         raise
@@ -23,7 +33,8 @@ class InvalidToolCallMiddleware(AgentMiddleware[Any, Any, Any]):
 
         agent = create_agent(model, tools, middleware=[InvalidToolCallMiddleware()])
 
-    Without it an agent ends where all calls of an answer are invalid, as if that were its answer.
+    Without it an agent ends where all calls of an answer are invalid, as if that were its answer; one with a
+    `response_format` reads the answer's text for that, or ends without a structured response.
 
     Args:
         max_in_a_row: answers with nothing but invalid calls after which the agent fails.
@@ -32,6 +43,30 @@ class InvalidToolCallMiddleware(AgentMiddleware[Any, Any, Any]):
     def __init__(self, max_in_a_row: int = 3) -> None:
         super().__init__()
         self.max_in_a_row = max_in_a_row
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Take no answer whose calls are all invalid for one in the agent's `response_format`."""
+        try:
+            return _unread_in_vain(handler(request))
+        except StructuredOutputValidationError as error:
+            if not _is_in_vain(error.ai_message):
+                raise
+            return ModelResponse(result=[error.ai_message])
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        """As `wrap_model_call`."""
+        try:
+            return _unread_in_vain(await handler(request))
+        except StructuredOutputValidationError as error:
+            if not _is_in_vain(error.ai_message):
+                raise
+            return ModelResponse(result=[error.ai_message])
 
     @hook_config(can_jump_to=["model"])
     def after_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
@@ -56,3 +91,12 @@ class InvalidToolCallMiddleware(AgentMiddleware[Any, Any, Any]):
     async def aafter_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
         """As `after_model`."""
         return self.after_model(state, runtime)
+
+
+def _unread_in_vain(response: ModelResponse[Any]) -> ModelResponse[Any]:
+    """A response without what was read of the text beside invalid calls."""
+    return ModelResponse(result=response.result) if _is_in_vain(response.result[-1]) else response
+
+
+def _is_in_vain(message: BaseMessage) -> bool:
+    return turns_in_vain([message]) == 1

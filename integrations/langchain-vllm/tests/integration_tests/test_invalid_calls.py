@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.structured_output import (
+    ProviderStrategy,
+    StructuredOutputValidationError,
+    ToolStrategy,
+)
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from pydantic import BaseModel
 
 from langchain_vllm import ChatVLLM
 from langchain_vllm.errors import InvalidToolCallsError
@@ -141,6 +147,78 @@ async def test_calls_beside_an_invalid_one_are_made(face: Any, caplog: pytest.Lo
         assert sorted(told) == ["c1", "c2"]
     assert ran == [("/tmp/old", "*.csv")]
     assert "InvalidToolCallMiddleware" not in caplog.text
+
+
+class Deleted(BaseModel):
+    path: str
+
+
+IN_FORM = Said({"content": '{"path": "/tmp/old"}'})
+BESIDE_TEXT = Said({**CALLS_HALF.message, **IN_FORM.message}, ("length",))
+STRATEGIES = {"default": Deleted, "provider": ProviderStrategy(Deleted), "tool": ToolStrategy(Deleted)}
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("half", [CALLS_HALF, BESIDE_TEXT], ids=["the call alone", "beside a text"])
+async def test_an_agent_with_a_format_goes_on_too(half: Said, strategy: str, face: Any) -> None:
+    def answer(path: str, body: dict[str, Any]) -> Said:
+        spoken = sum(message["role"] == "assistant" for message in body["messages"])
+        if strategy == "tool" and spoken == 2:
+            return Said(called("Deleted", '{"path": "/tmp/old"}', "c3"), ("tool_calls",))
+        return [half, CALLS_WHOLE, IN_FORM][spoken]
+
+    with answering(answer) as server:
+        agent = create_agent(
+            ChatVLLM(base_url=server.url, model="m"),
+            [delete_file],
+            response_format=STRATEGIES[strategy],
+            middleware=[InvalidToolCallMiddleware()],
+        )
+        result = await face(agent, QUESTION)
+    types = [message.type for message in result["messages"]]
+    assert types == ["human", "ai", "tool", "ai", "tool", "ai", *["tool"] * (strategy == "tool")]
+    assert result["messages"][2].status == "error"
+    assert result["structured_response"] == Deleted(path="/tmp/old")
+    assert ran == [("/tmp/old", "*.csv")]
+
+
+async def test_a_text_beside_calls_in_vain_is_read_at_no_time() -> None:
+    with answering(script(BESIDE_TEXT, CALLS_WHOLE, IN_FORM)) as server:
+        model = ChatVLLM(base_url=server.url, model="m")
+        middleware = [InvalidToolCallMiddleware()]
+        agent = create_agent(model, [delete_file], response_format=Deleted, middleware=middleware)
+        states = list(agent.stream(QUESTION, stream_mode="values"))
+        states += [state async for state in agent.astream(QUESTION, stream_mode="values")]
+    read = [len(state["messages"]) for state in states if state.get("structured_response")]
+    assert set(read) == {6}
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_an_answer_that_does_not_suit_the_format_stays_an_error(face: Any) -> None:
+    with answering(lambda path, body: Said({"content": '{"file": "/tmp/old"}'})) as server:
+        agent = create_agent(
+            ChatVLLM(base_url=server.url, model="m"),
+            [delete_file],
+            response_format=Deleted,
+            middleware=[InvalidToolCallMiddleware()],
+        )
+        with pytest.raises(StructuredOutputValidationError, match="Deleted"):
+            await face(agent, QUESTION)
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_format_does_not_make_it_go_on_for_ever(face: Any) -> None:
+    with answering(script(CALLS_HALF)) as server:
+        agent = create_agent(
+            ChatVLLM(base_url=server.url, model="m"),
+            [delete_file],
+            response_format=Deleted,
+            middleware=[InvalidToolCallMiddleware(max_in_a_row=2)],
+        )
+        with pytest.raises(InvalidToolCallsError, match="2 answers in a row"):
+            await face(agent, QUESTION)
+        assert len(server.chats) == 2
 
 
 def test_results_for_graphs_of_ones_own() -> None:
