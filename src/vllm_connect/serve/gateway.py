@@ -84,7 +84,7 @@ class Gateway:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the file as somebody else has left it; the last good one is in use."""
+        """The fault of the file as somebody else has left it; the last good one is in use."""
         return self.file.problem or self._refused
 
     def servers(self) -> list[ServerStatus]:

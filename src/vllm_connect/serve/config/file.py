@@ -70,7 +70,7 @@ class ConfigFile:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the file as somebody else has left it; the last good one is in use."""
+        """The fault of the file as somebody else has left it; the last good one is in use."""
         return self._file.problem
 
     def reload(self) -> bool:
