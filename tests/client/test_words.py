@@ -115,6 +115,22 @@ async def test_what_is_left_of_the_context(of_template):
     assert (sent["max_tokens"], sent["messages"]) == (70, HELLO)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"reasoning_effort": "none"},
+        {"reasoning_effort": "low"},
+        {"extra_body": {"reasoning_effort": "none"}},
+        {"thinking": False},
+        {"thinking": True, "reasoning_effort": "none"},
+        {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "none"},
+    ],
+)
+async def test_it_is_counted_as_the_template_renders_it(make_client, vllm_sim, given):
+    answer = await make_client(vllm_sim.url)(CHAT, **ASKED, max_tokens="fit", **given)
+    assert vllm_sim.requests[-1].json["max_tokens"] + answer.usage.prompt_tokens == 32768
+
+
 async def test_no_room_is_an_error_of_the_server(make_client, vllm_sim):
     client = make_client(vllm_sim.url)
     long = [{"role": "user", "content": "word " * 40000}]

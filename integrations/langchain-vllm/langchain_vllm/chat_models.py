@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 from vllm_connect import Key
-from vllm_connect.adapters import find_served
+from vllm_connect.adapters import find_served, template_kwargs
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Model
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
@@ -493,13 +493,15 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
     def _tokenize_params(
         self, messages: list[BaseMessage], tools: Sequence[Tool] | None
     ) -> dict[str, object]:
-        template = ("chat_template", "chat_template_kwargs", "mm_processor_kwargs", "media_io_kwargs")
+        template = ("chat_template", "mm_processor_kwargs", "media_io_kwargs")
+        params = self._parameters(ChatParameters)
         return {
             "model": self.model,
             "messages": wire_messages(messages, self.replay_reasoning),
             "tools": wire_tools(tools) if tools else None,
             "add_generation_prompt": self.add_generation_prompt,
             "continue_final_message": self.continue_final_message,
+            "chat_template_kwargs": template_kwargs({**params, **(params.get("extra_body") or {})}) or None,
             **{name: getattr(self, name) for name in template},
         }
 

@@ -123,6 +123,8 @@ def test_the_metadata_in_several_loops(llm, vllm_sim):
         {"reasoning_effort": "none"},
         {"reasoning_effort": "low"},
         {"enable_thinking": False},
+        {"thinking": False},
+        {"thinking": True, "reasoning_effort": "none"},
         {"enable_thinking": True, "reasoning_effort": "none"},
         {"additional_kwargs": {"reasoning_effort": "none"}},
         {"additional_kwargs": {"extra_body": {"reasoning_effort": "none"}}},

@@ -60,6 +60,7 @@ A field that tells the chat template whether to think, and a call that says `thi
 How many tokens a prompt has, whatever its template and its server say:
 
     counting            the attempts, one after another, and an estimate
+    template_kwargs     what /tokenize is to tell the template
 """
 
 from .._calls.tool_calls import (
@@ -78,7 +79,7 @@ from .._keys.references import masked, public_secret, public_url
 from .._keys.watching import check_watched
 from .._wire.endings import describe_cut, describe_empty
 from .._wire.schema_prompt import schema_prompt, show_schema
-from ..resources._words import without_switches
+from ..resources._words import template_kwargs, without_switches
 from . import counting
 from .clients import ClientCache, config_arguments, read_config
 from .gathering import (
@@ -127,6 +128,7 @@ __all__ = [
     "saved_key",
     "schema_prompt",
     "show_schema",
+    "template_kwargs",
     "whole_calls",
     "without_switches",
 ]

@@ -63,6 +63,8 @@ async def without_words(
         messages = request["messages"] = list(request.get("messages") or ())
         body = {**request, **(request.get("extra_body") or {})}
         fields = {name: value for name, value in body.items() if name in _RENDERED and name != "extra_body"}
+        if template := template_kwargs(body):
+            fields["chat_template_kwargs"] = template
         count = await perform(tokenize_call({**fields, "messages": messages}))
         room = count.max_model_len - count.count
         request["max_tokens"] = max(1, room)  # with none left, the server says so
@@ -87,6 +89,23 @@ async def _switch(perform: Perform, switches: dict[object, str], params: Mapping
         f"the chat template of {model or 'the model'} has no switch for thinking ({', '.join(SWITCHES)}): "
         "leave thinking= out; some models heed reasoning_effort=",
     )
+
+
+def template_kwargs(params: Mapping[str, Any]) -> JsonObject:
+    """Return what the chat template of a request is told, for /tokenize.
+
+    That has no place for the effort, of which a chat tells the template. And it takes every word for thinking
+    at once, since templates pass over what they do not know.
+
+    Args:
+        params: of a chat.
+    """
+    thinking, effort = params.get("thinking"), params.get("reasoning_effort")
+    template: JsonObject = {} if thinking is None else dict.fromkeys(SWITCHES, bool(thinking))
+    template |= params.get("chat_template_kwargs") or {}
+    if effort is None:
+        return template
+    return {"enable_thinking": effort != "none", **template, "reasoning_effort": effort}
 
 
 def without_switches(template: Mapping[str, object]) -> JsonObject:

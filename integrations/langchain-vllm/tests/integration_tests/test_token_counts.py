@@ -124,3 +124,21 @@ def test_own_tokenizers_are_asked_instead(sim):
     assert model.get_num_tokens("one two three") == 3
     assert model.get_num_tokens_from_messages([HumanMessage("one two")]) >= 2
     assert sim.requests == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"thinking": False},
+        {"reasoning_effort": "none"},
+        {"extra_body": {"reasoning_effort": "none"}},
+        {"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}},
+        {"thinking": True, "reasoning_effort": "none"},
+    ],
+)
+async def test_counts_know_what_the_template_is_told(sim, fields):
+    model = ChatVLLM(base_url=sim.url, **fields)
+    messages = [HumanMessage("Say: x")]
+    wanted = model.invoke(messages).usage_metadata["input_tokens"]
+    assert await model.aget_num_tokens_from_messages(messages) == wanted
+    assert await asyncio.to_thread(model.get_num_tokens_from_messages, messages) == wanted

@@ -28,7 +28,15 @@ from llama_index_vllm_connect.content import Json
 from llama_index_vllm_connect.served import KnowsServedModel
 from llama_index_vllm_connect.texts import check_text
 from vllm_connect import VLLMError
-from vllm_connect.adapters import Served, ServedModels, counting, is_in_event_loop, schema_prompt, show_schema
+from vllm_connect.adapters import (
+    Served,
+    ServedModels,
+    counting,
+    is_in_event_loop,
+    schema_prompt,
+    show_schema,
+    template_kwargs,
+)
 
 from .answers import ChatSoFar, TextSoFar, as_chat, as_completion, chat_response, completion_response
 from .messages import ReasoningField, check_text_only, wire_messages
@@ -438,19 +446,10 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
             text = prompt if isinstance(prompt, str) else self._written_out(prompt)
             return {"model": self.model, "prompt": text}
         messages = prompt_to_messages(prompt) if isinstance(prompt, str) else prompt
+        params = self.generation_params({}, "chat")
         return {
             "model": self.model,
             "messages": wire_messages(messages, self.reasoning_field),
             "tools": [wire_tool(tool, self.strict) for tool in tools] or None,
-            "chat_template_kwargs": self._template_kwargs() or None,
+            "chat_template_kwargs": template_kwargs({**params, **(params.get("extra_body") or {})}) or None,
         }
-
-    def _template_kwargs(self) -> Json:
-        """Return the chat template's part of a request, in which the effort has a place of its own."""
-        params = self.generation_params({}, "chat")
-        effort = (params.get("extra_body") or {}).get("reasoning_effort", params.get("reasoning_effort"))
-        template = params.get("chat_template_kwargs") or {}
-        if effort is None:
-            return template
-        # vLLM adds the same to a chat, and /tokenize does not.
-        return {"enable_thinking": effort != "none", **template, "reasoning_effort": effort}
