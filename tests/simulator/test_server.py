@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -26,6 +28,29 @@ def test_starts_and_stops() -> None:
     assert threading.active_count() == before
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{sim.url}/health")
+
+
+def test_stops_while_somebody_is_let_in() -> None:
+    sim = SimServer().start()
+    loop, stop = sim._loop, sim._stop
+    assert loop is not None
+    assert stop is not None
+    holding, connected = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        holding.set()
+        assert connected.wait(10)
+        loop.call_soon(stop.set)  # in the turn in which the connection is accepted
+
+    loop.call_soon_threadsafe(hold)
+    assert holding.wait(10)
+    with socket.create_connection(sim._address) as client:
+        connected.set()
+        sim.stop()
+        client.settimeout(10)
+        with suppress(ConnectionError):
+            assert client.recv(1) == b""
+    gc.collect()  # a transport that is left open warns, which is an error
 
 
 def test_a_port_of_ones_own() -> None:
