@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -62,7 +63,7 @@ class Server:
             http=limited(settings),
             ws="none",
             lifespan="on",
-            loop="auto",
+            loop="none",
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -82,11 +83,43 @@ class Server:
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM; requests under way may then end within the grace, idle ones not."""
         with _ending_quietly():
-            self._server.run(sockets=[self._listener])
+            _run_to_completion(self._server.serve(sockets=[self._listener]))
 
     def stop(self) -> None:
         """Begin to stop."""
         self._server.should_exit = True
+
+
+def _run_to_completion(work: Coroutine[object, object, None]) -> None:
+    """Run a coroutine on a loop of its own, uvloop's where that is installed.
+
+    uvicorn's own `run` makes uvloop the loop of the whole process until 0.36, of other threads as well.
+    """
+
+    async def main() -> None:
+        try:
+            await work
+        finally:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    loop = _new_loop()
+    try:
+        loop.run_until_complete(main())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # it is not made for Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 @contextmanager
