@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -213,6 +214,39 @@ async def test_a_call_that_another_tracer_tells_of_is_told_once(
     parent = told.span if spans else theirs
     assert vllm_sim.requests[-1].headers["traceparent"] == traceparent(parent)
     assert told.points("gen_ai.client.operation.duration")[0].count == 1
+
+
+@pytest.mark.parametrize("where", ["create", "request"])
+async def test_a_call_that_somebody_is_shown_has_their_span_alone(
+    connect: Callable[..., Both],
+    vllm_sim: SimServer,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    client = connect(vllm_sim.url)
+    prefix = "Async" if client.kind == "async" else ""
+    module, name = {
+        "create": ("openai.resources.chat.completions", f"{prefix}Completions"),
+        "request": ("openai._base_client", f"{prefix or 'Sync'}APIClient"),
+    }[where]
+    cls = getattr(importlib.import_module(module), name)
+    original = getattr(cls, where)
+    seen: list[object] = []
+
+    def tracing(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(kwargs)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(cls, where, tracing)
+    with trace.get_tracer("theirs").start_as_current_span("theirs") as theirs:
+        assert (await client("chat.completions.create", model="sim-chat", messages=SAY)).choices
+    assert len(seen) == 1
+    assert told.spans == []
+    assert vllm_sim.requests[-1].headers["traceparent"] == traceparent(theirs)
+    assert told.points("gen_ai.client.operation.duration")
+    await client("rerank.create", query="a", documents=["b"])
+    assert [span.name for span in told.spans] == ([] if where == "request" else ["rerank"])
 
 
 async def test_a_callers_own_traceparent_stays(

@@ -30,7 +30,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen(64)
-    server = uvicorn.Server(uvicorn.Config(create_app(), log_level="error", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(create_app(), log_level="error", ws="none", loop="asyncio"))
     thread = threading.Thread(target=server.run, args=[[listener]])
     thread.start()
     yield path

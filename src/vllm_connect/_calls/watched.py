@@ -120,7 +120,7 @@ def show(call: Call[object]) -> tuple[str, JsonObject]:
         Its path below ``/v1``, and arguments of `post`, or `get`.
     """
     body = _body_of(call)
-    stand_in = StandIn(lambda options: _changed(call, body, options.json_data))
+    stand_in = StandIn(lambda options: replace(_changed(call, body, options.json_data), is_shown=True))
     options = {name: value for name, value in call.options.items() if name != "params" or value}
     arguments: JsonObject = {"options": {**options, "post_parser": stand_in}}
     if call.method != "get":

@@ -67,8 +67,8 @@ class Watch:
         }
         if call.model is not None:
             self._about["gen_ai.request.model"] = call.model
-        if (told := _told_already()) is not None:
-            self._span: Any = told
+        if (elsewhere := _told_elsewhere(call)) is not None:
+            self._span: Any = elsewhere
         else:
             self._span = self._written.tracer.start_span(
                 f"{name} {call.model}" if call.model else name, kind=SpanKind.CLIENT, attributes=self._about
@@ -202,15 +202,17 @@ class Watch:
         return way
 
 
-def _told_already() -> Any:
+def _told_elsewhere(call: Call[Any]) -> Any:
     """The span in whose place another tool tells of this very call, as one that takes nothing; else None.
 
-    Tracers of the SDK (Logfire, Langfuse, OpenInference) write to the same provider: a second span would
-    count its tokens twice. The trace goes on from theirs.
+    Tracers of the SDK (Logfire, Langfuse, OpenInference) replace its methods and write to the same provider:
+    a second span would count a call's tokens twice. The trace goes on from theirs.
     """
     from opentelemetry.trace import NonRecordingSpan, get_current_span
 
     span = get_current_span()
+    if call.is_shown:
+        return NonRecordingSpan(span.get_span_context())
     attributes = getattr(getattr(span, "span", span), "attributes", None)  # Logfire wraps the SDK's
     if not attributes or attributes.get("gen_ai.operation.name") in _AROUND_CALLS:
         return None

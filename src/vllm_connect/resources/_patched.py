@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -110,7 +111,7 @@ class SDKMethod:
                 asked = _asked(dict(body or {}), options, moved.keys())
                 if files:
                     asked.update(files)
-                return call_of(asked, stream, parser)
+                return replace(call_of(asked, stream, parser), is_shown=True)
 
             if not client._request_methods.are_replaced(client):
                 return ask(client, make(body, options, files))
