@@ -218,3 +218,11 @@ def ended(sock: socket.socket, parts: Any) -> bool:
         return sock.recv(1000) == b""
     except ConnectionError:
         return True
+
+
+def test_a_gateway_that_is_stopped_while_it_starts_ends(serve: Serve) -> None:
+    running = serve(config={"keys": []})
+    running.server.stop()
+    running.thread.join(timeout=20)
+    assert not running.thread.is_alive()
+    assert running.listener.fileno() == -1

@@ -46,6 +46,15 @@ def listen(settings: Settings) -> socket.socket:
     return opened
 
 
+class _Uvicorn(uvicorn.Server):
+    """uvicorn's server, which leaves everything open when it is told to stop before it has started."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.should_exit and self.started:
+            await self.shutdown(sockets=sockets)
+
+
 class Server:
     """A gateway that listens.
 
@@ -71,7 +80,7 @@ class Server:
             timeout_keep_alive=settings.idle_seconds,
             timeout_graceful_shutdown=settings.grace,  # type: ignore[arg-type]  # any number of seconds
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Uvicorn(config)
         self._listener = listener
 
     @property
