@@ -87,7 +87,7 @@ def run_batch(
     Args:
         client: whom to ask; closed in the end.
         source: a path, ``-`` for standard input, or a URL that fsspec knows.
-        target: the same; answers go to a file in the working directory first where it is a URL.
+        target: a path, or such a URL; answers go to a file in the working directory first where it is one.
         resume: go on with an output that is there.
         concurrency: requests at once; None for what the servers do best with.
         progress: whether to show a bar.
@@ -178,7 +178,7 @@ async def _answer(
 
 def _opened(path: str, mode: str) -> AbstractContextManager[IO[bytes]]:
     if path == "-":
-        return os.fdopen(os.dup((sys.stdin if "r" in mode else sys.stdout).fileno()), mode)
+        return os.fdopen(os.dup(sys.stdin.fileno()), mode)
     if "://" not in path:
         return open(path, mode)  # whoever asked closes it
     try:
