@@ -10,13 +10,21 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
 from openai._models import FinalRequestOptions
+from typing_extensions import Self
 
-from ._calls.attempt import ATTEMPT, Attempt, is_marked, is_worth_another, payload_of
+from ._calls.attempt import (
+    ATTEMPT,
+    STREAM_IDLE_TIMEOUT,
+    Attempt,
+    is_marked,
+    is_worth_another,
+    payload_of,
+)
 from ._calls.call import Call, Variant
 from ._calls.inspection import can_be_looked_at, is_event_stream
 from ._calls.relay import Relay
@@ -24,6 +32,7 @@ from ._calls.sending import BlockingHttp, LoopHttp, send
 from ._keys.balancing import Balance
 from ._keys.fleet import Fleet
 from ._keys.key import Key, read_keys
+from ._keys.policy import DEFAULT, Policy
 from ._transport._httpx import httpx, request_exceptions
 from ._transport.clients import AsyncTransport, Transport
 from ._transport.run import run
@@ -47,8 +56,10 @@ _CHECKED = re.compile(r"/v1/(?:chat/completions|completions|responses|audio/\w+)
 class _Router:
     """The base of both transports, without any I/O."""
 
-    def __init__(self, keys: Sequence[Key | Mapping[str, object]], balance: Balance) -> None:
-        self._fleet = Fleet(read_keys(keys), balance)
+    def __init__(
+        self, keys: Sequence[Key | Mapping[str, object]], balance: Balance, policy: Policy | None
+    ) -> None:
+        self._fleet = Fleet(read_keys(keys), balance, policy or DEFAULT)
         self._understood: dict[tuple[str, str], dict[tuple[str, str], bool]] = {}
 
     @property
@@ -74,7 +85,8 @@ class _Router:
         Raises:
             ConfigError: no key can serve it.
         """
-        passage = _Passage(request, _read_question(request, body), self._understood)
+        idle = self._fleet.policy.stream_idle_timeout
+        passage = _Passage(request, _read_question(request, body), self._understood, idle)
         passage.attempt.route(passage.options, self._fleet)
         return passage
 
@@ -91,6 +103,8 @@ class RoutedTransport(_Router, httpx.BaseTransport):
     Args:
         keys: the servers, see `Key`.
         balance: which of those that are well gets a request, as in `VLLM`.
+        policy: how long to wait for the parts of a stream, and for a server that failed; backoff is the
+            caller's.
         transport: beneath this one, instead of the one that `VLLM` has; of the httpx that `openai` runs on.
 
     Raises:
@@ -102,9 +116,10 @@ class RoutedTransport(_Router, httpx.BaseTransport):
         keys: Sequence[Key | Mapping[str, object]],
         *,
         balance: Balance = "weighted",
+        policy: Policy | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        super().__init__(keys, balance)
+        super().__init__(keys, balance, policy)
         self._transport = transport or Transport()
         self._http = BlockingHttp(_Sender(self._transport))  # type: ignore[arg-type]  # as much of a client as it needs
 
@@ -133,9 +148,10 @@ class AsyncRoutedTransport(_Router, httpx.AsyncBaseTransport):
         keys: Sequence[Key | Mapping[str, object]],
         *,
         balance: Balance = "weighted",
+        policy: Policy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(keys, balance)
+        super().__init__(keys, balance, policy)
         self._transport = transport or AsyncTransport()
         self._http = LoopHttp(_AsyncSender(self._transport))  # type: ignore[arg-type]  # as above
 
@@ -230,8 +246,14 @@ class _Passage:
         request: Any,
         question: _Question,
         understood: dict[tuple[str, str], dict[tuple[str, str], bool]],
+        idle: float | None,
     ) -> None:
         self._request = request
+        self._extensions: dict[str, object] = {}
+        if idle is not None:
+            self._extensions[STREAM_IDLE_TIMEOUT] = idle
+            # Of which reading the stream changes one.
+            self._extensions["timeout"] = dict(request.extensions.get("timeout", {}))
         self._question = question
         self.options = FinalRequestOptions(method=question.call.method, url="")
         self.attempt = Attempt(question.call, understood)
@@ -252,7 +274,7 @@ class _Passage:
             options.url,
             headers=headers,
             content=content if isinstance(content, bytes) else None,
-            extensions={**request.extensions, ATTEMPT: self.attempt},
+            extensions={**request.extensions, **self._extensions, ATTEMPT: self.attempt},
         )
 
     def response(self, response: httpx.Response, body: Callable[..., object]) -> Any:
@@ -311,31 +333,81 @@ class _Passage:
         return sys.modules[type(self._request).__module__.partition(".")[0]]
 
 
+class _Passed:
+    """The body of an answer, a stream of events checked as it passes; read in either world.
+
+    Args:
+        response: the answer.
+        parts: its body, as it comes.
+        passage: where it belongs.
+        checked: whether it is a stream of events to be watched.
+    """
+
+    def __init__(
+        self, response: httpx.Response, parts: AsyncIterator[bytes], passage: _Passage, *, checked: bool
+    ) -> None:
+        self._parts, self._passage = parts, passage
+        self._relay = Relay(response) if checked else None
+        self._is_read = self._is_finished = False
+
+    async def read(self) -> bytes:
+        """The next bytes to hand over, none at the end.
+
+        Raises:
+            Exception: the connection broke, or the stream ended too soon, as the caller's httpx has it.
+        """
+        relay, passage = self._relay, self._passage
+        while not self._is_read:
+            try:
+                data = await anext(self._parts, None)
+            except request_exceptions() as error:
+                if relay is not None:
+                    relay.cut(error)
+                passage.fail(error)
+            if data is None:
+                self._is_read = True
+                continue
+            passed = data if relay is None else relay.feed(data)
+            self._is_read = relay is not None and relay.ended
+            if passed:
+                return passed
+        if relay is None:
+            return b""
+        if not self._is_finished:
+            self._is_finished = True
+            if rest := relay.finish():
+                return rest
+        if relay.problem:
+            raise passage.broken_off(relay.problem)
+        return b""
+
+
+class _BlockingParts:
+    """A body that blocks, awaited; see `vllm_connect._transport.run`."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = iter(parts)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for part in self._parts:
+            return part
+        raise StopAsyncIteration
+
+
 class _Body:
-    """The body of an answer, a stream of events checked as it passes."""
+    """A body for a sync client."""
 
     def __init__(self, response: httpx.Response, passage: _Passage, *, checked: bool) -> None:
-        self._response, self._passage = response, passage
-        self._relay = Relay(response) if checked else None
+        self._response, self._passage, self._checked = response, passage, checked
 
     def __iter__(self) -> Iterator[bytes]:
-        relay, passage = self._relay, self._passage
-        try:
-            for data in self._response.stream:  # type: ignore[union-attr]  # of a sync transport
-                passed = data if relay is None else relay.feed(data)
-                if passed:
-                    yield passed
-                if relay is not None and relay.ended:
-                    break
-        except request_exceptions() as error:
-            if relay is not None:
-                relay.cut(error)
-            passage.fail(error)
-        if relay is not None:
-            if rest := relay.finish():
-                yield rest
-            if relay.problem:
-                raise passage.broken_off(relay.problem)
+        parts = _BlockingParts(self._response.stream)  # type: ignore[arg-type]  # of a sync transport
+        passed = _Passed(self._response, parts, self._passage, checked=self._checked)
+        while data := run(passed.read()):
+            yield data
 
     def close(self) -> None:
         self._passage.attempt.end()
@@ -343,30 +415,16 @@ class _Body:
 
 
 class _AsyncBody:
-    """The same on an event loop."""
+    """A body for an async client."""
 
     def __init__(self, response: httpx.Response, passage: _Passage, *, checked: bool) -> None:
-        self._response, self._passage = response, passage
-        self._relay = Relay(response) if checked else None
+        self._response, self._passage, self._checked = response, passage, checked
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        relay, passage = self._relay, self._passage
-        try:
-            async for data in self._response.stream:  # type: ignore[union-attr]  # of an async transport
-                passed = data if relay is None else relay.feed(data)
-                if passed:
-                    yield passed
-                if relay is not None and relay.ended:
-                    break
-        except request_exceptions() as error:
-            if relay is not None:
-                relay.cut(error)
-            passage.fail(error)
-        if relay is not None:
-            if rest := relay.finish():
-                yield rest
-            if relay.problem:
-                raise passage.broken_off(relay.problem)
+        parts = aiter(self._response.stream)  # type: ignore[arg-type]  # of an async transport
+        passed = _Passed(self._response, parts, self._passage, checked=self._checked)
+        while data := await passed.read():
+            yield data
 
     async def aclose(self) -> None:
         self._passage.attempt.end()

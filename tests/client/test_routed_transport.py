@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,7 +13,7 @@ import openai
 import pytest
 from tests.media import tone
 
-from vllm_connect import AsyncRoutedTransport, ConfigError, Key, RoutedTransport
+from vllm_connect import AsyncRoutedTransport, ConfigError, Key, Policy, RoutedTransport
 from vllm_connect.sim import SimServer
 
 LIBRARIES = [name for name in ("httpx", "httpx2") if find_spec(name)]
@@ -218,6 +219,29 @@ async def test_too_slow(call: Caller, vllm_sim: SimServer) -> None:
             http.post, "http://vllm/v1/completions", json={"model": "sim-chat", "prompt": "a"}, timeout=0.2
         )
     assert len(vllm_sim.requests) == 1
+
+
+@pytest.mark.parametrize("where", ["first", "middle"])
+async def test_an_idle_stream_ends_as_the_policy_says(call: Caller, vllm_sim: SimServer, where: str) -> None:
+    vllm_sim.fail_next("stall", where=where, after=2, seconds=5)
+    policy = Policy(stream_idle_timeout=0.3)
+    client = call.sdk(Key(name="a", url=vllm_sim.url, aliases={"m": "sim-chat"}), policy=policy)
+    seen: list[str] = []
+    with pytest.raises((openai.APITimeoutError, call.library.ReadTimeout)):  # as the SDK has it
+        await call.texts(client.with_options(timeout=30), seen)
+    assert len(seen) == (2 if where == "middle" else 0)
+    assert len(vllm_sim.requests) == 1
+
+
+async def test_a_server_rests_as_the_policy_says(call: Caller, servers: tuple[SimServer, SimServer]) -> None:
+    servers[0].fail_always("503")
+    http = call.http(*keys_of(servers), policy=Policy(cooldown=1000), balance="fill_first")
+    for _ in range(2):
+        reply = await call(http.post, "http://vllm/v1/completions", json={"model": "m", "prompt": "a"})
+        assert reply.status_code == 200
+    assert [len(server.requests) for server in servers] == [1, 2]
+    state = http._transport.servers()[0]
+    assert state.until - state.since > timedelta(seconds=500)
 
 
 async def test_no_key_for_the_model(call: Caller, vllm_sim: SimServer) -> None:
