@@ -93,8 +93,9 @@ class Server(Serializable):
     timeout: Any = None
     """Seconds, or an `httpx.Timeout`: to connect, for the first token, and from one token to the next.
     Default 600, connect 10."""
-    max_retries: int = 2
-    """Further attempts after connection errors and 408, 429, 502, 503, 504; nothing else retries."""
+    max_retries: int | None = None
+    """Further attempts after connection errors and 408, 429, 502, 503, 504; nothing else retries. Default 2,
+    or what a file says that is followed."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
     """Sent with every request; not serialised, since they may hold secrets."""
     http_client: Any = Field(default=None, exclude=True)
@@ -218,10 +219,14 @@ class Server(Serializable):
             "base_url": self.base_url,
             "api_key": self.api_key.get_secret_value() if self.api_key else None,
             "keys": self.keys and list(self.keys),
-            "max_retries": self.max_retries,
             "default_headers": self.default_headers and dict(self.default_headers),
         }
-        chosen = {"balance": self.balance, "timeout": self.timeout, "config": self.connections}
+        chosen = {
+            "balance": self.balance,
+            "timeout": self.timeout,
+            "max_retries": self.max_retries,
+            "config": self.connections,
+        }
         return arguments | {name: value for name, value in chosen.items() if value is not None}
 
     def __repr_args__(self) -> Any:

@@ -292,6 +292,15 @@ async def test_the_next_request_goes_where_the_file_says(cls, kind, servers, wri
 
 
 @every
+def test_a_file_says_how_often_to_try_again_unless_the_model_does(cls, servers, write):
+    path = str(write(servers[0], network_config={"max_retries": 5}))
+    assert cls(watched_config=path)._client().max_retries == 5
+    assert cls.from_config(path, watch=True)._client().max_retries == 5
+    assert cls(watched_config=path, max_retries=2)._client().max_retries == 2
+    assert cls(watched_config=path, max_retries=2)._async_client().max_retries == 2
+
+
+@every
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_all_of_a_file_share_a_client_whatever_it_says(cls, kind, servers, write):
     first, second = servers
