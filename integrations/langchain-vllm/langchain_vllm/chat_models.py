@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput, ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
-from vllm_connect import Key
+from pydantic import model_validator
+from typing_extensions import Self
+from vllm_connect import ConfigError, Key
 from vllm_connect.adapters import find_served, template_kwargs
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Model
 
@@ -24,12 +26,22 @@ from .language_model import LanguageModel
 from .messages import Replay, wire_messages
 from .parameters import ChatParameters
 from .parsers import reasoning_as_text
+from .profile import ServedProfile
 from .replies import ChunkReader, chat_result
 from .server import CONFIG
 from .structured import Method, plan, with_raw
 from .tools import Tool, wire_tool_choice, wire_tools
 from .usage import sums
 from .wire import Json
+
+_FACTS: ModelProfile = {
+    "text_inputs": True,
+    "text_outputs": True,
+    "tool_calling": True,
+    "tool_choice": True,
+    "tool_call_streaming": True,
+    "structured_output": True,
+}
 
 
 class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
@@ -174,17 +186,35 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         return params
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return {
-            "text_inputs": True,
-            "text_outputs": True,
-            "tool_calling": True,
-            "tool_choice": True,
-            "tool_call_streaming": True,
-            "structured_output": True,
-        }
+        return cast("ModelProfile", ServedProfile(_FACTS, self._context))
+
+    @model_validator(mode="after")
+    def _keep_no_own_profile(self) -> Self:
+        """Leave the default profile to `__getattr__`, which copies need not copy: it knows whom to ask."""
+        if isinstance(self.profile, ServedProfile):
+            del self.__dict__["profile"]
+            self.model_fields_set.discard("profile")
+        return self
+
+    if not TYPE_CHECKING:  # or every attribute would count as known
+
+        def __getattr__(self, name: str) -> Any:
+            """Return what is in no field: the profile, unless it was set."""
+            return self._resolve_model_profile() if name == "profile" else super().__getattr__(name)
+
+    def _context(self) -> int | None:
+        """The context of the model, in tokens; the server is asked once, and not for long."""
+        try:
+            served = self._served_models.ask_for_a_moment(self._client(), self._name({}))
+        except ConfigError:  # there is an `async_client` alone
+            return None
+        return served.context_window if served and served.is_listed else None
 
     def refresh_profile(self) -> ModelProfile | None:
         """Ask the server for the model's context, and put it into `profile["max_input_tokens"]`.
+
+        The profile asks for it by itself, when it is first looked at; an event loop stands still for that,
+        two seconds at the most. This one waits for the answer, and raises errors.
 
         Returns:
             The profile, which agents and middleware read.

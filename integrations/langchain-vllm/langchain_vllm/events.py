@@ -17,9 +17,11 @@ from langchain_core.messages import UsageMetadata
 from vllm_connect.adapters import Piece, ToolCalls
 from vllm_connect.types import ChatCompletionChunk
 
+from .finish import finish_fields
 from .invalid_calls import warn_of_invalid
 from .message_chunk import read_calls
 from .replies import PROVIDER, finish_metadata, warn_of_emptiness
+from .translator import KNOWS_REFUSALS
 from .usage import usage_metadata
 from .wire import Json
 
@@ -47,6 +49,7 @@ class EventReader:
         self._call_indices: list[int] = []  # of their blocks
         self._usage: UsageMetadata | None = None
         self._metadata: Json = {"model_provider": PROVIDER}
+        self._finish_reason: str | None = None
         self._refusal = ""
         self._texts = False
 
@@ -83,7 +86,8 @@ class EventReader:
                 found["content"] += choice.logprobs.model_dump(exclude_none=True).get("content") or []
             if choice.token_ids:
                 self._metadata.setdefault("token_ids", []).extend(choice.token_ids)
-            if choice.finish_reason is not None and "finish_reason" not in self._metadata:
+            if choice.finish_reason is not None and self._finish_reason is None:
+                self._finish_reason = choice.finish_reason
                 self._metadata.update(finish_metadata(chunk, choice, self._model))
 
     def finish(self) -> Iterator[Json]:
@@ -92,14 +96,21 @@ class EventReader:
             return
         yield from self._close()
         if not (self._texts or self._calls.calls or self._refusal):
-            warn_of_emptiness(self._metadata.get("finish_reason"), self._count > 0)
+            warn_of_emptiness(self._finish_reason, self._count > 0)
         for piece in self._calls.finish():
             yield from self._called(piece)
-        blocks = read_calls(self._calls.calls, self._metadata.get("finish_reason"))
+        if self._refusal and KNOWS_REFUSALS:
+            yield from self._refused()
+        blocks = read_calls(self._calls.calls, self._finish_reason)
         warn_of_invalid(blocks)
         for index, block in zip(self._call_indices, blocks, strict=True):
             yield {"event": "content-block-finish", "index": index, "content": block}
         last: Json = {"event": "message-finish", "metadata": self._metadata}
+        if self._finish_reason is not None:
+            has_calls = any(block["type"] == "tool_call" for block in blocks)
+            fields = finish_fields(self._finish_reason, calls=has_calls, refused=bool(self._refusal))
+            self._metadata.update(fields)
+            last.update(fields)
         if self._usage is not None:
             last["usage"] = self._usage
         if self._refusal:
@@ -122,6 +133,12 @@ class EventReader:
             "index": self._open[1],
             "delta": {"type": f"{kind}-delta", kind: text},
         }
+
+    def _refused(self) -> Iterator[Json]:
+        block = {"type": "refusal", "refusal": self._refusal}
+        yield {"event": "content-block-start", "index": self._count, "content": block}
+        yield {"event": "content-block-finish", "index": self._count, "content": block}
+        self._count += 1
 
     def _called(self, piece: Piece) -> Iterator[Json]:
         yield from self._close()

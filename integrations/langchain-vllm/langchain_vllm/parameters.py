@@ -35,14 +35,17 @@ class Parameters(Serializable):
 
         Args:
             kind: whose fields are its parameters.
-            arguments: with the call; they win over fields, and None among them leaves a parameter out.
+            arguments: with the call; they win over fields, those in `extra_body` too, and None among them
+                leaves a parameter out.
         """
         request = {name: value for name in kind.model_fields if (value := getattr(self, name)) is not None}
-        if arguments:
-            own, more = request.get("extra_body"), arguments.get("extra_body")
-            request.update(arguments)
-            if own and more:
-                request["extra_body"] = {**own, **more}
+        if not arguments:
+            return request
+        body = {name: value for name, value in (self.extra_body or {}).items() if name not in arguments}
+        request.pop("extra_body", None)
+        request.update(arguments)
+        if (of_call := arguments.get("extra_body", {})) is not None and (body := {**body, **of_call}):
+            request["extra_body"] = body
         return request
 
 
@@ -159,12 +162,18 @@ class ChatParameters(GenerationParameters):
     media_io_kwargs: Mapping[str, object] | None = None
     """How media are decoded."""
 
-    def _parameters(self, kind: type[Parameters], given: Mapping[str, Any] | None = None) -> Json:
+    def _parameters(self, kind: type[Parameters], arguments: Mapping[str, Any] | None = None) -> Json:
         """See `Parameters`; what a call says of thinking wins over what a field tells the template."""
-        request = super()._parameters(kind, given)
+        request = super()._parameters(kind, arguments)
+        if not arguments or arguments.get("thinking") is None:
+            return request
         template = request.get("chat_template_kwargs")
-        if template and given and given.get("thinking") is not None and "chat_template_kwargs" not in given:
+        if template and "chat_template_kwargs" not in arguments:
             request["chat_template_kwargs"] = without_switches(template)
+        body, of_call = request.get("extra_body") or {}, arguments.get("extra_body") or {}
+        template = body.get("chat_template_kwargs")
+        if template and "chat_template_kwargs" not in of_call:
+            request["extra_body"] = {**body, "chat_template_kwargs": without_switches(template)}
         return request
 
 

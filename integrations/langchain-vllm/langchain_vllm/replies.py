@@ -11,6 +11,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from vllm_connect.adapters import Piece, ToolCalls, describe_empty, whole_calls
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk
 
+from .finish import finish_fields
 from .invalid_calls import warn_of_invalid
 from .message_chunk import MessageChunk, read_calls
 from .usage import usage_metadata, usage_since
@@ -58,11 +59,12 @@ def chat_result(completion: ChatCompletion, model: str | None) -> ChatResult:
             kwargs["refusal"] = message.refusal
         calls = read_calls(whole_calls(message.tool_calls), choice.finish_reason)
         warn_of_invalid(calls)
+        valid_calls = [call for call in calls if call["type"] == "tool_call"]
         metadata = {
             **common,
             "model_provider": PROVIDER,
             "model_name": model,
-            "finish_reason": choice.finish_reason,
+            **finish_fields(choice.finish_reason, calls=bool(valid_calls), refused=bool(message.refusal)),
             **_present(choice, _OF_CHOICE),
         }
         if choice.logprobs is not None:
@@ -70,7 +72,7 @@ def chat_result(completion: ChatCompletion, model: str | None) -> ChatResult:
         answer = AIMessage(
             content=message.content or "",
             additional_kwargs=kwargs,
-            tool_calls=[call for call in calls if call["type"] == "tool_call"],
+            tool_calls=valid_calls,
             invalid_tool_calls=[call for call in calls if call["type"] == "invalid_tool_call"],
             usage_metadata=usage if not generations else None,
             response_metadata=metadata,
@@ -108,7 +110,7 @@ class ChunkReader:
         self._calls = ToolCalls()
         self._usage: UsageMetadata | None = None
         self._finished = False
-        self._answers = self._reasons = False
+        self._answers = self._reasons = self._refuses = False
 
     def read(self, chunk: ChatCompletionChunk) -> ChatGenerationChunk | None:
         """The message chunk; None if there is nothing in it."""
@@ -134,6 +136,7 @@ class ChunkReader:
             is_empty = not (content or kwargs or calls)
             self._answers = self._answers or bool(content or calls or delta.refusal)
             self._reasons = self._reasons or bool(delta.reasoning)
+            self._refuses = self._refuses or bool(delta.refusal)
             if choice.logprobs is not None:
                 metadata["logprobs"] = choice.logprobs.model_dump(exclude_none=True)
                 is_empty = False
@@ -144,8 +147,11 @@ class ChunkReader:
                 self._finished = True
                 if not self._answers:
                     warn_of_emptiness(choice.finish_reason, self._reasons)
-                warn_of_invalid(read_calls(self._calls.calls, choice.finish_reason))
+                read = read_calls(self._calls.calls, choice.finish_reason)
+                warn_of_invalid(read)
+                has_calls = any(call["type"] == "tool_call" for call in read)
                 metadata.update(finish_metadata(chunk, choice, self._model))
+                metadata.update(finish_fields(choice.finish_reason, calls=has_calls, refused=self._refuses))
                 is_empty = False
             if chunk.prompt_token_ids is not None:
                 metadata["prompt_token_ids"] = chunk.prompt_token_ids
@@ -188,7 +194,6 @@ def _call_chunk(piece: Piece) -> ToolCallChunk:
 def finish_metadata(chunk: ChatCompletionChunk, choice: Any, model: str | None) -> Json:
     """Metadata of the chunk that ends an answer, said once: LangChain strings repeated texts together."""
     metadata = {
-        "finish_reason": choice.finish_reason,
         "model_name": model or chunk.model,
         **_present(chunk, ("id", "system_fingerprint", "service_tier", "kv_transfer_params", "metrics")),
     }

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, content
 from langchain_core.messages.block_translators import register_translator
 
 from .replies import PROVIDER
 from .wire import Json
 
+KNOWS_REFUSALS = hasattr(content, "RefusalContentBlock")
+"""Whether langchain-core has a block for refusals, which are in `additional_kwargs` anyway: since 1.7.5."""
+_INDICES = {"reasoning": "lc_rs_0", "text": "lc_txt_0", "refusal": "lc_rf_0"}
 _CALLS = ("invalid_tool_call", "tool_call", "tool_call_chunk")
 
 
 def message_blocks(message: AIMessage) -> list[Any]:
-    """Reasoning, text and tool calls, valid and invalid, of a whole message."""
+    """Reasoning, text, refusal and tool calls, valid and invalid, of a whole message."""
     blocks = _said(message, chunk=False)
     blocks += [
         {"type": "tool_call", "id": call["id"], "name": call["name"], "args": call["args"]}
@@ -50,9 +53,11 @@ def _said(message: AIMessage, *, chunk: bool) -> list[Any]:
         blocks.append({"type": "reasoning", "reasoning": reasoning})
     if message.content:
         blocks.append({"type": "text", "text": message.content})
+    if KNOWS_REFUSALS and (refusal := message.additional_kwargs.get("refusal")):
+        blocks.append({"type": "refusal", "refusal": refusal})
     if chunk:
         for block in blocks:
-            block["index"] = "lc_rs_0" if block["type"] == "reasoning" else "lc_txt_0"
+            block["index"] = _INDICES[block["type"]]
     return blocks
 
 

@@ -108,7 +108,7 @@ def _reply(answer: Any, body: Mapping[str, Any]) -> tuple[int, str, bytes]:
 
 
 def _deltas(message: Body) -> Iterator[Body]:
-    for name in ("reasoning", "content"):
+    for name in ("reasoning", "content", "refusal"):
         text = message.get(name) or ""
         for start in range(0, len(text), 7):
             yield {name: text[start : start + 7]}

@@ -76,6 +76,14 @@ async def test_the_words_of_a_call_win(vllm_sim, ask, sent, fields, given, templ
     assert sent()[-1]["chat_template_kwargs"] == template
 
 
+async def test_a_parameter_of_a_call_wins_over_a_fields_extra_body(vllm_sim, answer, sent):
+    llm = VLLM(base_url=vllm_sim.url, additional_kwargs={"extra_body": {"top_k": 3, "seed": 1}})
+    await answer(llm, top_k=5)
+    await answer(llm, top_k=5, extra_body={"seed": 2})
+    await answer(llm)
+    assert [(body["top_k"], body["seed"]) for body in sent()] == [(5, 1), (5, 2), (3, 1)]
+
+
 async def test_structured_answers(vllm_sim, ask, sent):
     llm = VLLM(base_url=vllm_sim.url, thinking=False, max_tokens="fit")
     prompt = PromptTemplate("Which city?")

@@ -219,8 +219,8 @@ class ServedModels:
         except VLLMError as error:
             self._failed_at = time.monotonic()
             _logger.warning(
-                "The server's models are not known, so a default context is assumed, which what is built now "
-                "keeps; in %g seconds it is asked again: %s",
+                "The server did not tell its models and their context, and is asked again in %g seconds; "
+                "what is built until then keeps the context that it assumes: %s",
                 ASK_AGAIN_AFTER,
                 error,
             )
@@ -236,7 +236,7 @@ class ServedModels:
                 assert isinstance(count, int)
                 served = replace(served, template_tokens=count + _FURTHER_MESSAGES)
         if served.context_window is None:
-            _logger.warning("The server does not tell its context: set context_window=")
+            _logger.warning("The server does not tell the context of the model: set it by hand")
         self._answers[model] = served
         return served
 

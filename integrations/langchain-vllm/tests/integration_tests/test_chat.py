@@ -241,7 +241,6 @@ def test_tokens(sim, model):
 
 async def test_profile(model):
     assert model.profile["tool_calling"]
-    assert "max_input_tokens" not in model.profile
     assert model.refresh_profile()["max_input_tokens"] == 32768
     assert (await ChatVLLM(base_url=model.base_url).arefresh_profile())["max_input_tokens"] == 32768
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumps, loads
 from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import add_ai_message_chunks
 from pydantic import BaseModel, ValidationError
 from vllm_connect import UnsupportedOperationError
 from vllm_connect.sim import SimServer
 
 from langchain_vllm import ChatVLLM
 from tests.answering import Body, Said, answering
+from tests.faces import ASK, FACES
 
-ASK = "Think: one\nSay: two"
 OFF: Body = {"enable_thinking": False}
 ON: Body = {"enable_thinking": True}
 
@@ -27,37 +26,6 @@ class City(BaseModel):
     name: str
 
 
-def _joined(chunks: list[Any]) -> AIMessage:
-    return add_ai_message_chunks(chunks[0], *chunks[1:])
-
-
-def _streamed(model: Any, **kwargs: Any) -> AIMessage:
-    return _joined(list(model.stream(ASK, **kwargs)))
-
-
-def _astreamed(model: Any, **kwargs: Any) -> AIMessage:
-    async def stream() -> list[Any]:
-        return [chunk async for chunk in model.astream(ASK, **kwargs)]
-
-    return _joined(asyncio.run(stream()))
-
-
-def _aevents(model: Any, **kwargs: Any) -> AIMessage:
-    async def events() -> Any:
-        stream = await model.astream_events(ASK, version="v3", **kwargs)
-        return await stream.output
-
-    return asyncio.run(events())
-
-
-FACES: dict[str, Callable[..., AIMessage]] = {
-    "invoke": lambda model, **kwargs: model.invoke(ASK, **kwargs),
-    "ainvoke": lambda model, **kwargs: asyncio.run(model.ainvoke(ASK, **kwargs)),
-    "stream": _streamed,
-    "astream": _astreamed,
-    "events": lambda model, **kwargs: model.stream_events(ASK, version="v3", **kwargs).output,
-    "aevents": _aevents,
-}
 faces = pytest.mark.parametrize("face", FACES)
 
 
@@ -90,6 +58,29 @@ def test_a_number_of_tokens_for_one_call(sim: SimServer, model: ChatVLLM, face: 
 
 
 @faces
+def test_reasoning_effort(sim: SimServer, model: ChatVLLM, face: str) -> None:
+    FACES[face](ChatVLLM(base_url=sim.url, reasoning_effort="low"))
+    FACES[face](ChatVLLM(base_url=sim.url, reasoning_effort="low"), reasoning_effort="high")
+    FACES[face](model, reasoning_effort="none")
+    FACES[face](model.bind(reasoning_effort="medium"))
+    FACES[face](model)
+    efforts = [body.get("reasoning_effort") for body in sent(sim)]
+    assert efforts == ["low", "high", "none", "medium", None]
+
+
+def test_traces_see_the_reasoning_effort(sim: SimServer) -> None:
+    class Seen(BaseCallbackHandler):
+        def on_chat_model_start(self, *_: Any, invocation_params: Body, **__: Any) -> None:
+            efforts.append(invocation_params.get("reasoning_effort"))
+
+    efforts: list[str | None] = []
+    model = ChatVLLM(base_url=sim.url, reasoning_effort="low", callbacks=[Seen()])
+    model.invoke(ASK)
+    model.invoke(ASK, reasoning_effort="high")
+    assert efforts == ["low", "high"]
+
+
+@faces
 def test_as_much_as_the_context_leaves(sim: SimServer, model: ChatVLLM, face: str) -> None:
     FACES[face](ChatVLLM(base_url=sim.url, max_tokens="fit"))
     answer = FACES[face](model, max_tokens="fit")
@@ -109,6 +100,21 @@ def test_the_words_of_a_call_win_over_what_a_field_tells_the_template(sim: SimSe
     model.invoke(ASK, thinking=True, chat_template_kwargs=OFF)  # the template's own word
     assert sent(sim)[-1]["chat_template_kwargs"] == OFF
     assert model.chat_template_kwargs == {**OFF, "other": 1}
+
+
+@faces
+def test_the_words_of_a_call_win_over_a_fields_extra_body(sim: SimServer, face: str) -> None:
+    fields: Body = {"extra_body": {"chat_template_kwargs": {**OFF, "other": 1}, "top_k": 3}}
+    model = ChatVLLM(base_url=sim.url, **fields)
+    assert thought(FACES[face](model, thinking=True, top_k=5)) == "one"
+    assert sent(sim)[-1]["chat_template_kwargs"] == {**ON, "other": 1}
+    assert sent(sim)[-1]["top_k"] == 5
+    assert thought(FACES[face](model, thinking=16, extra_body={"seed": 1})) == "one"
+    assert (sent(sim)[-1]["thinking_token_budget"], sent(sim)[-1]["seed"]) == (16, 1)
+    assert thought(FACES[face](model)) is None
+    assert (sent(sim)[-1]["chat_template_kwargs"], sent(sim)[-1]["top_k"]) == ({**OFF, "other": 1}, 3)
+    assert thought(FACES[face](model, extra_body=None)) == "one"
+    assert model.extra_body == fields["extra_body"]
 
 
 @pytest.mark.parametrize("face", ["invoke", "ainvoke", "stream", "astream"])

@@ -16,6 +16,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 
 from langchain_vllm import ChatVLLM, VLLMCompletion, VLLMCrossEncoder, VLLMEmbeddings, VLLMRerank
+from tests.faces import FACES
 from tests.media import as_base64, png
 from tests.servers import live_url
 
@@ -85,7 +86,33 @@ def test_tokens_and_profile(model):
     count = model.get_num_tokens_from_messages([HumanMessage("Say: hello")])
     assert count == model.invoke("Say: hello").usage_metadata["input_tokens"]
     assert model.get_num_tokens("hello") > 0
-    assert model.refresh_profile()["max_input_tokens"] == 2048
+    assert model.profile["max_input_tokens"] == model.refresh_profile()["max_input_tokens"] == 2048
+
+
+def get_weather(city: str) -> str:
+    """Get the weather in a city."""
+    return city
+
+
+@pytest.mark.parametrize(
+    ("choice", "limit", "reasons"),
+    [
+        (None, None, ("tool_calls", "tool_call")),
+        ("get_weather", None, ("stop", "tool_call")),  # vLLM calls it so where the tool is forced
+        ("get_weather", 4, ("length", "length")),
+    ],
+)
+def test_endings(model, choice, limit, reasons):
+    bound = model.bind_tools([get_weather], tool_choice=choice, **({"max_tokens": limit} if limit else {}))
+    for face in FACES.values():
+        found = face(bound, prompt='Call get_weather {"city": "Rome"}').response_metadata
+        assert (found["finish_reason"], found["normalized_finish_reason"]) == reasons
+
+
+def test_reasoning_effort(model):
+    assert model.invoke("Say: hello", reasoning_effort="low").text == "hello"
+    with pytest.raises(core.ModelError, match="'none', 'minimal', 'low'"):
+        model.invoke("Say: hello", reasoning_effort="silly")
 
 
 def test_errors(model):

@@ -118,8 +118,13 @@ class GenerationOptions(BaseModel):
         params |= self.additional_kwargs
         params |= arguments
         own = self.additional_kwargs
-        if body := _merged(own.get("extra_body"), arguments.get("extra_body")):
+        of_fields = {
+            name: value for name, value in (own.get("extra_body") or {}).items() if name not in arguments
+        }
+        if body := _merged(of_fields, arguments.get("extra_body")):
             params["extra_body"] = body
+        else:
+            params.pop("extra_body", None)
         if mode == "completion":
             _count_logprobs(params)
             return params
