@@ -35,14 +35,14 @@ from ._calls.attempt import (
     STREAM_IDLE_TIMEOUT,
     Attempt,
     CallOptions,
-    Understood,
     call_options,
     error_of,
     is_worth_another,
 )
 from ._calls.call import Call
+from ._calls.capabilities import CapabilityTable
 from ._calls.failures import connection_error
-from ._calls.sending import BlockingHttp, LoopHttp, send
+from ._calls.sending import BlockingHttp, LoopHttp, send_and_explain
 from ._calls.streams import (
     AsyncConvertedStream,
     AsyncVLLMStream,
@@ -109,7 +109,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
             raise ConfigError(f"responses_api is 'auto', 'chat' or 'native', not {responses_api!r}")
         self._fleet = fleet
         self.responses_api = responses_api
-        self._understood: Understood = {}
+        self._capabilities = CapabilityTable()
         self._templates = RequestTemplates(_BUILDING_METHODS[isinstance(self, AsyncVLLM)])
         take_openai_arguments(self, openai_arguments)
         self._custom_headers = headers or {}  # without OPENAI_CUSTOM_HEADERS
@@ -130,6 +130,11 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     def servers(self) -> list[ServerStatus]:
         """Tell how each server is doing, as the requests of this client and its copies have shown."""
         return self._fleet.statuses()
+
+    def _all_lack(self, operation: str, model: str | None) -> bool:
+        """Tell whether no server that may be asked for a model has a way to perform an operation with it."""
+        places = self._fleet.places(model)
+        return bool(places) and all(self._capabilities.lacks(url, operation, name) for url, name in places)
 
     @property
     def base_url(self) -> httpx.URL:
@@ -239,7 +244,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         headers = {} if isinstance(options.headers, NotGiven) else options.headers
         named = {"session_id": body.get("session_id")} if isinstance(body, Mapping) else {}
         session, affine = affinity(call.operation, named, {"headers": headers})
-        attempt = Attempt(replace(call, session=session), self._understood)
+        attempt = Attempt(replace(call, session=session), self._capabilities)
         fields = {**vars(options), "attempt": attempt}
         if session is not None:
             fields["headers"] = affine["headers"]
@@ -262,7 +267,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
     ) -> tuple[CallOptions, object]:
         """Begin a call of ours that somebody was shown; what it looks like, others may yet see."""
         call = stand_in.call_of(options)
-        own = call_options(call, self._understood)
+        own = call_options(call, self._capabilities)
         own.attempt.snapshot = Snapshot.of(stand_in, options)
         looks = given(options, "json_data", "extra_json", "files", "max_retries", "follow_redirects")
         own = own.model_copy(update={**looks, "url": options.url})
@@ -385,7 +390,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         )
         for name in OpenAIArguments.__annotations__.keys() - openai_arguments.keys():
             setattr(copied, name, getattr(self, name))
-        copied._understood = self._understood  # servers are the same for all copies
+        copied._capabilities = self._capabilities  # servers are the same for all copies
         copied._ambient_key = self._ambient_key
         if keys is None and balance is None:
             copied._fleet = self._fleet
@@ -498,12 +503,12 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
 
     def _ask(self, call: Call[T]) -> T:
         """Make a call whose answer is one object, after nobody was found who is to see it."""
-        result: T = self.request(_unparsed(call.options), call_options(call, self._understood))
+        result: T = self.request(_unparsed(call.options), call_options(call, self._capabilities))
         return result
 
     def _ask_stream(self, call: Call[T]) -> Stream[T]:
         """Make a call whose answer is a stream, after nobody was found who is to see it."""
-        options = call_options(call, self._understood, _converting(ConvertedStream, call.conversion))
+        options = call_options(call, self._capabilities, _converting(ConvertedStream, call.conversion))
         stream: Stream[T] = self.request(
             _unparsed(call.options), options, stream=True, stream_cls=VLLMStream[object]
         )
@@ -530,7 +535,8 @@ class VLLM(BaseVLLM[httpx.Client, Stream[Any]], Resources, OpenAI):  # type: ign
         return options.attempt.route(options, self._fleet)
 
     def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
-        return run(send(BlockingHttp(self._client), request, self._build_request, stream=stream, **kwargs))
+        http = BlockingHttp(self._client)
+        return run(send_and_explain(http, request, self._build_request, stream=stream, **kwargs))
 
 
 class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, AsyncOpenAI):  # type: ignore[misc]  # as above
@@ -587,12 +593,12 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
 
     async def _ask(self, call: Call[T]) -> T:
         """Make a call whose answer is one object, after nobody was found who is to see it."""
-        result: T = await self.request(_unparsed(call.options), call_options(call, self._understood))
+        result: T = await self.request(_unparsed(call.options), call_options(call, self._capabilities))
         return result
 
     async def _ask_stream(self, call: Call[T]) -> AsyncStream[T]:
         """Make a call whose answer is a stream, after nobody was found who is to see it."""
-        options = call_options(call, self._understood, _converting(AsyncConvertedStream, call.conversion))
+        options = call_options(call, self._capabilities, _converting(AsyncConvertedStream, call.conversion))
         stream: AsyncStream[T] = await self.request(
             _unparsed(call.options), options, stream=True, stream_cls=AsyncVLLMStream[object]
         )
@@ -621,7 +627,8 @@ class AsyncVLLM(BaseVLLM[httpx.AsyncClient, AsyncStream[Any]], AsyncResources, A
         return options.attempt.route(options, self._fleet)
 
     async def _send_request(self, request: httpx.Request, *, stream: bool, **kwargs: Any) -> httpx.Response:
-        return await send(LoopHttp(self._client), request, self._build_request, stream=stream, **kwargs)
+        http = LoopHttp(self._client)
+        return await send_and_explain(http, request, self._build_request, stream=stream, **kwargs)
 
 
 # Before anybody replaces them.

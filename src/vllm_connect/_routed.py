@@ -26,6 +26,7 @@ from ._calls.attempt import (
     payload_of,
 )
 from ._calls.call import Call, Variant
+from ._calls.capabilities import CapabilityTable
 from ._calls.inspection import can_be_looked_at, is_event_stream
 from ._calls.relay import Relay
 from ._calls.sending import BlockingHttp, LoopHttp, send
@@ -60,7 +61,7 @@ class _Router:
         self, keys: Sequence[Key | Mapping[str, object]], balance: Balance, policy: Policy | None
     ) -> None:
         self._fleet = Fleet(read_keys(keys), balance, policy or DEFAULT)
-        self._understood: dict[tuple[str, str], dict[tuple[str, str], bool]] = {}
+        self._capabilities = CapabilityTable()
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -86,7 +87,7 @@ class _Router:
             ConfigError: no key can serve it.
         """
         idle = self._fleet.policy.stream_idle_timeout
-        passage = _Passage(request, _read_question(request, body), self._understood, idle)
+        passage = _Passage(request, _read_question(request, body), self._capabilities, idle)
         passage.attempt.route(passage.options, self._fleet)
         return passage
 
@@ -245,7 +246,7 @@ class _Passage:
         self,
         request: Any,
         question: _Question,
-        understood: dict[tuple[str, str], dict[tuple[str, str], bool]],
+        capabilities: CapabilityTable,
         idle: float | None,
     ) -> None:
         self._request = request
@@ -256,7 +257,7 @@ class _Passage:
             self._extensions["timeout"] = dict(request.extensions.get("timeout", {}))
         self._question = question
         self.options = FinalRequestOptions(method=question.call.method, url="")
-        self.attempt = Attempt(question.call, understood)
+        self.attempt = Attempt(question.call, capabilities)
 
     def build(self, options: FinalRequestOptions) -> httpx.Request:
         """The request for the server that the options point at."""

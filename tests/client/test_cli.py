@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from vllm_connect import VLLM, __version__, cli
+from vllm_connect import VLLM, NotFoundError, __version__, cli
 from vllm_connect.cli.app import app
 from vllm_connect.sim import SimServer
 
@@ -511,6 +511,13 @@ def test_sim_runs_until_it_is_ended(number: signal.Signals) -> None:
     assert process.returncode == 0
     assert SECRET not in out + err
     assert "Traceback" not in err
+
+
+def test_sim_of_a_version() -> None:
+    with simulator("--vllm-version", "0.16.0") as (_, url), VLLM(url) as client:
+        assert client.server.version() == "0.16.0"
+        with pytest.raises(NotFoundError, match=r"needs vLLM >= 0\.17, the server is 0\.16\.0"):
+            client.messages.count_tokens(model="sim-chat", messages=[{"role": "user", "content": "Hi"}])
 
 
 def test_sim_with_a_fault() -> None:

@@ -101,7 +101,8 @@ async def test_statuses_and_their_retries(
     with pytest.raises(CLASSES.get(code, openai.APIStatusError)) as caught:
         await client(CHAT, messages=MESSAGES, stream=stream)
     assert caught.value.status_code == code
-    assert len(vllm_sim.requests) == requests
+    # What else is asked of a server that lacks a route is what it is.
+    assert [request.method for request in vllm_sim.requests].count("POST") == requests
 
 
 @pytest.mark.parametrize("code", [429, 503])

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from vllm_connect._calls.attempt import ATTEMPT
 from vllm_connect._transport._httpx import httpx
 
 URL = "http://gpu:8000"
@@ -21,12 +22,19 @@ def canned(make_client: Callable[..., Any], kind: str) -> Callable[..., Any]:
     that makes one of these of the request. A body that is neither bytes nor a list of bytes (the pieces in
     which it arrives; an exception among them breaks the connection) is sent as JSON. What was asked is in
     `client.requests`. There are no retries unless `max_retries` says so, and no waiting between them.
+
+    What the client asks of its own accord, to explain an error, is no part of that: `about` has the replies
+    by their paths, and what was asked is in `client.questions`.
     """
 
-    def make(*replies: Any, **arguments: Any) -> Any:
+    def make(*replies: Any, about: Any = None, **arguments: Any) -> Any:
         requests: list[Any] = []
+        questions: list[Any] = []
 
         def answer(request: Any) -> Any:
+            if ATTEMPT not in request.extensions:
+                questions.append(request)
+                return response(*(about or {}).get(request.url.path, (404, {"detail": "Not Found"})))
             requests.append(request)
             reply = replies[min(len(requests), len(replies)) - 1]
             if callable(reply):
@@ -41,7 +49,7 @@ def canned(make_client: Callable[..., Any], kind: str) -> Callable[..., Any]:
         where = () if "keys" in arguments else (arguments.pop("url", URL),)
         client = make_client(*where, **{"max_retries": 0, "http_client": http_client, **arguments})
         client.client._calculate_retry_timeout = lambda *args, **kwargs: 0.0
-        client.requests = requests
+        client.requests, client.questions = requests, questions
         return client
 
     return make

@@ -22,8 +22,11 @@ from .._transport._httpx import timeout_exceptions
 from .._transport.exchange import is_repeatable
 from .._wire.objects import ErrorInReply, NotAReply
 from .._wire.payloads import ErrorPayload, read_error
+from ..errors import UnsupportedOperationError
 from .affinity import ECHOED_HEADER, session_of
 from .call import Call, Variant
+from .capabilities import NOTHING as NOTHING_KNOWN
+from .capabilities import Capabilities, CapabilityTable, What, explanation
 from .failures import Where, bad_redirect, invalid_response, status_error, timeout_error
 from .outcomes import Outcome, outcome_of_exception, outcome_of_reply
 from .redirects import is_bad_location
@@ -36,11 +39,9 @@ if TYPE_CHECKING:
 
     from .._telemetry.watch import Watch
     from .._transport._httpx import httpx
+    from .capabilities import Http
 
 T_co = TypeVar("T_co", covariant=True)
-
-Understood = dict[tuple[str, str], dict[tuple[str, str], bool]]
-"""Whether a server understands a variant, as far as it was tried; by the server's root and the operation."""
 
 # 409 and 500 are not worth another attempt (vLLM's 500 is a dead engine or a bug), nor is 501.
 _WORTH_ANOTHER = frozenset({408, 429, 502, 503, 504})
@@ -52,6 +53,8 @@ STREAM_IDLE_TIMEOUT = "vllm_connect.stream_idle_timeout"
 """The extension of an HTTP request that holds the seconds for each part of a stream."""
 _ERROR = "vllm_connect.error"
 _HTTP_STATUS = "vllm_connect.http_status"
+EXPLANATION = "vllm_connect.explanation"
+"""The extension of an error reply that holds what explains it."""
 
 
 class Attempt(Generic[T_co]):
@@ -67,9 +70,10 @@ class Attempt(Generic[T_co]):
         response: the last reply, until it is read.
         seen: what somebody who replaced a method of the client was shown; None if nobody did.
         watch: what telemetry tells of it; None if nobody wants any, or when all is told.
+        capabilities: what the servers were found to have.
     """
 
-    def __init__(self, call: Call[T_co], understood: Understood) -> None:
+    def __init__(self, call: Call[T_co], capabilities: CapabilityTable) -> None:
         self.call = call
         self.server: Server | None = None
         self.tried: list[str] = []
@@ -83,9 +87,9 @@ class Attempt(Generic[T_co]):
         self._home: str | None = None  # the conversation that it belongs to
         self._options: FinalRequestOptions | None = None
         self._unrouted: tuple[Any, Any, Any] = (None, None, None)  # what routing changes of them
-        self._understood = understood
+        self.capabilities = capabilities
         self._untried: list[int] = []  # numbers of the variants left for this server; the first is in use
-        self._refused: list[tuple[str, str]] = []  # those that it did not understand in this attempt
+        self._refused: list[What] = []  # those that it did not understand in this attempt
         self._doubted: set[str] = set()  # roots of servers that failed in every variant
         self._result: tuple[httpx.Response, T_co] | None = None  # what was read already
         self._admission: Admission | None = None
@@ -160,14 +164,17 @@ class Attempt(Generic[T_co]):
         call = self.call
         variants = call.variants
         self._untried = list(range(len(variants)))
-        if len(variants) > 1 and False in (verdicts := self._verdicts).values():
+        if len(variants) > 1 and call.operation in self._known.refused:
             # What it does not understand comes last.
-            self._untried.sort(key=lambda number: verdicts.get(_what(variants[number])) is False)
+            refuses = self.capabilities.refuses
+            self._untried.sort(
+                key=lambda number: refuses(server.root, call.operation, _what(variants[number]))
+            )
         fields = vars(options)  # pydantic looks up how to set an attribute
         if variants:
             fields["url"] = server.root + self.variant.path
             if call.form is None:
-                fields["content"] = self.content
+                fields["content"] = self._content()
             else:
                 fields["json_data"] = {**call.form, "model": self.wire_model} if call.model else call.form
         else:
@@ -192,16 +199,28 @@ class Attempt(Generic[T_co]):
         """The variant in use."""
         return self.call.variants[self._untried[0]]
 
-    @property
-    def content(self) -> bytes | None:
-        """The body of the variant in use, with the model's name on this server put in front."""
+    def _content(self) -> bytes | None:
+        """The body of the variant in use, with the model's name on this server put in front.
+
+        Raises:
+            UnsupportedOperationError: the variant is a refusal, for want of those before it.
+        """
         body = self.variant.body
         if callable(body):
-            body = body()
+            body = self._made(body)
         if body is None or self.call.model is None:
             return body
         model = orjson.dumps(self.wire_model)
         return b'{"model":' + model + (b"}" if body == b"{}" else b"," + body[1:])
+
+    def _made(self, body: Callable[[], bytes]) -> bytes:
+        """A body that is made when it is needed."""
+        try:
+            return body()
+        except UnsupportedOperationError:
+            self.capabilities.keep(self._server.root, self.call.operation, self._refused, None)
+            self.end()
+            raise
 
     def next_request(self, request: httpx.Request) -> httpx.Request:
         """The request of the variant in use, after the server refused this one."""
@@ -209,7 +228,7 @@ class Attempt(Generic[T_co]):
         url = self._server.url(self.variant.path)
         extensions = request.extensions
         return type(request)(
-            request.method, url, headers=headers, content=self.content, extensions=extensions
+            request.method, url, headers=headers, content=self._content(), extensions=extensions
         )
 
     # What comes back
@@ -272,29 +291,31 @@ class Attempt(Generic[T_co]):
                 if self._next_variant():
                     return False
         what = _what(self.variant)
-        if what not in self._refused:
-            verdicts = self._understood.setdefault((self._server.root, call.operation), {})
-            verdicts.update(dict.fromkeys(self._refused, False))
-            verdicts[what] = True
+        if what not in self._refused and (self._refused or not self._is_understood):
+            self.capabilities.keep(self._server.root, call.operation, self._refused, what)
         return True
 
     @property
     def _is_doubtful(self) -> bool:
         """Tell whether a failure may be the variant's: it was never understood, nor did all others fail."""
         return (
-            len(self.call.variants) > 1
-            and self._server.root not in self._doubted
-            and not self._verdicts.get(_what(self.variant))
+            len(self.call.variants) > 1 and self._server.root not in self._doubted and not self._is_understood
         )
 
     @property
-    def _verdicts(self) -> dict[tuple[str, str], bool]:
-        return self._understood.get((self._server.root, self.call.operation), {})
+    def _known(self) -> Capabilities:
+        return self.capabilities.servers.get(self._server.root, NOTHING_KNOWN)
+
+    @property
+    def _is_understood(self) -> bool:
+        """Tell whether the server understood the variant in use before."""
+        return _what(self.variant) in self._known.understood.get(self.call.operation, ())
 
     def _next_variant(self) -> bool:
         self._refused.append(_what(self.variant))
         if len(self._untried) == 1:
             self._doubted.add(self._server.root)
+            self.capabilities.keep_lack(self._server.root, self.call.operation, self.wire_model)
             return False
         del self._untried[0]
         return True
@@ -381,6 +402,8 @@ class Attempt(Generic[T_co]):
             return
         if outcome.failure is not None:
             self._admission.failed(outcome.failure)
+            if outcome.is_down:
+                self.capabilities.forget(self._server.root)
         elif outcome.lacks_model and self.call.model is not None:
             self._admission.lacks(self.call.model)
 
@@ -404,6 +427,14 @@ class Attempt(Generic[T_co]):
 
     # Failures
 
+    async def explanation(self, http: Http, response: httpx.Response) -> str | None:
+        """Find out what explains an error reply; see `capabilities.explanation`."""
+        root, operation = self._server.root, self.call.operation
+        error = payload_of(response)
+        return await explanation(
+            http, self.capabilities, root=root, operation=operation, response=response, error=error
+        )
+
     @property
     def where(self) -> Where:
         """Operation, key and server, as errors tell them."""
@@ -416,7 +447,7 @@ class Attempt(Generic[T_co]):
         return self.server
 
 
-def _what(variant: Variant) -> tuple[str, str]:
+def _what(variant: Variant) -> What:
     """The part of a variant that a server is remembered to understand, or not to."""
     return variant.path, variant.kind
 
@@ -446,7 +477,10 @@ def error_of(response: httpx.Response) -> APIStatusError:
     error, status = payload_of(response), response.status_code
     http_status = response.extensions.get(_HTTP_STATUS, status)
     where = attempt_of(response.request).where
-    return status_error(error, response, where, status=status, http_status=http_status)
+    explanation = response.extensions.get(EXPLANATION)
+    return status_error(
+        error, response, where, status=status, http_status=http_status, explanation=explanation
+    )
 
 
 class CallOptions(FinalRequestOptions):  # type: ignore[misc]  # final for type checkers only
@@ -477,7 +511,7 @@ _BLANK = CallOptions(method="post", url="", attempt=None, idempotency_key="")
 
 
 def call_options(
-    call: Call[object], understood: Understood, parse_stream: Callable[[Any], object] | None = None
+    call: Call[object], capabilities: CapabilityTable, parse_stream: Callable[[Any], object] | None = None
 ) -> CallOptions:
     """The SDK's options for a call of ours.
 
@@ -485,10 +519,10 @@ def call_options(
 
     Args:
         call: the call.
-        understood: what the client knows of its servers.
+        capabilities: what the client knows of its servers.
         parse_stream: makes the result of a stream; None for what the SDK makes of it.
     """
-    attempt = Attempt(call, understood)
+    attempt = Attempt(call, capabilities)
     fields: dict[str, object] = {
         "method": call.method,
         "url": call.variants[0].path,

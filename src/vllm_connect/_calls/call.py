@@ -82,6 +82,7 @@ class Call(Generic[T_co]):
         session: the conversation that it belongs to, None if nobody said.
         begins: names the conversation that a result begins: what follows goes to the server that made it.
         conversation: its messages or prompt, for want of that; read where a conversation stays on its server.
+        is_explained: whether an error that it ends in is worth a question to the server; not if it is caught.
         is_shown: whether it came by whoever replaced a method of the SDK's, and tells of it.
     """
 
@@ -103,6 +104,7 @@ class Call(Generic[T_co]):
     key_name: str | None = None
     session: str | None = None
     conversation: object = None
+    is_explained: bool = True
     is_shown: bool = False
     begins: Callable[[Any], str | None] | None = None
 

@@ -25,6 +25,7 @@ from ..errors import (
     UnprocessableEntityError,
     VLLMError,
 )
+from .capabilities import missing_route
 
 if TYPE_CHECKING:
     from .._transport._httpx import httpx
@@ -79,25 +80,6 @@ class Where(NamedTuple):
         return ", ".join(part for part in (self.operation, key, self.server_url) if part)
 
 
-_NEEDED = {
-    "lora": "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1",
-    **dict.fromkeys(
-        (
-            "server.sleep",
-            "server.wake_up",
-            "server.is_sleeping",
-            "server.pause",
-            "server.resume",
-            "server.is_paused",
-            "server.reset_prefix_cache",
-            "server.server_info",
-        ),
-        "VLLM_SERVER_DEV_MODE=1",
-    ),
-}
-"""What a server is started with to have the route of an operation, or of all of a resource."""
-
-
 def status_error(
     error: ErrorPayload,
     response: httpx.Response,
@@ -105,6 +87,7 @@ def status_error(
     *,
     status: int | None = None,
     http_status: int | None = None,
+    explanation: str | None = None,
 ) -> APIStatusError:
     """The exception for an error payload.
 
@@ -114,6 +97,7 @@ def status_error(
         where: the place.
         status: the status that it stands for, which decides the class. Default: the payload's own, else 500.
         http_status: the status on the wire (200 for an error inside a success). Default: the reply's.
+        explanation: what explains it, if that is known.
     """
     status = status or error.status or 500
     http_status = http_status or response.status_code
@@ -123,10 +107,10 @@ def status_error(
     text = f"Error code: {status} - {error.message}"
     if http_status < 400:
         text += f" (sent as HTTP {http_status})"
-    elif status == 404 and error.shape == "detail":  # an unknown model is said in another shape
-        needed = _NEEDED.get(where.operation) or _NEEDED.get(where.operation.partition(".")[0])
-        told = "the server's model, or a router before it, does not serve this operation"
-        text += f" (no such route: {f'vLLM has it with {needed}' if needed else told})"
+    elif status == 404 and error.shape == "detail" and explanation is None:
+        explanation = missing_route(where.operation)
+    if explanation is not None:
+        text += f" ({explanation})"
     raised = cls(f"{text} [{where}]", response=response, body=error.body)
     raised.status_code = status
     raised.http_status = http_status

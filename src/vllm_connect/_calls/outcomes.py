@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from .._transport._httpx import httpx
 
 _BUSY = frozenset({429, 502, 503, 504})
+_DOWN = frozenset({502, 503})  # by a proxy, while what is behind it starts
 _CREDENTIALS = frozenset({401, 403})
 _BROKEN = frozenset({"ConnectError", "ConnectTimeout", "ReadError", "WriteError", "RemoteProtocolError"})
+_NO_CONNECTION = frozenset({"ConnectError", "ConnectTimeout"})  # the others may be one connection's end
 # vLLM's EngineDeadError, 0.8 to 0.33; and what it says of an engine that died earlier.
 _DEAD_ENGINE = re.compile(
     r"EngineCore encountered an issue|EngineDead|engine (?:process )?(?:is )?dead", re.I
@@ -47,6 +49,7 @@ class Outcome(NamedTuple):
         is_fatal: whether the request may have killed the server's engine.
         is_lasting: whether the server will not change its mind (credentials, a model it lacks); of several
             outcomes, one that may pass tells more.
+        is_down: whether it is not there at all, and may be another version when it is back.
     """
 
     failure: Failure | None = None
@@ -54,6 +57,7 @@ class Outcome(NamedTuple):
     elsewhere: bool = False
     is_fatal: bool = False
     is_lasting: bool = False
+    is_down: bool = False
 
 
 NOTHING = Outcome()
@@ -68,14 +72,15 @@ def outcome_of_reply(response: httpx.Response, error: ErrorPayload) -> Outcome:
     """
     status = response.status_code
     if status in _BUSY:
-        return Outcome(Failure(f"{status} {error.message}", retry_after(response.headers)), elsewhere=True)
+        failure = Failure(f"{status} {error.message}", retry_after(response.headers))
+        return Outcome(failure, elsewhere=True, is_down=status in _DOWN)
     if status in _CREDENTIALS:
         failure = Failure(f"{status}, it refuses this key's credentials", long=True)
         return Outcome(failure, elsewhere=True, is_lasting=True)
     if status == 404 and _is_unknown_model(error):
         return Outcome(lacks_model=True, elsewhere=True, is_lasting=True)
     if status == 500 and _DEAD_ENGINE.search(error.message):
-        return Outcome(Failure("500, its engine is dead"), elsewhere=True, is_fatal=True)
+        return Outcome(Failure("500, its engine is dead"), elsewhere=True, is_fatal=True, is_down=True)
     if status == 500 and _UNREACHED.search(error.message):
         return Outcome(Failure("500, its router reaches no server"), elsewhere=True)
     return NOTHING
@@ -88,7 +93,7 @@ def outcome_of_exception(cause: BaseException) -> Outcome:
         return NOTHING
     if isinstance(reason, ConnectionAbortedError) and reason.errno is None:
         return NOTHING  # by the caller, from another thread or task: not by the network
-    return Outcome(Failure(str(cause) or name), elsewhere=True)
+    return Outcome(Failure(str(cause) or name), elsewhere=True, is_down=name in _NO_CONNECTION)
 
 
 def retry_after(headers: httpx.Headers) -> float | None:

@@ -13,7 +13,7 @@ from openai._constants import RAW_RESPONSE_HEADER
 from .._transport._httpx import request_exceptions
 from .._wire.payloads import ErrorPayload
 from ..errors import InvalidResponseError
-from .attempt import ATTEMPT, STREAM_IDLE_TIMEOUT, Attempt
+from .attempt import ATTEMPT, EXPLANATION, STREAM_IDLE_TIMEOUT, Attempt
 from .inspection import (
     Beginning,
     can_be_looked_at,
@@ -111,6 +111,17 @@ class LoopHttp:
         if replay or not beginning.finish():
             async_rewind(response, beginning)
         return beginning
+
+
+async def send_and_explain(
+    http: Http, request: httpx.Request, build: Build, *, stream: bool, **options: Any
+) -> httpx.Response:
+    """Make an attempt as `send` does, and find out what explains the error that it may end in."""
+    response = await send(http, request, build, stream=stream, **options)
+    attempt: Attempt[object] = request.extensions[ATTEMPT]
+    if response.is_error and attempt.call.is_explained:
+        response.extensions[EXPLANATION] = await attempt.explanation(http, response)
+    return response
 
 
 async def send(

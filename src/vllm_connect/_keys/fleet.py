@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import ConfigError
+from ..errors import ConfigError, NoKeyError
 from ..types.servers import ServerStatus
 from .balancing import BALANCES, Balance, Draw, EvenNumbers, Sessions
 from .choosing import candidates, named, warn_once
@@ -279,6 +279,16 @@ class Fleet:
                 lacking=tuple(model for model, until in list(server.lacking.items()) if until > clock),
             )
             for key, server in ((key, self.health[key.name]) for key in self.keys)
+        ]
+
+    def places(self, model: str | None) -> list[tuple[str, str | None]]:
+        """Return the URL of each server that may be asked for a model, and what it calls it."""
+        try:
+            keys = self._pool(model).keys
+        except NoKeyError:  # which a request would raise
+            return []
+        return [
+            (url, None if model is None else wire_model(key, model)) for key in keys if (url := _url_of(key))
         ]
 
     def _in_flight(self, name: str) -> int:

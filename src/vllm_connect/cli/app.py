@@ -165,6 +165,10 @@ def sim(
         list[str] | None,
         typer.Option(metavar="FAULT", help="What goes wrong, e.g. '503; times=2' or 'cut; after=5'."),
     ] = None,
+    vllm_version: Annotated[
+        str | None,
+        typer.Option(metavar="0.31.0", help="The version it says; newer routes are not there, then."),
+    ] = None,
 ) -> None:
     """Run a server that speaks vLLM's protocol without a model, until Ctrl-C."""
     from .sim import serve
@@ -172,7 +176,7 @@ def sim(
     try:
         serve(
             host, port, models=model, api_keys=api_key, tasks=task,
-            max_model_len=max_model_len, delay=delay, faults=fault,
+            max_model_len=max_model_len, delay=delay, faults=fault, version=vllm_version,
         )  # fmt: skip
     except ValueError as error:
         _refuse(str(error))

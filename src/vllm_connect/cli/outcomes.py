@@ -94,6 +94,8 @@ _OTHER_KIND = re.compile(
 )
 
 
+_WHAT_IT_TAKES = re.compile(r"needs vLLM >= [\d.]+, the server is [^\s)]+|vLLM has it with \w+=1")
+
 # What errors say of themselves, and the page says anyway.
 _AROUND = re.compile(r"^Error code: \d+ - |^The reply is no answer to [\w. ]+: |, from https?://\S+(?=\)$)")
 
@@ -114,7 +116,10 @@ def why_absent(error: Exception, model: str | None) -> str | None:
         return f"not served: {message}" if _OTHER_KIND.search(message) else None
     if code not in (404, 405, 501) or (code == 404 and model and model in message):
         return None
-    return f"not served: {message}" if code == 501 else "not served: no such route"
+    if code == 501:
+        return f"not served: {message}"
+    found = _WHAT_IT_TAKES.search(message)
+    return f"not served: {found[0] if found else 'no such route'}"
 
 
 def explain(error: Exception) -> str:

@@ -21,6 +21,7 @@ def serve(
     max_model_len: int = 32768,
     delay: float = 0.0,
     faults: Sequence[str] | None = None,
+    version: str | None = None,
 ) -> None:
     """Run the simulator until Ctrl-C or SIGTERM.
 
@@ -33,12 +34,15 @@ def serve(
         max_model_len: tokens of context.
         delay: seconds for each generated token.
         faults: what goes wrong, as texts.
+        version: what it says to be, and what it has.
 
     Raises:
         ValueError: there is no such task or fault, or an environment variable is not set.
         OSError: it cannot listen there.
     """
     options: OptionValues = {"max_model_len": max_model_len, "delay": delay, "faults": faults or ()}
+    if version:
+        options["version"] = version
     if models:
         options["models"] = models
     if tasks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -75,21 +75,22 @@ _read_decision = Reader(Decision, "answers")
 
 
 class Decider:
-    """Makes decisions on what a server has, and remembers what that was.
+    """Makes decisions on what a server has.
 
     Args:
         perform: makes a call.
+        all_lack: tells whether no server has a route for an operation with a model, as far as is known.
     """
 
-    def __init__(self, perform: Perform) -> None:
+    def __init__(self, perform: Perform, all_lack: Callable[[str, str], bool]) -> None:
         self._perform = perform
-        self._by_chat: set[str] = set()
+        self._all_lack = all_lack
         self._letters: dict[str, list[int]] = {}
 
     async def decide(self, params: Mapping[str, object]) -> Decision:
         """Ask the questions."""
         body, options = _read(params)
-        if body["model"] not in self._by_chat:
+        if body.get("joint") or not self._all_lack(_OPERATION, body["model"]):
             try:
                 return await self._perform(_call(dict(body), options))
             except openai.APIStatusError as error:
@@ -97,13 +98,12 @@ class Decider:
                     raise
                 if body.get("joint"):
                     raise UnsupportedOperationError(
-                        _OPERATION, "joint=True needs vLLM >= 0.33 and a model that reads questions together"
+                        _OPERATION,
+                        f"joint=True needs vLLM >= 0.33 and a model that reads questions together: {error}",
                     ) from error
         if RAW_RESPONSE_HEADER in (options.get("headers") or {}):
             raise UnsupportedOperationError(_OPERATION, "several requests are one answer here: none is raw")
-        decision = await self._by_letters(body, options)
-        self._by_chat.add(body["model"])
-        return decision
+        return await self._by_letters(body, options)
 
     async def _by_letters(self, body: JsonObject, options: JsonObject) -> Decision:
         """Read each answer from the first token of a chat."""
@@ -192,8 +192,11 @@ def _call(body: JsonObject, options: JsonObject) -> Call[Decision]:
         return _read_structured(reply.content, questions)
 
     call = json_call(_OPERATION, (_PATH,), dict(body), options, _read_decision, falls_back=_is_missing)
-    variants = call.variants if body.get("joint") else (*call.variants, Variant(_OLDER_PATH, older))
-    return replace(call, variants=variants, read=None, read_reply=read)
+    call = replace(call, read=None, read_reply=read)
+    if body.get("joint"):
+        return call
+    # A chat may decide where neither can.
+    return replace(call, variants=(*call.variants, Variant(_OLDER_PATH, older)), is_explained=False)
 
 
 def _is_missing(variant: Variant, status: int, error: ErrorPayload) -> bool:
@@ -237,7 +240,7 @@ class Decisions(OwnResource):
 
     def __init__(self, client: VLLM) -> None:
         super().__init__(client)
-        self._decider = Decider(_blocking(client))
+        self._decider = Decider(_blocking(client), client._all_lack)
 
     def create(self, **params: Unpack[DecisionParams]) -> Decision:
         """Ask typed questions; the answers are probabilities.
@@ -259,7 +262,7 @@ class AsyncDecisions(AsyncOwnResource):
 
     def __init__(self, client: AsyncVLLM) -> None:
         super().__init__(client)
-        self._decider = Decider(client._perform)
+        self._decider = Decider(client._perform, client._all_lack)
 
     async def create(self, **params: Unpack[DecisionParams]) -> Decision:
         """Ask typed questions; see `Decisions.create`."""

@@ -73,7 +73,7 @@ class Passing:
         if self.streamed is not None and body.pop("stream", False):
             stream: PassedStream[object] = await client.request(
                 bytes,
-                call_options(self.streamed(body, headers), client._understood),
+                call_options(self.streamed(body, headers), client._capabilities),
                 stream=True,
                 stream_cls=PassedStream[object],
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -47,7 +49,14 @@ async def kv_event_sources(request: Request) -> Response:
     return Json({})
 
 
-async def structured_decisions(request: Request) -> Response:
+async def openapi(paths: Mapping[str, Sequence[str]], request: Request) -> Response:
+    """The document of FastAPI, as far as it names the routes."""
+    options: Options = request.app.state.options
+    told: dict[str, object] = {path: {method: {} for method in methods} for path, methods in paths.items()}
+    return Json({"openapi": "3.1.0", "info": {"title": "sim", "version": options.version}, "paths": told})
+
+
+async def decisions(request: Request) -> Response:
     """Refuse to decide, as a server does whose model has no token for "yes"."""
     raise SimError(501, "The model does not support the structured decision API")
 

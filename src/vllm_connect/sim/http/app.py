@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import Unpack
 
+from ..._calls.capabilities import ROUTES_SINCE
 from ..answers import server_info
 from ..answers.audio import transcriptions, translations
 from ..answers.chat import chat_completions
@@ -77,7 +79,7 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
         ("/v1/models", server_info.models, get),
     ]
     routes += [("/tokenize", tokenize, post), ("/detokenize", detokenize, post)]
-    routes.append(("/v1/systemone", server_info.structured_decisions, post))
+    routes += [(path, server_info.decisions, post) for path in ("/v1/systemone", "/v1/decisions")]
     if options.tokenizer_info:
         routes.append(("/tokenizer_info", tokenizer_info, get))
     tasks = set(options.tasks)
@@ -105,7 +107,9 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
             ("/v1/audio/transcriptions", transcriptions, post),
             ("/v1/audio/translations", translations, post),
         ]
-    return routes
+    routes = [route for route in routes if ROUTES_SINCE.get(route[0], (0, 0)) <= options.number]
+    paths = {path: [method.lower() for method in methods] for path, _, methods in routes}
+    return [*routes, ("/openapi.json", partial(server_info.openapi, paths), get)]
 
 
 class Guard:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from typing_extensions import TypedDict
 
+from ..._calls.capabilities import Version, read_version
 from ..faults import Fault
 
 Task = Literal["generate", "embed", "rerank", "classify", "transcription"]
@@ -15,6 +16,8 @@ TASKS: tuple[Task, ...] = ("generate", "embed", "rerank", "classify", "transcrip
 ReasoningField = Literal["reasoning", "reasoning_content", "both"]
 ErrorShape = Literal["nested", "flat"]
 Template = Literal["lenient", "strict", "no_system", "none"]
+NEWEST: Version = (0, 32)
+"""The version that answers are held against."""
 _CHOICES: dict[str, tuple[str, ...]] = {
     "reasoning_field": get_args(ReasoningField),
     "error_shape": get_args(ErrorShape),
@@ -35,7 +38,8 @@ class Options:
         embedding_dim: numbers in an embedding.
         matryoshka: whether `dimensions` may shorten an embedding.
         labels: the classes of `/classify`.
-        version: what `/version` says.
+        version: what `/version` says. One with a number, `"0.31.0"`, lacks the routes that are newer; any
+            other has what vLLM 0.32 has.
         reasoning: whether there is a reasoning parser, so that the model thinks unless told not to.
         reasoning_field: where reasoning goes; vLLM before 0.12 has `reasoning_content`, some both.
         error_shape: `nested` is vLLM's since 0.10.1, `flat` is how it was before.
@@ -70,6 +74,11 @@ class Options:
     tokenizer_info: bool = False
     keep_alive: float = 5.0
     faults: Sequence[Fault] = ()
+
+    @property
+    def number(self) -> Version:
+        """The minor version that it is like."""
+        return read_version(self.version) or NEWEST
 
     @property
     def fingerprint(self) -> str:
