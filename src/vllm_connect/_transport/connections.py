@@ -13,11 +13,15 @@ import os
 import socket
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from .loops import call_in
 
 READ_SIZE = 1 << 16
 """How much to read at most at once. More is slower: the C library returns larger blocks to the kernel."""
+
+Sink = Callable[[bytes], bool]
+"""Takes bytes as they arrive, `b""` for the end, and tells whether it takes more."""
 
 
 class Connection(ABC):
@@ -145,6 +149,8 @@ class LoopConnection(Connection):
         super().__init__(sock, origin)
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[bytes] | None = None
+        self._sink: Sink | None = None
+        self._sinks_timeout: float | None = None
         self._watched = False
         # uvloop, which watches with libuv, tells a reset but once: if there was still data to read, never
         # again. So there it is asked for with the data.
@@ -180,6 +186,22 @@ class LoopConnection(Connection):
             self._watched = True
         return await self._wait(timeout)
 
+    async def pipe(self, sink: Sink, timeout: float | None) -> None:
+        """Give what arrives to a sink until that takes no more.
+
+        It is called where the loop sees the bytes: the task that waits here has no turn for each of them,
+        which costs several times what most sinks do.
+
+        Args:
+            sink: must not block; what it raises is raised here.
+            timeout: seconds for each next bytes to arrive; None for no bound.
+        """
+        self._sink, self._sinks_timeout = sink, timeout
+        try:
+            await self.receive(timeout)
+        finally:
+            self._sink = None
+
     async def _wait(self, timeout: float | None) -> bytes:
         self._waiter = waiter = self._loop.create_future()
         # A timer for every wait would cost more than the wait, so one timer follows the deadline as it moves.
@@ -211,12 +233,18 @@ class LoopConnection(Connection):
             self._unwatch()
             return
         try:
-            self._waiter.set_result(self._sock.recv(READ_SIZE))
+            data = self._sock.recv(READ_SIZE)
             if self._must_ask:
                 self._broken = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if self._sink is None or not self._sink(data):
+                self._waiter.set_result(data)
+            elif self._broken:
+                self._waiter.set_exception(OSError(self._broken, os.strerror(self._broken)))
+            elif self._sinks_timeout is not None:
+                self._deadline = self._loop.time() + self._sinks_timeout  # the timer follows it
         except BlockingIOError:
             pass
-        except OSError as exc:
+        except Exception as exc:  # noqa: BLE001  # of the sink, or an OSError
             self._waiter.set_exception(exc)
 
     def _on_writable(self) -> None:

@@ -11,10 +11,11 @@ import time
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from ._httpx import httpx
-from .connections import Connection
+from .connections import Connection, LoopConnection, Sink
 from .http11 import ResponseReader, encode_head
 from .pool import BlockingPool, Pool
 from .run import run
@@ -44,7 +45,8 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
     A server may close an idle connection just when a request is on its way to it. So if a connection that has
     served before dies without a byte of response, the request goes out once more, on a new one.
 
-    The response has extensions of ours, `drain` and `end`: see `Body.drain` and `Body.close`.
+    The response has extensions of ours, `drain`, `end` and, on an event loop, `pipe`: see `Body.drain`,
+    `Body.close` and `Body.pipe`.
     """
     url = request.url
     origin, target = (url.netloc, url.raw_path) if url.scheme != UNIX else origin_and_target(url)
@@ -80,6 +82,8 @@ async def exchange(pool: Pool, request: httpx.Request) -> httpx.Response:
         body = Body(request, pool, connection, reader, start)
         extensions: dict[str, Any] = {"http_version": reader.version, "reason_phrase": reader.reason}
         extensions |= {"drain": body.drain, "end": body.close}
+        if isinstance(connection, LoopConnection):
+            extensions["pipe"] = partial(body.pipe, connection)
         response = httpx.Response(reader.status, headers=reader.headers, stream=body, extensions=extensions)
         if reader.is_ascii:  # httpx would find that out header by header
             response.headers.encoding = "ascii"
@@ -175,6 +179,30 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
             if not data:
                 raise StopAsyncIteration
         return data
+
+    async def pipe(self, connection: LoopConnection, sink: Sink) -> bool:
+        """Give the parts of the body to a sink as they arrive; tell whether there are more.
+
+        Args:
+            connection: the body's.
+            sink: takes no empty part; see `LoopConnection.pipe`.
+        """
+        reader = self._reader
+
+        def feed(data: bytes) -> bool:
+            part = reader.feed(data)
+            return (not part or sink(part)) and not reader.complete
+
+        data, self._start = self._start, b""
+        try:
+            if (not data or sink(data)) and not reader.complete:
+                await _take(self._request, "read", connection.pipe, feed)
+        except BaseException:
+            self.close()
+            raise
+        if reader.complete:
+            self.close()
+        return not reader.complete
 
     def drain(self, seconds: float) -> Any:
         """Wait for the end of a body that holds nothing more of interest, so that the connection can be kept.

@@ -29,6 +29,7 @@ _FIELD = re.compile(rb"^(%b):[ \t]*([^\0\r\n\v\f]*)\r?\n" % _TOKEN, re.MULTILINE
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(rb"[0-9]{1,20}")
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}(?=\r\n)")
 _CHUNK = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 _TLS = b"\x15\x03"  # an alert: what a TLS server may answer to plain HTTP
@@ -181,6 +182,11 @@ class ResponseReader:
         if not data:
             raise httpx.RemoteProtocolError(f"{_CUT_SHORT} (incomplete chunked read)")
         if self._pending:
+            # Of a stream that is read as fast as it is written, nearly every read is one whole chunk.
+            if self._pending == b"\r\n" and (size := _SIZE.match(data)) is not None:
+                at = size.end() + 2
+                if at + int(size[0], 16) + 2 == len(data) > at + 2 and data.endswith(b"\r\n"):
+                    return data[at:-2]
             data = bytes(self._pending) + data
             self._pending.clear()
         left, at, pieces = self._left, 0, []

@@ -21,6 +21,8 @@ class Event(NamedTuple):
     event: str | None = None
 
 
+_make = tuple.__new__  # half the cost of calling the class
+
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _SHORT = 200  # bytes; chunks of vLLM are longer, heartbeats are not
 _HEARTBEAT = re.compile(
@@ -73,6 +75,10 @@ class SSESplitter:
         """
         if self._after_cr or b"\r" in data:
             data = self._with_lf(data)
+        elif not self._rest and self._started and data.startswith(b"data: ") and data.endswith(b"\n\n"):
+            end = len(data) - 2
+            if data.find(b"\n") == end:  # one whole event, as each read of a slow stream brings
+                return [_make(Event, (data[6:end], None))]
         if not self._started:
             data = self._without_bom(data)
         rest = self._rest
@@ -87,10 +93,9 @@ class SSESplitter:
         if not blocks:
             return []
         events = []
-        make = tuple.__new__  # half the cost of calling the class
         for block in blocks:
             if block.startswith(b"data: ") and b"\n" not in block:
-                events.append(make(Event, (block[6:], None)))
+                events.append(_make(Event, (block[6:], None)))
             elif (event := _parse(block)) is not None:
                 events.append(event)
         return events

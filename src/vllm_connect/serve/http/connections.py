@@ -7,12 +7,30 @@ fallen behind, and by nothing else.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from .exchange import WRITER
 from .settings import Settings
 
 HEAD_BYTES = 64 * 1024
+
+
+class _ChunkWriter:
+    """Writes parts of a body as chunks, as the cycle does when its `send` is awaited."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def write(self, data: bytes) -> bool:
+        cycle = self._cycle
+        if not cycle.disconnected:
+            cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return not cycle.flow.write_paused
+
+    async def drain(self) -> None:
+        await self._cycle.flow.drain()
 
 
 def limited(settings: Settings) -> type[HttpToolsProtocol]:
@@ -29,6 +47,11 @@ def limited(settings: Settings) -> type[HttpToolsProtocol]:
                 transport.abort()
             else:
                 self._set_head_timer()
+
+        def on_headers_complete(self) -> None:
+            super().on_headers_complete()  # the application's task begins after this turn
+            extensions: dict[str, Any] = {WRITER: _ChunkWriter(self.cycle)}
+            self.scope["extensions"] = extensions
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from .errors import Refusal
@@ -21,6 +21,20 @@ _EVENTS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would collect events
 ]
+
+
+WRITER = "vllm_connect.writer"
+"""The extension of a scope that is its `Writer`."""
+
+
+class Writer(Protocol):
+    """Writes parts of a body that has begun, without a turn of the event loop."""
+
+    def write(self, data: bytes) -> bool:
+        """Write a part that is not empty; tell whether the client keeps up."""
+
+    async def drain(self) -> None:
+        """Wait until the client has caught up."""
 
 
 class ClientLeft(Exception):
@@ -130,10 +144,29 @@ class Exchange:
         self.bytes_sent += len(data)
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
+    @property
+    def writer(self) -> Writer | None:
+        """Sends whole events, encoded, after the first ones; None where the server has no such thing."""
+        writer: Writer | None = self.scope.get("extensions", {}).get(WRITER)
+        return None if writer is None else _CountingWriter(self, writer)
+
     async def end_events(self, data: bytes = b"") -> None:
         """End the stream, after these events."""
         self.bytes_sent += len(data)
         await self._send({"type": "http.response.body", "body": data})
+
+
+class _CountingWriter:
+    """A writer whose bytes are counted as those of an exchange."""
+
+    def __init__(self, exchange: Exchange, writer: Writer) -> None:
+        self._exchange = exchange
+        self._write = writer.write
+        self.drain = writer.drain
+
+    def write(self, data: bytes) -> bool:
+        self._exchange.bytes_sent += len(data)
+        return self._write(data)
 
 
 def _too_large(most: int) -> Refusal:

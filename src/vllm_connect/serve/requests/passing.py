@@ -78,7 +78,7 @@ class Passing:
                 stream_cls=PassedStream[object],
             )
             exchange.key_name = stream.key_name
-            batches = stream.batches()
+            batches = stream.batches(exchange.writer)
             try:
                 await send_stream(
                     exchange,

@@ -15,6 +15,7 @@ from ..._calls.failures import timeout_error
 from ..._calls.sending import BEGINNING
 from ..._calls.streams import ChunkReader
 from ..._transport._httpx import httpx, request_exceptions, timeout_exceptions
+from ..http.exchange import Writer
 from .reading import Noted
 
 T = TypeVar("T")
@@ -46,18 +47,33 @@ class PassedStream(AsyncStream[T]):
         """The key whose server answers."""
         return attempt_of(self.response.request).where.key_name
 
-    async def batches(self) -> AsyncIterator[bytes]:
+    async def batches(self, writer: Writer | None = None) -> AsyncIterator[bytes]:
         """Give events as they come, a heartbeat where the server sends one.
+
+        Args:
+            writer: what comes after the first batch is written to it where that is possible, in the turn of
+                the event loop that reads it, and not given.
 
         Raises:
             VLLMError: the stream holds an error, or ends before its end; what came before was given.
         """
         reader, response = self._reader, self.response
+        pipe = None if writer is None else response.extensions.get("pipe")
         try:
             try:
                 if batch := self._encoded(reader.begin()):
                     yield batch
-                if not reader.ended:
+                if not reader.ended and writer is not None and pipe is not None and reader.rest is not None:
+
+                    def write(data: bytes) -> bool:
+                        batch = self._encoded(reader.feed(data))
+                        if batch or data[:1] == b":":
+                            return writer.write(batch or HEARTBEAT) and not reader.ended
+                        return not reader.ended
+
+                    while await pipe(write) and not reader.ended:
+                        await writer.drain()  # the gateway's client has fallen behind
+                elif not reader.ended:
                     body = reader.rest or (
                         response.aiter_bytes()
                         if "content-encoding" in response.headers

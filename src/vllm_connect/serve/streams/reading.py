@@ -53,6 +53,8 @@ def read_chunk(data: bytes) -> Noted:
     if not isinstance(choices, list):
         raise NotAReply(f"no 'choices' in the event: {data[:200]!r}")
     try:
+        if len(choices) == 1 and choices[0].get("finish_reason") is None and choices[0].get("index") == 0:
+            return Noted(data, b"", _OPEN, payload.get("usage"))  # as nearly all are
         noted = tuple([Choice(choice.get("index"), choice.get("finish_reason")) for choice in choices])
     except AttributeError:
         raise NotAReply(f"a choice is no object: {data[:200]!r}") from None
