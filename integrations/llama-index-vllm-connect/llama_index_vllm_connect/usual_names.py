@@ -18,6 +18,7 @@ _HERE = {
     "model": ("model_name", "model_name="),
     "model_name": ("model", "model="),
     "extra_body": ("additional_kwargs", 'additional_kwargs={"extra_body": …}'),
+    "built_in_tools": ("mode", "nothing instead, OpenAI runs those; functions are passed as tools"),
     "n": ("stop", 'additional_kwargs={"n": …}'),
     "generate_kwargs": ("stop", "the fields themselves, e.g. top_k=, or additional_kwargs={…}"),
     "model_kwargs": ("additional_kwargs", "the fields themselves, or additional_kwargs={…}"),
@@ -46,6 +47,7 @@ _HERE = {
 
 # Those that no request has, though others are parameters of a single call.
 _NEVER_IN_CALLS = (
+    "built_in_tools",
     "generate_kwargs",
     "model_kwargs",
     "max_new_tokens",

@@ -1,6 +1,7 @@
-"""An LLM on vLLM servers."""
+"""LLMs on vLLM servers."""
 
 from .base import VLLM
+from .responses import VLLMResponses
 from .tokens import VLLMTokenizer
 
-__all__ = ["VLLM", "VLLMTokenizer"]
+__all__ = ["VLLM", "VLLMResponses", "VLLMTokenizer"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -17,7 +18,7 @@ from llama_index.core.base.llms.types import (
 
 from llama_index_vllm_connect.content import Json
 from vllm_connect.adapters import ToolCalls, describe_cut, describe_empty, whole_calls
-from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Completion
+from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Completion, CompletionUsage
 
 from .tools import call_block, listed_calls
 
@@ -33,9 +34,9 @@ def chat_response(completion: ChatCompletion) -> ChatResponse:
     if calls:
         facts.setdefault("finish_reason", None)  # it is finished: see `selections`
     text, reasoning = choice.message.content, choice.message.reasoning
-    _warn_of_ending(choice.finish_reason, text or calls, reasoning)
+    warn_of_ending(choice.finish_reason, text or calls, reasoning)
     return ChatResponse(
-        message=_message(reasoning, text, calls, usage),
+        message=assistant_message(reasoning, text, calls, _reasoning_tokens(usage)),
         raw=completion.model_dump(warnings=False),
         logprobs=_logprobs(choice.logprobs),
         additional_kwargs=facts,
@@ -45,7 +46,7 @@ def chat_response(completion: ChatCompletion) -> ChatResponse:
 def completion_response(completion: Completion) -> CompletionResponse:
     """A text completion as a response; see `chat_response`."""
     choice = completion.choices[0]
-    _warn_of_ending(choice.finish_reason, choice.text)
+    warn_of_ending(choice.finish_reason, choice.text)
     return CompletionResponse(
         text=choice.text,
         raw=completion.model_dump(warnings=False),
@@ -103,7 +104,7 @@ class ChatSoFar:
             self._reasoning += thought
         if choice.finish_reason and not self._finish_reason:
             self._finish_reason, self._stop_reason = choice.finish_reason, choice.stop_reason
-            _warn_of_ending(choice.finish_reason, self._text or self._calls, self._reasoning)
+            warn_of_ending(choice.finish_reason, self._text or self._calls, self._reasoning)
         self._last = self._response(chunk, choice, text, thought)
         return self._last
 
@@ -122,7 +123,7 @@ class ChatSoFar:
         if thought:
             facts["thinking_delta"] = thought
         return ChatResponse(
-            message=_message(self._reasoning, self._text, calls, chunk.usage),
+            message=assistant_message(self._reasoning, self._text, calls, _reasoning_tokens(chunk.usage)),
             delta=text,
             raw=chunk.model_dump(warnings=False),
             logprobs=_logprobs(choice.logprobs) if choice and choice.logprobs else None,
@@ -147,7 +148,7 @@ class TextSoFar:
         self._text += delta
         if choice and choice.finish_reason:
             self._finish_reason, self._stop_reason = choice.finish_reason, choice.stop_reason
-            _warn_of_ending(choice.finish_reason, self._text)
+            warn_of_ending(choice.finish_reason, self._text)
         return CompletionResponse(
             text=self._text,
             delta=delta,
@@ -157,7 +158,7 @@ class TextSoFar:
         )
 
 
-def _warn_of_ending(finish_reason: str | None, answer: object, reasoning: str | None = None) -> None:
+def warn_of_ending(finish_reason: str | None, answer: object, reasoning: str | None = None) -> None:
     """Warn of an answer that is empty or not whole, unless max_tokens cut a text, which can be seen."""
     if not answer:
         if why := describe_empty(finish_reason, bool(reasoning)):
@@ -170,12 +171,13 @@ def _first_of(reply: Any) -> Any:
     return next((choice for choice in reply.choices if not choice.index), None)
 
 
-def _message(reasoning: str | None, text: str | None, calls: list[Json], usage: Any) -> ChatMessage:
+def assistant_message(
+    reasoning: str | None, text: str | None, calls: list[Json], reasoning_tokens: int | None
+) -> ChatMessage:
     """An assistant's message: one block of thinking, one of text, one for each call."""
     blocks: list[Any] = []
     if reasoning:
-        details = usage and usage.completion_tokens_details
-        blocks.append(ThinkingBlock(content=reasoning, num_tokens=details and details.reasoning_tokens))
+        blocks.append(ThinkingBlock(content=reasoning, num_tokens=reasoning_tokens))
     if text or not calls:
         blocks.append(TextBlock(text=text or ""))
     if not calls:
@@ -185,14 +187,29 @@ def _message(reasoning: str | None, text: str | None, calls: list[Json], usage: 
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs={"tool_calls": calls})
 
 
-def _facts(usage: Any, finish_reason: str | None, stop_reason: int | str | None) -> Json:
+def _reasoning_tokens(usage: CompletionUsage | None) -> int | None:
+    details = usage and usage.completion_tokens_details
+    return details.reasoning_tokens if details else None
+
+
+def _facts(usage: CompletionUsage | None, finish_reason: str | None, stop_reason: int | str | None) -> Json:
+    counts = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) if usage else None
+    return answer_facts(counts, finish_reason, stop_reason)
+
+
+def answer_facts(
+    counts: tuple[int, int, int] | None, finish_reason: str | None, stop_reason: int | str | None
+) -> Json:
+    """The facts of an answer: its ending, and its tokens.
+
+    Args:
+        counts: the tokens of the prompt, of the answer, and both together; None where they are not known.
+        finish_reason: as chat completions call it.
+        stop_reason: the stop string or token that ended it.
+    """
     facts: Json = {}
-    if usage:
-        facts = {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": usage.total_tokens,
-        }
+    if counts:
+        facts = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), counts, strict=True))
     if finish_reason:
         facts["finish_reason"] = finish_reason
     if stop_reason is not None:
@@ -201,15 +218,17 @@ def _facts(usage: Any, finish_reason: str | None, stop_reason: int | str | None)
 
 
 def _logprobs(logprobs: Any) -> list[list[LogProb]] | None:
+    return None if logprobs is None or logprobs.content is None else token_logprobs(logprobs.content)
+
+
+def token_logprobs(tokens: Iterable[Any]) -> list[list[LogProb]]:
     """For each token the likeliest ones, or itself if no alternatives were asked for."""
-    if logprobs is None or logprobs.content is None:
-        return None
     return [
         [
             LogProb(token=each.token, logprob=each.logprob, bytes=each.bytes or [])
             for each in (token.top_logprobs or [token])
         ]
-        for token in logprobs.content
+        for token in tokens
     ]
 
 

@@ -268,16 +268,20 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         arguments = dict(arguments)
         calls_for_object = arguments.pop(FOR_OBJECT, False)
         params = self._chat_params(messages, arguments, stream)
-        request = Request(CHAT, params, chat_response)
-        if stream:
-            so_far = ChatSoFar()
-            request = Request(CHAT, params, so_far.feed, so_far.finish)
-            if calls_for_object:
-                request = request.turned(whole_calls)
+        request = self._ask_chat(params, stream)
+        if stream and calls_for_object:
+            request = request.turned(whole_calls)
         if asks_for_object(texts_of(messages)):
             request = request.turned(whole_text)
         # vLLM before 0.12 does not heed it.
         return request.turned(with_first_call) if params.get("parallel_tool_calls") is False else request
+
+    def _ask_chat(self, params: Json, stream: bool) -> Request[ChatResponse]:
+        """The request with these parameters of a chat completion."""
+        if stream:
+            so_far = ChatSoFar()
+            return Request(CHAT, params, so_far.feed, so_far.finish)
+        return Request(CHAT, params, chat_response)
 
     def _completion_request(
         self, prompt: str, formatted: bool, arguments: Json, stream: bool = False

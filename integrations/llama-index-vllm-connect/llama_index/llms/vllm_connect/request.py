@@ -13,6 +13,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 CHAT, TEXT = attrgetter("chat.completions.create"), attrgetter("completions.create")
+RESPONSE = attrgetter("responses.create")
 
 
 def _nothing() -> None:
