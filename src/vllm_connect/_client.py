@@ -51,7 +51,7 @@ from ._calls.streams import (
     shown_stream,
 )
 from ._calls.templates import RequestTemplates, building_methods
-from ._calls.watched import RequestMethods, Snapshot, StandIn, given, show
+from ._calls.watched import RequestMethods, Snapshot, StandIn, given_options, show
 from ._keys.balancing import Balance
 from ._keys.fleet import Fleet
 from ._keys.key import Key, check_keys, missing_server, resolve
@@ -269,7 +269,7 @@ class BaseVLLM(BaseClient[HttpClientT, StreamT]):
         call = stand_in.call_of(options)
         own = call_options(call, self._capabilities)
         own.attempt.snapshot = Snapshot.of(stand_in, options)
-        looks = given(options, "json_data", "extra_json", "files", "max_retries", "follow_redirects")
+        looks = given_options(options, "json_data", "extra_json", "files", "max_retries", "follow_redirects")
         own = own.model_copy(update={**looks, "url": options.url})
         return own, streams and shown_stream(stream_cls, streams.plain, streams.converted)
 

@@ -297,13 +297,15 @@ class _Passage:
                 headers = [(name, value) for name, value in headers if name != "content-type"]
                 headers.append(("content-type", "application/json"))
             headers = [(name, value) for name, value in headers if name not in _BODY_HEADERS]
-            return self._made(response, headers, content=content)
+            return self._new_response(response, headers, content=content)
         checked = self._question.checked and is_event_stream(response) and can_be_looked_at(response)
         if checked:
             headers = [(name, value) for name, value in headers if name != "content-length"]
-        return self._made(response, headers, stream=_of(self._library, body)(response, self, checked=checked))
+        return self._new_response(
+            response, headers, stream=_of(self._library, body)(response, self, checked=checked)
+        )
 
-    def _made(self, response: httpx.Response, headers: list[tuple[str, str]], **body: object) -> Any:
+    def _new_response(self, response: httpx.Response, headers: list[tuple[str, str]], **body: object) -> Any:
         extensions = {
             name: response.extensions[name] for name in ("http_version",) if name in response.extensions
         }

@@ -22,6 +22,7 @@ def test_a_name_that_stands_for_any_counts(tmp_path: Path) -> None:
     [
         ("src/vllm_connect", ("sim", "cli"), 20),
         ("integrations/langchain-vllm/langchain_vllm", (), 40),
+        ("integrations/litellm-vllm-connect/litellm_vllm_connect", (), 40),
         ("integrations/llama-index-vllm-connect/llama_index", (), 40),
         ("integrations/llama-index-vllm-connect/llama_index_vllm_connect", (), 40),
     ],

@@ -107,9 +107,9 @@ def ask(models: ServedModels, server: Any, model: str | None = "base") -> Served
 
 def test_a_server_is_asked_once(is_async: bool) -> None:
     models, server = ServedModels(), Server(is_async)
-    assert models.known(server, "base") is None  # type: ignore[arg-type]  # a stand-in
+    assert models.cached(server, "base") is None  # type: ignore[arg-type]  # a stand-in
     assert ask(models, server).context_window == 32768
-    assert ask(models, server) == models.known(server, "base")  # type: ignore[arg-type]  # a stand-in
+    assert ask(models, server) == models.cached(server, "base")  # type: ignore[arg-type]  # a stand-in
     assert server.asked == ["models"]
     assert ask(models, server, None).name == "base"
     assert server.asked == ["models", "models"]
@@ -177,7 +177,7 @@ def test_what_is_known_is_neither_copied_nor_pickled(is_async: bool) -> None:
     ask(models, server)
     for other in (copy.deepcopy(models), pickle.loads(pickle.dumps(models))):
         assert other == models
-        assert other.known(server, "base") is None
+        assert other.cached(server, "base") is None
         assert ask(other, Server(is_async)).template_tokens == 36
 
 

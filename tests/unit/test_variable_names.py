@@ -1,4 +1,4 @@
-"""A variable that lives long is a noun, which says what it holds; a bare participle does not."""
+"""What lives long is called by a noun or a verb, which says what it is or does, and by no bare participle."""
 
 from __future__ import annotations
 
@@ -78,10 +78,18 @@ def attributes(tree: ast.AST) -> Iterator[Place]:
             yield node.attr, node.lineno
 
 
+def definitions(tree: ast.AST) -> Iterator[Place]:
+    """The functions and classes, whose names would say neither what they do nor what they give."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node.lineno
+
+
 def participles(tree: ast.AST) -> set[Place]:
     """Every participle that lives long, and where it is bound."""
     variables = {place for node in ast.walk(tree) if isinstance(node, Function) for place in long_lived(node)}
-    return variables | {(name, line) for name, line in attributes(tree) if name.lstrip("_") in PARTICIPLES}
+    lasting = (*attributes(tree), *definitions(tree))
+    return variables | {(name, line) for name, line in lasting if name.strip("_").lower() in PARTICIPLES}
 
 
 @pytest.mark.parametrize(
@@ -100,6 +108,9 @@ def participles(tree: ast.AST) -> set[Place]:
         ("class A:\n    seen: int", {"seen"}),
         ("class A:\n    def f(self):\n        self._seen = 1", {"_seen"}),
         ("class A:\n    def f(self):\n        return self.seen", set()),
+        ("def _told(): ...", {"_told"}),
+        ("class Shown: ...", {"Shown"}),
+        ("class ShownError: ...", set()),
     ],
 )
 def test_what_counts(source: str, names: set[str]) -> None:

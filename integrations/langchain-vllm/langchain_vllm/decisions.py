@@ -55,15 +55,15 @@ class VLLMDecisions(Server, BaseDecisionModel):
         return "vllm"
 
     def _classify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
-        asked = _asked(state, questions)
+        asked = _parameters(state, questions)
         return _response(questions, self._client().decisions.create(model=self.model, **asked))
 
     async def _aclassify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
-        asked = _asked(state, questions)
+        asked = _parameters(state, questions)
         return _response(questions, await self._async_client().decisions.create(model=self.model, **asked))
 
 
-def _asked(state: State, questions: Mapping[str, Question]) -> Json:
+def _parameters(state: State, questions: Mapping[str, Question]) -> Json:
     """The parameters of the core's call."""
     return {"input": _text(state), "questions": list(map(_question, questions.values()))}
 
@@ -92,9 +92,9 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, BaseMessage):
-        return _said(value)
+        return _turn(value)
     if isinstance(value, Sequence) and value and all(isinstance(item, BaseMessage) for item in value):
-        return "\n\n".join(map(_said, value))
+        return "\n\n".join(map(_turn, value))
     _refuse_media(value)
     return json.dumps(value, ensure_ascii=False, default=_plain)
 
@@ -109,7 +109,7 @@ def _plain(value: object) -> object:
     raise TypeError(f"a state holds texts, numbers, lists and objects, not {type(value).__name__}")
 
 
-def _said(message: BaseMessage) -> str:
+def _turn(message: BaseMessage) -> str:
     return f"{message.type}: {_content(message)}"
 
 

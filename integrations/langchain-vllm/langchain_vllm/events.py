@@ -72,10 +72,10 @@ class EventReader:
                 continue
             delta = choice.delta
             if delta.reasoning:
-                yield from self._said("reasoning", delta.reasoning)
+                yield from self._text_events("reasoning", delta.reasoning)
             if delta.content:
                 self._texts = True
-                yield from self._said("text", delta.content)
+                yield from self._text_events("text", delta.content)
             if delta.refusal:
                 self._refusal += delta.refusal
             if delta.tool_calls:
@@ -117,7 +117,7 @@ class EventReader:
             last["additional_kwargs"] = {"refusal": self._refusal}
         yield last
 
-    def _said(self, kind: str, text: str) -> Iterator[Json]:
+    def _text_events(self, kind: str, text: str) -> Iterator[Json]:
         if self._open is None or self._open[0] != kind:
             yield from self._close()
             self._open = (kind, self._count, [])

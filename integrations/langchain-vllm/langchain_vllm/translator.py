@@ -18,7 +18,7 @@ _CALLS = ("invalid_tool_call", "tool_call", "tool_call_chunk")
 
 def message_blocks(message: AIMessage) -> list[Any]:
     """Reasoning, text, refusal and tool calls, valid and invalid, of a whole message."""
-    blocks = _said(message, chunk=False)
+    blocks = _content_blocks(message, chunk=False)
     blocks += [
         {"type": "tool_call", "id": call["id"], "name": call["name"], "args": call["args"]}
         for call in message.tool_calls
@@ -34,14 +34,14 @@ def chunk_blocks(message: AIMessageChunk) -> list[Any]:
     """
     if message.chunk_position == "last":
         return message_blocks(message)
-    blocks = _said(message, chunk=True)
+    blocks = _content_blocks(message, chunk=True)
     for call in message.tool_call_chunks:
         block = {"type": "tool_call_chunk", "id": call["id"], "name": call["name"], "args": call["args"]}
         blocks.append({**block, "index": f"lc_tc_{call['index']}"})
     return blocks
 
 
-def _said(message: AIMessage, *, chunk: bool) -> list[Any]:
+def _content_blocks(message: AIMessage, *, chunk: bool) -> list[Any]:
     if isinstance(message.content, list):  # put there by a caller
         return [
             {"type": "text", "text": block} if isinstance(block, str) else dict(block)

@@ -42,16 +42,16 @@ class Clients:
 
     def close(self) -> None:
         """Close the connections of the sync clients; they are made anew if they are needed again."""
-        for cache in self._taken():
+        for cache in self._snapshot():
             cache.close()
 
     async def aclose(self) -> None:
         """Close the connections of all clients; see `close`."""
-        for cache in self._taken():
+        for cache in self._snapshot():
             cache.close()
             await cache.aclose()
 
-    def _taken(self) -> list[ClientCache]:
+    def _snapshot(self) -> list[ClientCache]:
         with self._lock:
             return list(self._caches.values())
 

@@ -60,22 +60,24 @@ def as_litellm_error(error: Exception, model: str) -> Exception:
     if isinstance(error, vllm_connect.APIStatusError):
         return _status_error(error, about)
     if isinstance(error, vllm_connect.APITimeoutError):
-        return _made(exceptions.Timeout, **about)
+        return _exception(exceptions.Timeout, **about)
     if isinstance(error, vllm_connect.APIConnectionError):
-        return _made(exceptions.APIConnectionError, **about)
+        return _exception(exceptions.APIConnectionError, **about)
     if isinstance(error, vllm_connect.IncompleteStreamError):
-        return _made(exceptions.APIError, status_code=502, **about)
+        return _exception(exceptions.APIError, status_code=502, **about)
     if isinstance(error, vllm_connect.InvalidResponseError):
-        return _made(exceptions.APIResponseValidationError, **about)
+        return _exception(exceptions.APIResponseValidationError, **about)
     if isinstance(error, vllm_connect.NoKeyError):
-        return _made(exceptions.NotFoundError, **about)
-    return _made(exceptions.BadRequestError, **about)
+        return _exception(exceptions.NotFoundError, **about)
+    return _exception(exceptions.BadRequestError, **about)
 
 
 def aborted(finish_reason: str, model: str) -> Exception:
     """The error for an answer that the server gave up; LiteLLM would call it whole."""
     message = f"The server ended the answer with finish_reason {finish_reason!r}: ask again"
-    return _made(exceptions.APIError, status_code=502, message=message, model=model, llm_provider=PROVIDER)
+    return _exception(
+        exceptions.APIError, status_code=502, message=message, model=model, llm_provider=PROVIDER
+    )
 
 
 @contextmanager
@@ -106,17 +108,17 @@ def _status_error(error: vllm_connect.APIStatusError, about: dict[str, str]) -> 
         status, headers=headers, content=json.dumps(error.body).encode(), request=request
     )
     if isinstance(error, vllm_connect.ContextLengthError):
-        return _made(exceptions.ContextWindowExceededError, response=response, **about)
+        return _exception(exceptions.ContextWindowExceededError, response=response, **about)
     cls = _STATUS_CLASSES.get(status)
     if cls is None:
         if status > 500:
             cls = exceptions.ServiceUnavailableError
         else:
-            return _made(exceptions.APIError, status_code=status, request=request, **about)
+            return _exception(exceptions.APIError, status_code=status, request=request, **about)
     if cls is exceptions.Timeout:
-        return _made(cls, exception_status_code=status, response=response, **about)
-    return _made(cls, response=response, **about)
+        return _exception(cls, exception_status_code=status, response=response, **about)
+    return _exception(cls, response=response, **about)
 
 
-def _made(cls: type[Exception], **arguments: object) -> Exception:
+def _exception(cls: type[Exception], **arguments: object) -> Exception:
     return cls(**arguments)

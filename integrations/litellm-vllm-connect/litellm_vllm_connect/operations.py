@@ -20,7 +20,7 @@ from .errors import call_errors
 from .replies import rerank_response, transcription_response
 from .requests import Arguments, Request
 
-Document = str | Mapping[str, Any]
+Document = str | Mapping[str, object]
 
 
 def rerank(model: str, query: str, documents: Sequence[Document], **params: Any) -> RerankResponse:

@@ -7,7 +7,7 @@ knows no such `finish_reason` and would call it "stop".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from litellm.types.rerank import RerankResponse as LiteLLMRerankResponse
 from litellm.types.utils import (
@@ -27,7 +27,7 @@ _ABORTS = ("abort", "error")
 _ALSO = {"repetition": "length"}  # what LiteLLM lacks a word for
 
 
-R = TypeVar("R", bound=Any)
+R = TypeVar("R", bound="ModelResponse | TextCompletionResponse | EmbeddingResponse")
 
 
 class Dumped(Protocol):

@@ -58,18 +58,18 @@ def refused_redirect(response: httpx.Response) -> ErrorPayload | None:
         problem = "to what is no URL"
     elif not _is_same_server(request.url, target):
         problem = (
-            f"to another server, {_shown(target)}. Neither prompt nor headers are sent there; "
+            f"to another server, {_public(target)}. Neither prompt nor headers are sent there; "
             "if that is where they belong, set the client's or key's URL accordingly"
         )
     elif _turns_into_get(response):
         problem = (
-            f"to {_shown(target)}, which turns the {request.method} into a GET without a body. "
+            f"to {_public(target)}, which turns the {request.method} into a GET without a body. "
             "Set the client's or key's URL to one that needs no redirect (is it https://, or has it a "
             "path prefix?), or have the server redirect with 307 or 308"
         )
     else:
-        problem = f"to {_shown(target)}, after {MOST} others"
-    message = f"{request.method} {_shown(request.url)} is redirected ({response.status_code}) {problem}"
+        problem = f"to {_public(target)}, after {MOST} others"
+    message = f"{request.method} {_public(request.url)} is redirected ({response.status_code}) {problem}"
     return ErrorPayload(message, response.status_code, None, "redirect")
 
 
@@ -100,6 +100,6 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
 
 
-def _shown(url: httpx.URL) -> str:
+def _public(url: httpx.URL) -> str:
     """A URL without what may be secret."""
     return str(url.copy_with(userinfo=b"", query=None, fragment=None))

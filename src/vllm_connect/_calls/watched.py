@@ -168,7 +168,7 @@ def _copied(value: object) -> object:
     return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
-def given(options: FinalRequestOptions, *names: str) -> JsonObject:
+def given_options(options: FinalRequestOptions, *names: str) -> JsonObject:
     """The fields of the SDK's options that were given; a None says something of `timeout` alone."""
     fields = {name: getattr(options, name) for name in names if name in options.model_fields_set}
     return {

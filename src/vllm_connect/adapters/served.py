@@ -126,7 +126,7 @@ class ServedModels:
     def __reduce__(self) -> tuple[type[ServedModels], tuple[bool]]:
         return ServedModels, (self._templated,)
 
-    def known(self, client: VLLM | AsyncVLLM, model: str | None) -> Served | None:
+    def cached(self, client: VLLM | AsyncVLLM, model: str | None) -> Served | None:
         """Return what is known already, of these very servers."""
         if self._keys != client.keys:
             self._keys, self._answers, self._failed_at = client.keys, {}, -math.inf
@@ -180,7 +180,7 @@ class ServedModels:
         Returns:
             What is known by then; None if the answer is still on its way.
         """
-        if known := self.known(client, model):
+        if known := self.cached(client, model):
             return known
         if self._failed_just_now():
             return Served(model)
@@ -190,7 +190,7 @@ class ServedModels:
             )
             self._thread.start()
             self._thread.join(PATIENCE_IN_LOOPS)
-        return self.known(client, model)
+        return self.cached(client, model)
 
     def warn_of_default(self, window: int, advice: str) -> None:
         """Say once that a default is all there is yet.
@@ -210,7 +210,7 @@ class ServedModels:
 
     def _inquire(self, client: VLLM | AsyncVLLM, model: str | None) -> Generator[_Question, _Reply, Served]:
         """Find out about a model; yields questions, takes the replies to them or the errors."""
-        if known := self.known(client, model):
+        if known := self.cached(client, model):
             return known
         if self._failed_just_now():
             return Served(model)

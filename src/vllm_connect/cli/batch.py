@@ -153,7 +153,7 @@ async def _answer(
     async def answer(number: int, line: bytes) -> bytes:
         return await ask(read_request(number, line))
 
-    def left() -> Iterator[dict[str, object]]:
+    def rows_left() -> Iterator[dict[str, object]]:
         for number, line in enumerate(lines):
             if not line.strip():
                 continue
@@ -163,7 +163,7 @@ async def _answer(
                 yield {"number": number, "line": line}
 
     async with client:
-        rows = client.map(answer, left(), ordered=False, concurrency=concurrency, progress=progress)
+        rows = client.map(answer, rows_left(), ordered=False, concurrency=concurrency, progress=progress)
         async for row in rows:
             if row.error is None:
                 summary.answered += 1

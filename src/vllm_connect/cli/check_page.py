@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .check import Report, Row, SeveralReports
-from .console import cell, duration, mark, told
+from .console import cell, duration, mark, printable
 from .facts import Facts
 from .outcomes import Outcome
 
@@ -31,7 +31,7 @@ def show(console: Console, report: Report) -> None:
     console.print(_table(console, report.rows))
     console.print()
     for line in _failures(report.rows):
-        console.print(f"{mark(console, 'failed')} {told(console, line)}", style="red", soft_wrap=True)
+        console.print(f"{mark(console, 'failed')} {printable(console, line)}", style="red", soft_wrap=True)
     console.print(_summary(console, report))
 
 
@@ -66,7 +66,7 @@ def show_several(console: Console, several: SeveralReports) -> None:
         problem = report.facts.problem
         lines = [problem.text] if problem is not None else _failures(report.rows)
         for line in lines:
-            text = f"{mark(console, 'failed')} {name}: {told(console, line)}"
+            text = f"{mark(console, 'failed')} {name}: {printable(console, line)}"
             console.print(text, style="red", soft_wrap=True)
         if problem is None:
             console.print(Text.assemble(f"{name}: ", _summary(console, report)))
@@ -88,7 +88,7 @@ def _head(console: Console, facts: Facts, chosen: str | None) -> Table:
         head.add_row("API key", "***")
     names = [_model(console, facts, i) for i in range(min(len(facts.models), _MOST_MODELS))]
     if len(facts.models) > _MOST_MODELS:
-        names.append(told(console, f"… and {len(facts.models) - _MOST_MODELS} more"))
+        names.append(printable(console, f"… and {len(facts.models) - _MOST_MODELS} more"))
     for i, name in enumerate(names):
         head.add_row(("model" if len(names) == 1 else "models") if i == 0 else "", name)
     owners = {model.owned_by for model in facts.models} - {"vllm"}

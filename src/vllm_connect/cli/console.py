@@ -43,7 +43,7 @@ def mark(console: Console, status: Status) -> str:
     return _MARKS[status][not knows_unicode(console)]
 
 
-def told(console: Console, text: str) -> str:
+def printable(console: Console, text: str) -> str:
     """One of our own texts as the console can show it."""
     return text if knows_unicode(console) else text.translate(_ASCII)
 

@@ -21,7 +21,7 @@ from .check import FAILS, NO_SERVER, WORKS, first_served
 from .facts import Facts, look
 from .outcomes import Outcome, Piece
 from .probes import LACKING, PROBES, Probe, Request
-from .quirks import QUIRKS, Shown, show_quirk
+from .quirks import QUIRKS, QuirkResult, show_quirk
 
 _TOKENS = 48  # of a generated answer
 _PACE = 0.015  # seconds between two events of a simulated stream
@@ -60,7 +60,7 @@ class Demonstration:
     facts: Facts
     simulated: bool
     rows: tuple[Row, ...]
-    quirks: tuple[Shown, ...]
+    quirks: tuple[QuirkResult, ...]
     seconds: float
 
     @property
@@ -97,7 +97,7 @@ class Page(Protocol):
     def add(self, row: Row) -> None:
         """An operation is done."""
 
-    def add_quirk(self, quirk: Shown) -> None:
+    def add_quirk(self, quirk: QuirkResult) -> None:
         """A quirk was shown."""
 
     def end(self, demonstration: Demonstration) -> None:
@@ -110,7 +110,7 @@ class _Nowhere:
     def begin(self, facts: Facts, simulated: bool) -> None: ...
     def grow(self, probe: Probe, by: str, pieces: Sequence[Piece]) -> None: ...
     def add(self, row: Row) -> None: ...
-    def add_quirk(self, quirk: Shown) -> None: ...
+    def add_quirk(self, quirk: QuirkResult) -> None: ...
     def end(self, demonstration: Demonstration) -> None: ...
 
 

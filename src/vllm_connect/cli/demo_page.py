@@ -13,12 +13,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .console import cell, duration, knows_unicode, mark, told
+from .console import cell, duration, knows_unicode, mark, printable
 from .demo import Demonstration, Row
 from .facts import Facts
 from .outcomes import Outcome, Piece
 from .probes import PROBES, Probe
-from .quirks import Shown
+from .quirks import QuirkResult
 
 _OPERATION, _TIME = 18, 9
 
@@ -54,9 +54,9 @@ class DemoPage:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        running = Text(told(self._console, "…"), "yellow")
+        running = Text(printable(self._console, "…"), "yellow")
         times = (running, Text()) if by == "sync" else (Text(), running)
-        row = self._grid(self._name(probe, True), self._asked(probe, True), _spoken(pieces), *times)
+        row = self._grid(self._name(probe, True), self._question(probe, True), _spoken(pieces), *times)
         self._live.update(row, refresh=True)
 
     def add(self, row: Row) -> None:
@@ -68,14 +68,14 @@ class DemoPage:
         console.print(
             self._grid(
                 self._name(row.probe, row.stream),
-                self._asked(row.probe, row.stream),
+                self._question(row.probe, row.stream),
                 self._came_back(row),
                 cell(console, row.by_sync),
                 cell(console, row.by_async),
             )
         )
 
-    def add_quirk(self, quirk: Shown) -> None:
+    def add_quirk(self, quirk: QuirkResult) -> None:
         """Write what became of something that went wrong."""
         if not self._quirks:
             self._quirks = True
@@ -84,7 +84,7 @@ class DemoPage:
             self._console.print(self._pair(Text(), *heads))
             self._line(("─" if knows_unicode(self._console) else "-") * self._console.width)
         sign = mark(self._console, "ok" if quirk.ok else "failed")
-        what, client = told(self._console, quirk.what), told(self._console, quirk.client)
+        what, client = printable(self._console, quirk.what), printable(self._console, quirk.client)
         self._console.print(self._pair(Text(sign), Text(what), Text(client, "" if quirk.ok else "bold red")))
 
     def end(self, demonstration: Demonstration) -> None:
@@ -108,7 +108,7 @@ class DemoPage:
             self._live = None
 
     def _line(self, text: str, style: str = "") -> None:
-        self._console.print(told(self._console, text), style=style, soft_wrap=True)
+        self._console.print(printable(self._console, text), style=style, soft_wrap=True)
 
     def _grid(self, *cells: Text) -> Table:
         rest = max(self._console.width - _OPERATION - 2 * _TIME - 4 * 2, 30)
@@ -129,10 +129,12 @@ class DemoPage:
         return grid
 
     def _name(self, probe: Probe, stream: bool) -> Text:
-        return Text("  streamed", "dim") if stream else Text(told(self._console, probe.operation))
+        return Text("  streamed", "dim") if stream else Text(printable(self._console, probe.operation))
 
-    def _asked(self, probe: Probe, stream: bool) -> Text:
-        return Text("the same" if stream else told(self._console, probe.question), "dim" if stream else "")
+    def _question(self, probe: Probe, stream: bool) -> Text:
+        return Text(
+            "the same" if stream else printable(self._console, probe.question), "dim" if stream else ""
+        )
 
     def _came_back(self, row: Row) -> Text:
         outcome = next((one for one in row.outcomes if one.status == "failed"), row.by_async)

@@ -31,7 +31,7 @@ class Quirk:
 
 
 @dataclass(frozen=True)
-class Shown:
+class QuirkResult:
     """A quirk that was shown: what came of it, and whether that is as it should be."""
 
     what: str
@@ -43,16 +43,16 @@ class Shown:
         return {"what": self.what, "client": self.client, "ok": self.ok}
 
 
-def show_quirk(quirk: Quirk, sim: SimServer) -> Shown:
+def show_quirk(quirk: Quirk, sim: SimServer) -> QuirkResult:
     """Let the simulator misbehave, and tell what the client made of it."""
     sim.reset()
     try:
-        return Shown(quirk.what, quirk.show(sim), True)
+        return QuirkResult(quirk.what, quirk.show(sim), True)
     except Exception as error:  # noqa: BLE001  # a bug of the client's is what there is to show, then
         told = explain(error)
         if isinstance(error, openai.OpenAIError):
             told = f"{type(error).__name__}: {told}"
-        return Shown(quirk.what, told, False)
+        return QuirkResult(quirk.what, told, False)
 
 
 def _error_in_200(sim: SimServer) -> str:

@@ -19,7 +19,7 @@ import orjson
 from openai import BaseModel
 
 from .._calls.call import Call
-from .._calls.watched import StandIn, given, is_the_sdks
+from .._calls.watched import StandIn, given_options, is_the_sdks
 from .._wire.body import RequestOptions, encode, names
 from .._wire.decoding import JsonObject
 
@@ -108,7 +108,7 @@ class SDKMethod:
             parser = options.get("post_parser")
 
             def make(body: Any, options: JsonObject, files: Any) -> Call[object]:
-                asked = _asked(dict(body or {}), options, moved.keys())
+                asked = _keyword_arguments(dict(body or {}), options, moved.keys())
                 if files:
                     asked.update(files)
                 return replace(call_of(asked, stream, parser), is_shown=True)
@@ -118,7 +118,7 @@ class SDKMethod:
             stand_in = StandIn(
                 lambda request: make(
                     request.json_data,
-                    given(request, "headers", "params", "extra_json", "timeout"),
+                    given_options(request, "headers", "params", "extra_json", "timeout"),
                     request.files,
                 )
             )
@@ -149,7 +149,7 @@ class SDKMethod:
         return required, frozenset(p.name for p in parameters)
 
 
-def _asked(body: JsonObject, options: JsonObject, moved: Iterable[str]) -> JsonObject:
+def _keyword_arguments(body: JsonObject, options: JsonObject, moved: Iterable[str]) -> JsonObject:
     """The keyword arguments that the SDK's method made a body and options of."""
     body.pop("stream", None)
     if not body.get("model"):

@@ -279,7 +279,7 @@ class Responses(SDKResponses):
             UnsupportedOperationError: there are tools, too, which the model may call.
         """
         if _PARSE.is_watched(self._client):
-            shown = _shown(params, text_format, show_schema)
+            shown = _for_the_sdk(params, text_format, show_schema)
             return _PARSE.call(self._client, shown, _making(self._client))  # type: ignore[no-any-return]  # whoever replaced it
         return self._client._ask(_parse_call(params, text_format, show_schema, self._client.responses_api))
 
@@ -295,7 +295,7 @@ class Responses(SDKResponses):
         `show_schema` is that of `parse`.
         """
         if _STREAM.is_watched(self._client):
-            shown = _shown(params, text_format, show_schema)
+            shown = _for_the_sdk(params, text_format, show_schema)
             return _STREAM.call(self._client, shown, _making(self._client))  # type: ignore[no-any-return]  # as above
         formatted = _formatted(params, text_format, show_schema)
         return ResponseStreamManager(
@@ -364,7 +364,7 @@ class AsyncResponses(SDKAsyncResponses):
     ) -> ParsedResponse[FormatT]:
         """Like `create`, and parse the output text into `text_format`; see `Responses.parse`."""
         if _ASYNC_PARSE.is_watched(self._client):
-            shown = _shown(params, text_format, show_schema)
+            shown = _for_the_sdk(params, text_format, show_schema)
             return await _ASYNC_PARSE.call(self._client, shown, _making(self._client))  # type: ignore[no-any-return]  # as above
         return await self._client._ask(
             _parse_call(params, text_format, show_schema, self._client.responses_api)
@@ -382,7 +382,7 @@ class AsyncResponses(SDKAsyncResponses):
         `show_schema` is that of `parse`.
         """
         if _ASYNC_STREAM.is_watched(self._client):
-            shown = _shown(params, text_format, show_schema)
+            shown = _for_the_sdk(params, text_format, show_schema)
             return _ASYNC_STREAM.call(self._client, shown, _making(self._client))  # type: ignore[no-any-return]  # as above
         formatted = _formatted(params, text_format, show_schema)
         return AsyncResponseStreamManager(
@@ -425,7 +425,7 @@ def _formatted(params: Mapping[str, object], text_format: Any, show_schema: bool
     return {**formatted, "text": {**options, "format": wire}}
 
 
-def _shown(params: Mapping[str, object], text_format: Any, show_schema: bool) -> JsonObject:
+def _for_the_sdk(params: Mapping[str, object], text_format: Any, show_schema: bool) -> JsonObject:
     """The parameters for the SDK's own `parse` or `stream`, which put the format into its wire form."""
     formatted = _formatted(params, text_format, show_schema)
     if text_format is not omit:

@@ -203,8 +203,8 @@ def echo(params: Mapping[str, object]) -> JsonObject:
             for index, tool in enumerate(params.get("tools") or ())
         ],
         "tool_choice": _tool_choice(params.get("tool_choice")),
-        "text": make(ResponseTextConfig, {"format": {"type": "text"}} | _given(params, "text")),
-        "reasoning": make(Reasoning, {"effort": None, "summary": None} | _given(params, "reasoning")),
+        "text": make(ResponseTextConfig, {"format": {"type": "text"}} | _without_nones(params, "text")),
+        "reasoning": make(Reasoning, {"effort": None, "summary": None} | _without_nones(params, "reasoning")),
         "background": False,
         "max_tool_calls": None,
         "previous_response_id": None,
@@ -285,7 +285,7 @@ def _tool_choice(choice: Any) -> Any:
     return make(ToolChoiceFunction, {"type": "function", "name": name})
 
 
-def _given(params: Mapping[str, object], name: str) -> JsonObject:
+def _without_nones(params: Mapping[str, object], name: str) -> JsonObject:
     value = params.get(name)
     given = {} if value is None else mapping(value, name)
     return {key: item for key, item in given.items() if item is not None}

@@ -23,14 +23,14 @@ def log(exchange: Exchange, ended: str) -> None:
     parts = [
         client[0] if client else "-",
         exchange.method,
-        _shown(exchange.path),
+        _printable(exchange.path),
         str(exchange.status or "-"),
         f"{(perf_counter() - exchange.began) * 1000:.1f}ms",
     ]
     if exchange.model is not None:
-        parts.append(f"model={_shown(exchange.model)}")
+        parts.append(f"model={_printable(exchange.model)}")
     if exchange.key_name is not None:
-        parts.append(f"key={_shown(exchange.key_name)}")
+        parts.append(f"key={_printable(exchange.key_name)}")
     if exchange.first:
         parts.append(f"first={(exchange.first - exchange.began) * 1000:.1f}ms")
     parts.append(f"bytes={exchange.bytes_sent}")
@@ -39,6 +39,6 @@ def log(exchange: Exchange, ended: str) -> None:
     _LOGGER.info(" ".join(parts))
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     """A client's text on one line, and without what terminals obey."""
     return text[:200].encode("unicode_escape").decode().replace(" ", "\\x20")

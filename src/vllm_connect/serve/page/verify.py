@@ -25,10 +25,10 @@ async def verify(url: str, api_key: str, model: str) -> dict[str, Any]:
         )
     except ConfigError as error:
         return {"reachable": False, "problem": str(error), "models": [], "operations": []}
-    return _shown(report)
+    return _table(report)
 
 
-def _shown(report: Report) -> dict[str, Any]:
+def _table(report: Report) -> dict[str, Any]:
     facts, problem = report.facts, report.facts.problem
     return {
         "reachable": problem is None,

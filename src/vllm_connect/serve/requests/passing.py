@@ -153,11 +153,11 @@ def _generating(operation: str, path: str) -> Passing:
 def _own(make: Callable[[Mapping[str, object]], Call[Any]]) -> MakeCall:
     """Make the client's own call, with all that a newer server may understand."""
 
-    def made(body: JsonObject, headers: Mapping[str, str]) -> Call[Any]:
+    def make_from_body(body: JsonObject, headers: Mapping[str, str]) -> Call[Any]:
         named = {name: body.pop(name) for name in _NAMED if name in body}
         return make({**named, "extra_body": body, "extra_headers": headers})
 
-    return made
+    return make_from_body
 
 
 def _message_stream(params: Mapping[str, object]) -> Call[Noted]:

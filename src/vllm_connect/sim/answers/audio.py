@@ -92,13 +92,13 @@ def listen(file: bytes) -> Sound:
         upper = upper.translate(bytes((byte + 128) % 256 for byte in range(256)))
     told, start, size = [], 0, int(_PIECE * rate)
     while True:
-        told.append(_heard(upper[start : start + size], rate))
+        told.append(_transcript(upper[start : start + size], rate))
         if start + size >= len(upper):
             return Sound(len(upper) / rate, told)
         start += int((_PIECE - _OVERLAP) * rate)
 
 
-def _heard(samples: bytes, rate: int) -> str:
+def _transcript(samples: bytes, rate: int) -> str:
     loudest = max((byte if byte < 128 else 255 - byte for byte in set(samples)), default=0)
     signs = samples.translate(bytes(byte >= 128 for byte in range(256)))
     frequency = signs.count(b"\x00\x01") * rate / max(len(samples), 1)

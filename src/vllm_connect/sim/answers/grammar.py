@@ -92,7 +92,7 @@ def answer(messages: Sequence[Json], tools: Sequence[Json] = ()) -> Answer:
     if last.get("role") in ("tool", "function"):
         return _results(messages)
     text = text_of(last)
-    return _told(text, tools) or (calls_for(text, tools) if tools else None) or _known(text, messages)
+    return _obey(text, tools) or (calls_for(text, tools) if tools else None) or _recall(text, messages)
 
 
 def text_of(message: Json) -> str:
@@ -118,7 +118,7 @@ def _parts(message: Json) -> list[Json]:
     return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
 
 
-def _told(text: str, tools: Sequence[Json]) -> Answer | None:
+def _obey(text: str, tools: Sequence[Json]) -> Answer | None:
     """The answer to `Say:`, `Think:` and `Call` lines."""
     lines = text.rstrip().split("\n")
     calls: list[Call] = []
@@ -183,7 +183,7 @@ def _city(function: Json) -> str | None:
     return next((value for value in arguments.values() if isinstance(value, str)), None)
 
 
-def _known(text: str, messages: Sequence[Json]) -> Answer:
+def _recall(text: str, messages: Sequence[Json]) -> Answer:
     """The answer to what is no order: the few things that the simulator knows."""
     if match := _COUNT.search(text):
         return Answer(" ".join(map(str, range(1, int(match.group(1)) + 1))), "I count.")

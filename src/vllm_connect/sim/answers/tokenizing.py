@@ -16,7 +16,7 @@ from ..requests.messages import AnyMessage, check_calls
 from ..requests.pooling import check_form
 from ..requests.prompts import render
 from ..requests.sampling import check_trusted
-from .tokens import END_OF_TURN, SPECIALS, decode, encode, shown
+from .tokens import END_OF_TURN, SPECIALS, decode, encode, spelled
 
 # ChatML, in as far as `render` is simple.
 _TEMPLATE = (
@@ -100,7 +100,7 @@ async def tokenize(http: Request) -> Response:
             "count": len(tokens),
             "max_model_len": options.max_model_len,
             "tokens": tokens,
-            "token_strs": list(map(shown, tokens)) if body.return_token_strs else None,
+            "token_strs": list(map(spelled, tokens)) if body.return_token_strs else None,
         }
     )
 

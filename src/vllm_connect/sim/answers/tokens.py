@@ -100,6 +100,6 @@ def decode(tokens: Iterable[int]) -> str:
     return "".join(map(token_text, tokens))
 
 
-def shown(token: int) -> str:
+def spelled(token: int) -> str:
     """A token as a vocabulary file spells it: a space as `Ġ`, a line feed as `Ċ`."""
     return token_text(token).replace(" ", "Ġ").replace("\n", "Ċ")

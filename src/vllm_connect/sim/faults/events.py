@@ -175,12 +175,12 @@ class _WholeCalls(Editor):
         choices = payload.get("choices") or [{}]
         pieces = (choices[0].get("delta") or {}).get("tool_calls")
         if not pieces:
-            return (*self._sent(), event)
+            return (*self._joined_calls(), event)
         ready: list[bytes] = []
         for piece in pieces:
             if "id" in piece:
                 if not self.together:
-                    ready += self._sent()
+                    ready += self._joined_calls()
                 function = {"name": piece["function"]["name"], "arguments": ""}
                 self.calls.append({**piece, "function": function})
             else:
@@ -188,7 +188,7 @@ class _WholeCalls(Editor):
         self.last = event
         return ready
 
-    def _sent(self) -> list[bytes]:
+    def _joined_calls(self) -> list[bytes]:
         if not self.calls:
             return []
         payload = payload_in(self.last) or {}

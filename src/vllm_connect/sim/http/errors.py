@@ -99,7 +99,7 @@ def malformed(errors: Sequence[Mapping[str, Any]]) -> SimError:
     """
     word = "error" if len(errors) == 1 else "errors"
     lines = [f"{len(errors)} validation {word}:"]
-    lines += [f"  {_told(error)}" for error in errors[:_SHOWN_ERRORS]]
+    lines += [f"  {_entry(error)}" for error in errors[:_SHOWN_ERRORS]]
     if len(errors) > _SHOWN_ERRORS:
         lines.append(f"  ...and {len(errors) - _SHOWN_ERRORS} more {word}")
     return SimError(400, "\n".join(lines), _place(errors[0]["loc"]), "Bad Request")
@@ -133,7 +133,7 @@ def missing(name: str, body: Any) -> dict[str, Any]:
     return {"type": "missing", "loc": ("body", name), "msg": "Field required", "input": body}
 
 
-def _told(error: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(error: Mapping[str, Any]) -> dict[str, Any]:
     told = {key: error[key] for key in ("type", "loc", "msg", "input", "ctx") if key in error}
     told["loc"] = _place(error["loc"])
     if "input" in told:

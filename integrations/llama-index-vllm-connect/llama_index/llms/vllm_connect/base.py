@@ -154,7 +154,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         256 tokens of the context, or a quarter; so where `max_tokens` is more, both numbers are less, by the
         same.
         """
-        served = self._served_models.known(self.client, self.model)
+        served = self._served_models.cached(self.client, self.model)
         if served is None and (self.context_window is None or self.model is None):
             if not is_in_event_loop():
                 served = self._served_models.ask(self.client, self.model)
@@ -170,7 +170,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
 
     def to_payload(self) -> Json:
         """Return what events tell of this LLM: what is known without asking."""
-        metadata = self._metadata(self._served_models.known(self.client, self.model))
+        metadata = self._metadata(self._served_models.cached(self.client, self.model))
         return {"class_name": self.class_name(), **metadata.model_dump()}
 
     def _metadata(self, served: Served | None) -> LLMMetadata:
@@ -308,12 +308,12 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
     def _chat_params(self, messages: Sequence[ChatMessage], arguments: Json, stream: bool = False) -> Json:
         params = self.generation_params(arguments, "chat")
         check_tools_beside_format(params)
-        params["messages"] = self._shown(params, wire_messages(messages, self.reasoning_field))
+        params["messages"] = self._with_schema(params, wire_messages(messages, self.reasoning_field))
         tell_unreadable(params["messages"])
         return self._with_model(params, stream)
 
     @staticmethod
-    def _shown(params: Json, messages: list[Json]) -> list[Any]:
+    def _with_schema(params: Json, messages: list[Json]) -> list[Any]:
         """The messages, with the schema if `show_schema=` says so.
 
         True shows the constraint of the request; a `response_format` is shown without being enforced.
@@ -329,7 +329,7 @@ class VLLM(GenerationOptions, KnowsServedModel, Connection, StructuredPrediction
         params["prompt"] = prompt
         if params.get("max_tokens") is None:
             params["max_tokens"] = self._metadata(
-                self._served_models.known(self.client, self.model)
+                self._served_models.cached(self.client, self.model)
             ).num_output
         return self._with_model(params, stream)
 

@@ -64,7 +64,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        with self._told(nodes, query_bundle) as reranking:
+        with self._reranking(nodes, query_bundle) as reranking:
             reranking.answers += [self._ask(params) for params in reranking.requests]
         return reranking.ranked
 
@@ -72,7 +72,7 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        with self._told(nodes, query_bundle) as reranking:
+        with self._reranking(nodes, query_bundle) as reranking:
             reranking.answers += await agather_or_cancel(self._aask, reranking.requests)
         return reranking.ranked
 
@@ -86,7 +86,9 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
                 return await self.async_client.rerank.create(**params)
 
     @contextmanager
-    def _told(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None) -> Iterator[_Reranking]:
+    def _reranking(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None
+    ) -> Iterator[_Reranking]:
         """A reranking, whose begin and end are told; without nodes there is none to tell of."""
         if query_bundle is None:
             raise ValueError("Missing query bundle in extra info.")
