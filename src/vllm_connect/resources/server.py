@@ -201,12 +201,12 @@ def _metrics_call(params: ServerParams) -> Call[ServerMetrics]:
 
 
 def _sleep_call(params: SleepParams) -> Call[None]:
-    return _call("sleep", params, _nothing, names=_SLEEP, method="post")
+    return _call("sleep", params, _or_empty(_nothing, None), names=_SLEEP, method="post", json=False)
 
 
 def _wake_up_call(params: WakeUpParams) -> Call[bool]:
-    awake = _field("status", lambda status: status == "awake")
-    return _call("wake_up", params, awake, names=_WAKE_UP, method="post")
+    awake = _or_empty(_field("status", lambda status: status == "awake"), True)
+    return _call("wake_up", params, awake, names=_WAKE_UP, method="post", json=False)
 
 
 def _is_sleeping_call(params: ServerParams) -> Call[bool]:
@@ -214,8 +214,8 @@ def _is_sleeping_call(params: ServerParams) -> Call[bool]:
 
 
 def _reset_call(params: ResetParams) -> Call[bool]:
-    reset = _field("success", bool)
-    return _call("reset_prefix_cache", params, reset, names=_RESET, method="post")
+    reset = _or_empty(_field("success", bool), True)
+    return _call("reset_prefix_cache", params, reset, names=_RESET, method="post", json=False)
 
 
 def _pause_call(params: PauseParams) -> Call[None]:
@@ -239,7 +239,12 @@ def _read_metrics(content: bytes) -> ServerMetrics:
 
 
 def _nothing(content: bytes) -> None:
-    return None
+    read_object(content)
+
+
+def _or_empty(read: Callable[[bytes], T], done: T) -> Callable[[bytes], T]:
+    """Read a reply, or none: when it is done, vLLM up to 0.30 answers nothing."""
+    return lambda content: read(content) if content.strip() else done
 
 
 def _field(name: str, kind: Callable[[Any], T]) -> Callable[[bytes], T]:
