@@ -147,8 +147,12 @@ test-litellm-lowest: .venv-litellm-lowest/ready
 	$(call suite,$(LITELLM),.venv-litellm-lowest,--ignore tests/live $(AGED))
 
 .PHONY: live
-live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the servers
+live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the servers; VLLM=0.28.0 for another release
 	$(LIVE) run -- scripts/live-tests $(PYTEST_ARGS)
+
+.PHONY: versions
+versions: .venv/ready ## Try every operation on several releases of vLLM, write the table of docs/versions.md
+	.venv/bin/python -m scripts.versions run $(VLLM)
 
 .venv-router/ready: tests/live_servers/router.txt scripts/make-venv
 	scripts/make-venv "$(PYTHON)" .venv-router $< vllm-router

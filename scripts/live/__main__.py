@@ -9,7 +9,8 @@
     python -m scripts.live down
 
 All it makes lies in one folder outside the checkout, which may be deleted at any time after `down`:
-$VLLM_CONNECT_CACHE/live, else $XDG_CACHE_HOME/vllm-connect/live, else ~/.cache/vllm-connect/live.
+$VLLM_CONNECT_CACHE/live, else $XDG_CACHE_HOME/vllm-connect/live, else ~/.cache/vllm-connect/live. With
+VLLM=0.28.0 in the environment all is about that release, and lies beside, in `live-0.28.0`.
 
 It needs Linux and Python 3.11 to 3.13; any Python from 3.10 may run this, which looks for the others.
 vLLM for the CPU wants a CPU build of torch. PyPI has the CUDA build only (several GB, and the wrong one): set

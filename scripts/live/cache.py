@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
+from scripts.live.releases import NEWEST, RELEASE
+
 
 class NotInstalled(Exception):
     """The environment cannot be installed here; the message says why."""
@@ -26,12 +28,13 @@ class Running(TypedDict):
     keep: bool  # started by `up`, or by `run --keep`: the end of a `run` leaves it alone
 
 
-def cache_folder() -> Path:
-    """Where the environment, the downloaded model, the logs and the state live."""
+def cache_folder(release: str = RELEASE) -> Path:
+    """Where the environment, the downloaded model, the logs and the state of a release live."""
+    name = "live" if release == NEWEST else f"live-{release}"
     if own := os.environ.get("VLLM_CONNECT_CACHE"):
-        return Path(own).absolute() / "live"
+        return Path(own).absolute() / name
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home).absolute() / "vllm-connect" / "live"
+    return Path(home).absolute() / "vllm-connect" / name
 
 
 CACHE = cache_folder()

