@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from vllm_connect import UnsupportedOperationError
+from vllm_connect import Key, UnsupportedOperationError
 from vllm_connect.sim import SimServer
 
 ASK = {"input": "Say: hi"}
@@ -95,3 +95,28 @@ async def test_what_no_route_can_do_is_refused_before_any_request(
         with pytest.raises(UnsupportedOperationError, match="native"):
             await chat("responses.create", **ASK, **params)
     assert not vllm_sim.requests
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_follows_a_response_goes_to_the_server_that_made_it(
+    make_client: Callable[..., Any], stream: bool
+) -> None:
+    with SimServer(models="llama") as one, SimServer(models="llama") as two:
+        keys = [Key(name="one", url=one.url), Key(name="two", url=two.url)]
+        client = make_client(keys=keys, balance="round_robin", max_retries=0)
+        for _ in range(3):
+            sims = {sim: len(sim.requests) for sim in (one, two)}
+            if stream:
+                events = [event async for event in _events(client, store=True)]
+                first = events[0].response
+            else:
+                first = await client("responses.create", **ASK, store=True)
+            (made,) = (sim for sim, count in sims.items() if len(sim.requests) > count)
+            for follow in ("responses.retrieve", "responses.cancel", "responses.create"):
+                before = len(made.requests)
+                about = {"response_id": first.id}
+                if follow == "responses.create":
+                    about = {**ASK, "previous_response_id": first.id}
+                with pytest.raises(openai.NotFoundError):  # the simulator keeps no responses
+                    await client(follow, **about)
+                assert len(made.requests) > before

@@ -231,3 +231,91 @@ async def test_its_selection_of_keys_and_its_waiting_are_obeyed(
     assert fleet.balance == balance
     assert fleet.policy == Policy(retry_backoff_initial=2, stream_idle_timeout=30)
     await gateway.close()
+
+
+UNUSABLE: list[tuple[dict[str, Any], str]] = [
+    ({"network_config": {"ca_cert_pem": "env.NOT_SET_ANYWHERE"}}, "NOT_SET_ANYWHERE"),
+    ({"network_config": {"ca_cert_pem": "-----BEGIN CERTIFICATE-----\nno\n"}}, "network_config.ca_cert_pem"),
+    ({"proxy_config": {"type": "http", "url": "env.NOT_SET_ANYWHERE"}}, "NOT_SET_ANYWHERE"),
+    ({"proxy_config": {"type": "http", "url": "gopher://proxy:1"}}, "proxy_config.url"),
+    ({"proxy_config": {"type": "http", "url": "http://[:::1]:1"}}, "proxy_config.url"),
+    ({"proxy_config": {"type": "http", "url": "http://proxy:99999"}}, "proxy_config.url"),
+    ({"proxy_config": {"type": "http", "url": "http://proxy:1", "ca_cert_pem": "no"}},
+     "proxy_config.ca_cert_pem"),
+    ({"network_config": {"extra_headers": {"X Bad": "a"}}}, "extra_headers"),
+    ({"network_config": {"extra_headers": {"": "a"}}}, "extra_headers"),
+    ({"network_config": {"extra_headers": {"X-Bad": "a\nb"}}}, "extra_headers"),
+    ({"network_config": {"max_conns_per_host": -1}}, "max_conns_per_host"),
+    ({"keys": [KEY, KEY]}, "two keys are named 'a'"),
+    ({"keys": [{**KEY, "weight": -1}]}, "weight"),
+    ({"keys": [{**KEY, "weight": "heavy"}]}, "weight"),
+    ({"keys": [{**KEY, "weight": True}]}, "weight"),
+    ({"keys": [{**KEY, "name": 3}]}, "name"),
+    ({"keys": [{**KEY, "value": "a\nb"}]}, "value"),
+    ({"keys": [{**KEY, "models": "all"}]}, "models"),
+    ({"keys": [{**KEY, "models": [3]}]}, "models"),
+    ({"keys": [{**KEY, "vllm_key_config": {"url": "http://"}}]}, "url"),
+    ({"keys": [{**KEY, "vllm_key_config": {"url": "http://a b"}}]}, "url"),
+    ({"keys": [{**KEY, "vllm_key_config": {"url": "http://[:::1]:1"}}]}, "url"),
+    ({"keys": [{**KEY, "vllm_key_config": {"url": "http://a:99999"}}]}, "url"),
+    ({"keys": [{**KEY, "vllm_key_config": {"url": "ftp://a"}}]}, "url"),
+    ({"keys": [{**KEY, "vllm_key_config": 3}]}, "vllm_key_config"),
+    ({"keys": [3]}, "keys"),
+]  # fmt: skip
+
+
+def document_with(changed: dict[str, Any]) -> dict[str, Any]:
+    return {**DOCUMENT, "providers": {"vllm": {"keys": [KEY], **changed}}}
+
+
+@pytest.mark.parametrize(("changed", "said"), UNUSABLE)
+async def test_a_broken_edit_is_refused_and_loses_nothing(
+    tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "config.json"
+    file = file_of(path, DOCUMENT)
+    gateway = Gateway(file, watch=False)
+    client, etag, text = gateway.client, file.current.etag, path.read_text()
+    with pytest.raises(ConfigError) as caught:
+        gateway.change(document_with(changed), etag)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert path.read_text() == text
+    assert sorted(os.listdir(tmp_path)) == ["config.json"]
+    assert (gateway.client, file.current.etag, gateway.problem) == (client, etag, "")
+    gateway.change({**DOCUMENT, "client": {}}, etag)  # it goes on
+    await gateway.close()
+
+
+@pytest.mark.parametrize(("changed", "said"), UNUSABLE)
+async def test_what_somebody_else_has_broken_leaves_the_last_good_one_in_use(
+    tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "config.json"
+    file = file_of(path, DOCUMENT)
+    gateway = Gateway(file, watch=False)
+    client, etag = gateway.client, file.current.etag
+    path.write_text(json.dumps(document_with(changed)))
+    assert not gateway.refresh()
+    assert said in gateway.problem
+    assert gateway.client is client
+    with pytest.raises((Changed, ConfigError)):
+        gateway.change(DOCUMENT, etag)
+    assert gateway.client is client
+    assert said in gateway.problem
+    path.write_text(json.dumps({**DOCUMENT, "client": {}}))
+    gateway.refresh()
+    assert (gateway.client, gateway.problem) == (client, "")
+    await gateway.close()
+
+
+@pytest.mark.parametrize(("changed", "said"), UNUSABLE)
+def test_a_gateway_does_not_start_with_what_cannot_be_used(
+    tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(document_with(changed)))
+    with pytest.raises(ConfigError) as caught:
+        Gateway(ConfigFile(path), watch=False)
+    assert str(path) in str(caught.value)
+    assert said in str(caught.value)

@@ -153,10 +153,28 @@ def test_routes_and_methods(gateway: Running) -> None:
     assert gateway.post("/v1/models", {}).status_code == 405
 
 
-def test_what_chat_completions_cannot_do(gateway: Running) -> None:
+def test_what_chat_completions_cannot_do(serve: Serve, sim: SimServer) -> None:
+    gateway = serve(sim, responses_api="chat")
     reply = gateway.post("/v1/responses", {"model": "llama", "input": "a", "previous_response_id": "resp_1"})
     assert reply.status_code == 501
     assert gateway.http.get("/v1/responses/resp_1").status_code == 501
+    assert not sim.requests
+
+
+def test_what_only_a_server_can_do_with_responses_is_its_own_error(gateway: Running, sim: SimServer) -> None:
+    reply = gateway.post("/v1/responses", {"model": "llama", "input": "a", "previous_response_id": "resp_1"})
+    assert (reply.status_code, sim.requests[-1].path) == (404, "/v1/responses")
+    assert "resp_1" in reply.json()["error"]["message"]
+    for method, path in (("GET", "/v1/responses/resp_1"), ("POST", "/v1/responses/resp_1/cancel")):
+        reply = gateway.http.request(method, path)
+        assert (reply.status_code, sim.requests[-1].path) == (404, path)
+    for method, path in (
+        ("DELETE", "/v1/responses/resp_1"),
+        ("GET", "/v1/responses/resp_1/input_items"),
+        ("GET", "/v1/responses/resp_1?stream=true"),
+        ("GET", "/v1/responses/"),
+    ):
+        assert gateway.http.request(method, path).status_code == 501
 
 
 @pytest.mark.parametrize("path", ["/v1/tokenize", "/v1/messages/count_tokens"])

@@ -267,3 +267,34 @@ def test_request_options_cannot_be_smuggled_in(gateway: Running, sim: SimServer)
     for path in ("/v1/responses", "/v1/embeddings", "/v1/classify"):
         gateway.post(path, body)
         assert "x-smuggled" not in sim.requests[-1].headers
+
+
+@pytest.mark.parametrize("responses_api", ["auto", "native"])
+def test_responses_of_the_servers_own_route(serve: Serve, responses_api: Any) -> None:
+    """Streamed as the server streams them; what follows one goes to the server that made it."""
+    with SimServer(models="llama") as one, SimServer(models="llama") as two:
+        gateway = serve(one, two, responses_api=responses_api, balance="round_robin")
+        body = {"model": "llama", "input": "Say: hi", "store": True, "stream": True}
+        for _ in range(3):
+            counts = {sim: len(sim.requests) for sim in (one, two)}
+            lines = gateway.events("/v1/responses", body)
+            (made,) = (sim for sim, count in counts.items() if len(sim.requests) > count)
+            assert made.requests[-1].path == "/v1/responses"
+            events = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+            assert events[-1]["type"] == "response.completed"
+            assert "".join(e["delta"] for e in events if e["type"] == "response.output_text.delta") == "hi"
+            identifier = events[0]["response"]["id"]
+            for method, path in (
+                ("GET", f"/v1/responses/{identifier}"),
+                ("POST", f"/v1/responses/{identifier}/cancel"),
+            ):
+                assert gateway.http.request(method, path).status_code == 404  # the simulator keeps none
+                assert path in [request.path for request in made.requests]
+            made.fail_next("unfinished", after=2)
+            other = two if made is one else one
+            other.fail_next("unfinished", after=2)
+            lines = gateway.events("/v1/responses", body)
+            assert "event: response.completed" not in lines
+            assert any("error" in line for line in lines[-2:])
+            one.reset()
+            two.reset()

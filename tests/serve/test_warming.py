@@ -34,6 +34,11 @@ ASKED: list[tuple[str, Any]] = [
     ("/v1/detokenize", {"tokens": [1]}),
 ]
 
+STORED: list[tuple[str, Any]] = [
+    ("/v1/responses", {"input": "hi", "store": True}),
+    ("/v1/responses", {"input": "hi", "store": True, "stream": True}),
+]
+
 #: Starts an App as uvicorn does, and says what each request imports and builds then.
 PROGRAM = """
 import asyncio, json, sys
@@ -95,17 +100,18 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("responses_api", ["chat", "native"])
+@pytest.mark.parametrize("responses_api", ["auto", "chat", "native"])
 def test_no_request_imports_or_builds(tmp_path: Path, sim: SimServer, responses_api: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"keys": [{"name": "a", "vllm_key_config": {"url": sim.url}}]}))
+    asked = [*ASKED, *(STORED if responses_api == "auto" else ())]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path), responses_api],
-        input=json.dumps(ASKED), capture_output=True, text=True, check=False, timeout=120,
+        input=json.dumps(asked), capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [each[:2] for each in lines] == [[path, 200] for path, _ in ASKED]
+    assert [each[:2] for each in lines] == [[path, 200] for path, _ in asked]
     for path, _, modules, built in lines:
         # The sockets' own, of which the server that is none has none.
         sockets = ("vllm_connect._transport", "encodings", "stringprep")
@@ -113,7 +119,7 @@ def test_no_request_imports_or_builds(tmp_path: Path, sim: SimServer, responses_
         assert (path, foreign, built) == (path, [], [])
 
 
-@pytest.mark.parametrize("responses_api", ["chat", "native"])
+@pytest.mark.parametrize("responses_api", ["auto", "chat", "native"])
 async def test_each_operation_is_performed(responses_api: Any, caplog: pytest.LogCaptureFixture) -> None:
     await warm_up(responses_api)
     assert not caplog.records

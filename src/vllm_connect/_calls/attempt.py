@@ -344,8 +344,7 @@ class Attempt(Generic[T_co]):
             raise status_error(found.error, response, self.where) from None
         except NotAReply as problem:
             raise invalid_response(response, self.where, str(problem)) from None
-        if self.call.begins is not None:
-            self._settle(self.call.begins(result))
+        self.began(result)
         if isinstance(reply, bytes):  # else it may be parsed again
             self.response = self._result = None  # which lead back here, too
         return result
@@ -359,8 +358,9 @@ class Attempt(Generic[T_co]):
         assert call.read is not None, "the call is one whose answer is a stream"
         return call.read(response.content)
 
-    def _settle(self, session: str | None) -> None:
-        """Remember where the conversation that begins here is at home."""
+    def began(self, result: Any) -> None:
+        """Remember where the conversation that a result, or the first event of one, begins is at home."""
+        session = None if self.call.begins is None else self.call.begins(result)
         if session and self.server is not None and self._fleet is not None:
             self._fleet.sessions.settle(session, self.server.key.name)
 

@@ -122,6 +122,8 @@ class ChunkReader(Generic[T]):
                 self._finished[choice.index or 0] = choice.finish_reason is not None
         except AttributeError:  # a Responses event
             self._terminated = self._terminated or chunk.type in TERMINAL_EVENTS
+            if chunk.type == "response.created":
+                attempt_of(self._response.request).began(chunk)
 
     def _complete(self) -> bool:
         if self.over:

@@ -51,7 +51,7 @@ from .balancing import Balance
 from .document import Node, open_document
 from .key import Key, check_keys
 from .policy import Policy
-from .references import SENDABLE, kind_of, masked, read
+from .references import HEADER_NAME, SENDABLE, is_url, kind_of, masked, read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class ProxyConfig:
         url = _resolved(self.url, "proxy_config.url")
         url = url if "://" in url else f"{self.type}://{url}"
         schemes = ("http://", "https://") if self.type == "http" else ("socks5://", "socks5h://")
-        if not re.fullmatch(rf"(?:{'|'.join(schemes)})[^\s/]+/?", url, re.IGNORECASE):
+        if not re.fullmatch(rf"(?:{'|'.join(schemes)})[^\s/]+/?", url, re.IGNORECASE) or not is_url(url):
             raise ConfigError(
                 f"proxy_config.url {masked(url)!r} is not of the form {schemes[0]}HOST:PORT, "
                 f"as type {self.type!r} needs"
@@ -279,7 +279,9 @@ def _network(node: Node) -> dict[str, Any]:
     retries = node["max_retries"]
     headers = node["extra_headers"]
     for header, value in headers.mapping().items():
-        if not (isinstance(value, str) and SENDABLE.fullmatch(value) and SENDABLE.fullmatch(str(header))):
+        if not HEADER_NAME.fullmatch(str(header)):
+            raise headers.error(f"{str(header)!r} is not the name of a header")
+        if not (isinstance(value, str) and SENDABLE.fullmatch(value)):
             raise headers[header].error("must be a string of ASCII characters")
     ca_cert_pem = node["ca_cert_pem"].secret()
     if ca_cert_pem and not ca_cert_pem.startswith("env.") and "BEGIN CERTIFICATE" not in ca_cert_pem:

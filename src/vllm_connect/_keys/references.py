@@ -9,8 +9,11 @@ import os
 import re
 from functools import lru_cache
 
+from .._transport._httpx import httpx
+
 # Anything else would be refused, and quoted, by the HTTP library.
 SENDABLE = re.compile(r"[\x20-\x7e]*")
+HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 NOT_SENDABLE = "holds a line break or a character outside ASCII, which no HTTP header can carry"
 
 # No "@" in the path: after an unescaped "/" in a password, the rest of the password would be there.
@@ -56,7 +59,7 @@ def parse_url(url: str) -> tuple[str, str | None, str]:
     if url.startswith("unix:"):
         return _parse_unix_url(url)
     match = _URL.fullmatch(url)
-    if match is None or int(match["port"] or 0) > 65535:
+    if match is None or not is_url(f"{match['scheme']}://{match['host']}"):
         if _LACKS_SCHEME.fullmatch(url):
             return "", None, f"has no scheme: did you mean http://{url}?"
         if not re.match("https?://", url, re.IGNORECASE):
@@ -71,6 +74,15 @@ def parse_url(url: str) -> tuple[str, str | None, str]:
         return "", None, "is not of the form http://HOST:PORT/PATH (in a password, '@' is %40 and '/' is %2F)"
     root, problem = _root(f"{match['scheme']}://{match['host']}".lower(), match["path"] or "")
     return root, match["userinfo"] or None if root else None, problem
+
+
+def is_url(url: str) -> bool:
+    """Tell whether the HTTP library takes it: whether its host and port are such."""
+    try:
+        port = httpx.URL(url).port
+    except (httpx.InvalidURL, ValueError):
+        return False
+    return port is None or 0 < port <= 65535
 
 
 def _parse_unix_url(url: str) -> tuple[str, str | None, str]:

@@ -219,8 +219,12 @@ def serve(
         ),
     ] = None,
     responses_api: Annotated[
-        str, typer.Option(help="The Responses API: chat (made of chat completions) or native (vLLM's own).")
-    ] = "chat",
+        str,
+        typer.Option(
+            help="The Responses API: chat (made of chat completions), native (vLLM's own), "
+            "or auto (native for what chat completions cannot do)."
+        ),
+    ] = "auto",
     max_body: Annotated[int, typer.Option(min=1, metavar="MiB", help="A request's body, at most.")] = 64,
     max_connections: Annotated[int, typer.Option(min=1, help="Connections at once, at most.")] = 4096,
     grace: Annotated[

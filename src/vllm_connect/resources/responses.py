@@ -128,7 +128,7 @@ def _call(params: JsonObject, api: str, finish: Callable[[Response], T]) -> Call
 def _native_call(params: JsonObject, finish: Callable[[Response], T]) -> Call[T]:
     body, options = read_params(_OPERATION, params, _NATIVE)
     call = json_call(_OPERATION, (_PATH,), body, options, lambda content: finish(read_native(content)))
-    call = replace(call, begins=lambda response: getattr(response, "id", None))
+    call = _at_home(call, body, lambda response: getattr(response, "id", None))
     return placed(call) if isinstance(body.get("instructions"), AddedText) else call
 
 
@@ -147,7 +147,13 @@ def _stream_call(params: JsonObject, api: str) -> Call[ResponseStreamEvent]:
 def _native_stream_call(params: JsonObject) -> Call[ResponseStreamEvent]:
     body, options = read_params(_OPERATION, params, _NATIVE)
     call = stream_call(_OPERATION, _PATH, body, options, read_native_event)
+    call = _at_home(call, body, lambda event: getattr(getattr(event, "response", None), "id", None))
     return placed(call) if isinstance(body.get("instructions"), AddedText) else call
+
+
+def _at_home(call: Call[T], body: JsonObject, begins: Callable[[Any], str | None]) -> Call[T]:
+    """The call as one of a chain of responses, which only the server that keeps them can go on with."""
+    return replace(call, begins=begins, session=body.get("previous_response_id") or call.session)
 
 
 def _or_refuse(call: Call[T], refusal: NativeOnlyError) -> Call[T]:

@@ -38,6 +38,9 @@ class Gateway:
         balance: which of several servers gets a request; None for what the configuration says.
         responses_api: see `AsyncVLLM`.
         watch: whether changes of the file by others are followed.
+
+    Raises:
+        ConfigError: a reference in the configuration leads nowhere.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Gateway:
         file: ConfigFile,
         *,
         balance: Balance | None = None,
-        responses_api: ResponsesAPI = "chat",
+        responses_api: ResponsesAPI = "auto",
         watch: bool = True,
     ) -> None:
         self.file = file
@@ -60,7 +63,7 @@ class Gateway:
         self._retired: list[AsyncVLLM] = []
         self._watch = watch
         self._watching: asyncio.Task[None] | None = None
-        self.apply()
+        self._use(file.current.provider, self._client_for(file.current.provider))
 
     @property
     def client(self) -> AsyncVLLM:
@@ -91,27 +94,6 @@ class Gateway:
         """Tell how each server is doing."""
         return [] if self._client is None else self._client.servers()
 
-    def apply(self) -> None:
-        """Let the configuration act: on the next request; what runs goes on.
-
-        Raises:
-            ConfigError: a reference in it leads nowhere.
-        """
-        provider, before = self.file.current.provider, self._applied
-        if provider is None:
-            self._retire()
-        elif self._client is not None and before is not None and _same_but_keys(before, provider):
-            self._client.keys = provider.keys  # health and connections are kept
-        else:
-            arguments = provider.arguments(_http_client)
-            arguments.setdefault("http_client", _http_client())
-            if self._balance is not None:
-                arguments["balance"] = self._balance
-            client = AsyncVLLM(**arguments, responses_api=self.responses_api)
-            self._retire()
-            self._client = client
-        self._applied, self._refused = provider, ""
-
     def change(self, document: JsonObject, etag: str) -> None:
         """Write another configuration, and let it act at once.
 
@@ -123,25 +105,61 @@ class Gateway:
             Changed: somebody else has written since.
             ConfigError: it cannot be used, or not be written; nothing has changed.
         """
+        provider = self.file.check(document).provider
+        client = self._client_for(provider)  # what it refers to has to be there before it is written
         try:
             self.file.write(document, etag)
         except Changed:
-            self.apply()  # what somebody else has written is the configuration now
+            self._adopt()  # what somebody else has written is the configuration now
             raise
-        self.apply()
+        self._use(provider, client)
 
     def refresh(self) -> bool:
         """Take what somebody else has written; tell whether the configuration is another now."""
-        if not self.file.reload():
+        if not self.file.reload() or not self._adopt():
             return False
+        _LOGGER.info("%s has changed and is in use", self.file.path)
+        return True
+
+    def _adopt(self) -> bool:
+        """Let act what the file says now; tell whether that can be used."""
+        provider = self.file.current.provider
         try:
-            self.apply()
+            self._use(provider, self._client_for(provider))
         except ConfigError as error:
             self._refused = str(error)
             _LOGGER.error("%s (the last good configuration stays in use)", error)
             return False
-        _LOGGER.info("%s has changed and is in use", self.file.path)
         return True
+
+    def _client_for(self, provider: ProviderConfig | None) -> AsyncVLLM | None:
+        """The client that a configuration takes: the present one if that needs other keys alone.
+
+        Raises:
+            ConfigError: a reference in it leads nowhere, or to what is no certificate and no proxy.
+        """
+        if provider is None:
+            return None
+        if self._client is not None and self._applied and _same_but_keys(self._applied, provider):
+            return self._client
+        try:
+            arguments = provider.arguments(_http_client)
+            arguments.setdefault("http_client", _http_client())
+            if self._balance is not None:
+                arguments["balance"] = self._balance
+            return AsyncVLLM(**arguments, responses_api=self.responses_api)
+        except ConfigError as error:
+            raise ConfigError(f"{self.file.path}: {error}") from None
+
+    def _use(self, provider: ProviderConfig | None, client: AsyncVLLM | None) -> None:
+        """Let a configuration act: on the next request; what runs goes on."""
+        if client is not None and client is self._client and provider is not None:
+            client.keys = provider.keys  # health and connections are kept
+        elif client is not self._client:
+            if self._client is not None:
+                self._retired.append(self._client)  # its streams go on
+            self._client = client
+        self._applied, self._refused = provider, ""
 
     async def start(self) -> None:
         """Begin to work, in the event loop."""
@@ -154,20 +172,18 @@ class Gateway:
             self._watching.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watching
-        self._retire()
+        self._use(None, None)
         for client in self._retired:
             await client.close()
         self._retired = []
 
-    def _retire(self) -> None:
-        if self._client is not None:
-            self._retired.append(self._client)  # its streams go on
-            self._client = None
-
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception:  # a bug of ours must not end the watch
+                _LOGGER.exception("%s could not be looked at", self.file.path)
 
 
 def _http_client(limits: httpx.Limits = _MANY, **options: object) -> httpx.AsyncClient:

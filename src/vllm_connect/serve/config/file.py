@@ -77,6 +77,14 @@ class ConfigFile:
         """Read the file again if it has changed; tell whether the configuration is another now."""
         return self._file.look() is not None
 
+    def check(self, document: JsonObject) -> Configuration:
+        """Read a document as if the file held it.
+
+        Raises:
+            ConfigError: it cannot be used.
+        """
+        return _configuration(document, str(self.path))
+
     def write(self, document: JsonObject, etag: str) -> None:
         """Write another configuration.
 
@@ -92,7 +100,7 @@ class ConfigFile:
         if etag not in (on_disk.etag, "*"):
             self._file.take(on_disk)
             raise Changed
-        written = _configuration(document, str(self.path))
+        written = self.check(document)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists():

@@ -15,7 +15,7 @@ from ..requests.bodies import read_form, read_json
 from ..requests.listing import model, models
 from ..requests.passing import KEY_HEADER, header_value
 from ..requests.routes import FORM_ROUTES, JSON_ROUTES, unsupported
-from ..requests.typed import speech_to_text
+from ..requests.typed import speech_to_text, stored_response
 from ..requests.warming import warm_up
 from .access_log import log
 from .errors import Refusal, refusal_of
@@ -102,8 +102,7 @@ class App:
             exchange.operation = "models.list"
             await self._list(exchange, self._gateway.client)
         elif path.startswith("/v1/responses/"):
-            exchange.operation = "responses.retrieve"
-            await self._stored(exchange, path.removeprefix("/v1/responses/"))
+            await stored_response(self._gateway.client, exchange, path.removeprefix("/v1/responses/"))
         elif path == "/metrics":
             _allow(exchange, "GET")
             await exchange.reply(200, self._gateway.counters.text(), CONTENT_TYPE)
@@ -119,21 +118,6 @@ class App:
     async def _list(self, exchange: Exchange, client: AsyncVLLM) -> None:
         name = exchange.path.removeprefix(_MODELS).lstrip("/")
         await (model(client, exchange, unquote(name)) if name else models(client, exchange))
-
-    async def _stored(self, exchange: Exchange, rest: str) -> None:
-        responses = self._gateway.client.responses
-        identifier, _, action = rest.partition("/")
-        if action == "cancel" and exchange.method == "POST":
-            result = await responses.cancel(identifier)
-        elif not action and exchange.method == "GET":
-            result = await responses.retrieve(identifier)
-        else:
-            raise Refusal(
-                501,
-                f"{exchange.method} {exchange.path} is not supported by vllm",
-                code="unsupported_operation",
-            )
-        await exchange.reply(200, result.to_json(indent=None, warnings=False).encode())
 
     async def _unless_left(self, exchange: Exchange, answer: Awaitable[None]) -> None:
         """Answer, unless the client leaves first: then the server's work ends, too."""

@@ -174,6 +174,27 @@ async def responses(client: AsyncVLLM, exchange: Exchange, body: JsonObject) -> 
         await stream.close()
 
 
+async def stored_response(client: AsyncVLLM, exchange: Exchange, rest: str) -> None:
+    """Answer a request about a response that a server keeps; it goes to the one that made it.
+
+    Args:
+        client: asks the servers.
+        exchange: the request.
+        rest: its path behind that of the responses: an id, or an id and what to do.
+    """
+    identifier, _, action = rest.partition("/")
+    methods: Any = client.responses.with_raw_response  # of methods that the SDK types otherwise
+    method = {("GET", ""): methods.retrieve, ("POST", "cancel"): methods.cancel}.get(
+        (exchange.method, action)
+    )
+    exchange.operation = "responses.cancel" if action == "cancel" else "responses.retrieve"
+    if method is None or not identifier or exchange.query("stream") in ("true", "True", "1"):
+        what = f"{exchange.method} {exchange.path}{' as a stream' if exchange.query('stream') else ''}"
+        raise Refusal(501, f"{what} is not supported by vllm", code="unsupported_operation")
+    raw = await method(identifier, extra_headers=passed_on(exchange))
+    await _answer(exchange, raw.http_response, raw.parse(), as_json)
+
+
 async def speech_to_text(
     kind: str, client: AsyncVLLM, exchange: Exchange, fields: JsonObject, files: Mapping[str, Upload]
 ) -> None:

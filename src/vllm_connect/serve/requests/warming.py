@@ -167,6 +167,8 @@ async def warm_up(responses_api: ResponsesAPI) -> None:
                 for stream in (False, True) if path in _STREAMED else (False,):
                     body = {**asked, "model": _MODEL, **({"stream": True} if stream else {})}
                     await _perform("POST", path, _answering(path, client, body))
+                    if path == "/v1/responses" and responses_api == "auto":  # what goes to that route itself
+                        await _perform("POST", path, _answering(path, client, {**body, "store": True}))
             for kind in ("transcriptions", "translations"):
                 await _perform("POST", f"/v1/audio/{kind}", _hearing(kind, client))
 
