@@ -225,6 +225,54 @@ def test_pooling(ask: Caller) -> None:
     assert json.loads(binary.headers["metadata"])["id"].startswith("pooling-")
 
 
+@pytest.mark.parametrize(("task", "shape"), [("token_embed", [4, 384]), ("classify", [2]), ("embed", [384])])
+def test_bytes_have_a_shape(ask: Caller, task: str, shape: list[int]) -> None:
+    whole = ask.json("/pooling", input="Hello world", task=task)["data"][0]["data"]
+    binary = ask.post("/pooling", input="Hello world", task=task, encoding_format="bytes")
+    (item,) = json.loads(binary.headers["metadata"])["data"]
+    assert (item["shape"], item["start"], item["end"]) == (shape, 0, len(binary.content))
+    flat = [number for row in whole for number in row] if len(shape) == 2 else whole
+    assert array("f", binary.content).tolist() == flat
+
+
+def test_a_vector_for_each_token(serve: Callable[..., Caller]) -> None:
+    tokens = serve(tasks="token_embed", version="0.33.0")
+    (item,) = tokens.json(EMBEDDINGS, input="Hello world")["data"]
+    assert item["embedding"] == tokens.json("/pooling", input="Hello world")["data"][0]["data"]
+    assert item.keys() == {"index", "object", "embedding"}
+    chunked = tokens.json(EMBEDDINGS, input="Hello world", late_chunking_params={"chunk_size": 3})
+    (item,) = chunked["data"]
+    assert [len(row) for row in item["embedding"]] == [384] * 2
+    assert item["late_chunking"] == {
+        "chunk_size": 3,
+        "input_tokens": 4,
+        "chunks": [
+            {"token_range": [0, 3], "char_range": [0, 9]},
+            {"token_range": [3, 4], "char_range": [9, 11]},
+        ],
+    }
+    for wrong in (
+        {"encoding_format": "bytes"},
+        {"dimensions": 3},
+        {"late_chunking_params": {"chunk_size": 0}},
+        {"late_chunking_params": {"chunk_size": 2, "overlap": 1}},
+        {"late_chunking_params": {"chunk_size": 2}, "truncate_prompt_tokens": 2},
+        {"late_chunking_params": {"chunk_size": 2}, "input": [1, 2]},
+    ):
+        assert tokens.post(EMBEDDINGS, **{"input": "Hello", **wrong}).status_code == 400, wrong
+    older = serve(tasks="token_embed", version="0.32.0")
+    assert older.post(EMBEDDINGS, input="Hello").json()["error"] == {
+        "message": "The model does not support Embeddings API",
+        "type": "NotImplementedError",
+        "param": None,
+        "code": 501,
+    }
+    assert older.json("/pooling", input="Hello")["data"][0]["data"]
+    assert older.error("/pooling", input="x", task="embed")["message"] == (
+        "Try switching the model's pooling_task via --pooler-config.task embed. (parameter=task)"
+    )
+
+
 def test_pooling_on_servers_of_one_task(serve: Callable[..., Caller]) -> None:
     embed = serve(tasks="embed")
     assert embed.error("/pooling", input="x", task="classify")["message"] == (

@@ -97,6 +97,16 @@ async def test_a_parameter_that_is_newer_than_the_server(canned, reply, version,
     assert (f"joint needs vLLM >= 0.33, the server is {version}" in str(raised.value)) is told
 
 
+@pytest.mark.parametrize(("version", "told"), [("0.32.0", True), ("0.33.0", False)])
+async def test_token_embeddings_of_an_older_server(canned, version, told):
+    """As vLLM 0.32 answers with `--pooler-config.task token_embed`."""
+    error = {"message": "The model does not support Embeddings API", "type": "NotImplementedError"}
+    client = canned((501, {"error": {**error, "param": None, "code": 501}}), about=about(version))
+    with pytest.raises(APIStatusError, match="does not support Embeddings") as raised:
+        await client("embeddings.create", model="m", input="a")
+    assert ("needs vLLM >= 0.33, the server is 0.32.0; pooling.create has" in str(raised.value)) is told
+
+
 async def test_a_server_is_asked_once(canned):
     client = canned(MISSING, about=about("0.18.0", "/pooling"))
     for _ in range(3):

@@ -1,5 +1,8 @@
 """Scores and classes come in the order of the input, whatever the order of the reply."""
 
+import json
+
+import numpy as np
 import pytest
 
 from vllm_connect import InvalidResponseError
@@ -73,3 +76,47 @@ async def test_a_plug_in_answers_as_it_likes(canned):
         "pooling.create", data={"any": "thing"}
     )
     assert len(reply.data) == 2
+
+
+def pooled(data, **item):
+    usage = {"prompt_tokens": 3, "total_tokens": 3}
+    return (200, {"id": "p-1", "model": "m", "data": [{"index": 0, "data": data, **item}], "usage": usage})
+
+
+@pytest.mark.parametrize("data", [[1.0, 2.0], [[1.0, 2.0], [3.0, 4.0]]])
+async def test_pooled_numbers_as_arrays(canned, data):
+    raw = np.array(data, "<f4")
+    item = {"index": 0, "start": 0, "end": raw.nbytes, "shape": list(raw.shape)}
+    about = json.dumps({"id": "p-1", "model": "m", "data": [item], "usage": None})
+    as_bytes = (200, raw.tobytes(), {"content-type": "application/octet-stream", "metadata": about})
+    refused = (400, {"error": {"message": "encoding_format: Input should be 'float'", "code": 400}})
+    for replies, formats in (([as_bytes], ["bytes"]), ([refused, pooled(data)], ["bytes", "float"])):
+        client = canned(*replies)
+        reply = await client("pooling.create", model="m", input="a", as_numpy=True)
+        (item,) = reply.data
+        assert (reply.id, reply.model, item.index, item.data.dtype) == ("p-1", "m", 0, np.float32)
+        np.testing.assert_array_equal(item.data, raw)
+        sent = [json.loads(request.content) for request in client.requests]
+        assert [each["encoding_format"] for each in sent] == formats
+        assert all(each.keys() == {"model", "input", "encoding_format"} for each in sent)
+
+
+async def test_many_pooled_inputs_are_floats(canned):
+    """Whose shapes would not fit into a header."""
+    client = canned((200, {"data": [{"index": i, "data": [1.0]} for i in range(40)]}))
+    reply = await client("pooling.create", model="m", input=["a"] * 40, as_numpy=True)
+    assert [item.data.shape for item in reply.data] == [(1,)] * 40
+    assert json.loads(client.requests[0].content)["encoding_format"] == "float"
+
+
+@pytest.mark.parametrize("params", [{"input": "a", "encoding_format": "base64"}, {"data": {"x": 1}}])
+async def test_what_has_no_arrays(canned, params):
+    with pytest.raises(ValueError, match="as_numpy=True goes neither"):
+        await canned((200, {}))("pooling.create", model="m", as_numpy=True, **params)
+
+
+@pytest.mark.parametrize("data", ["AAAA", [[1.0], [2.0, 3.0]], ["a"]])
+async def test_pooled_numbers_that_are_none(canned, data):
+    client = canned(pooled(data))
+    with pytest.raises(InvalidResponseError):
+        await client("pooling.create", model="m", input="a", as_numpy=True, encoding_format="float")

@@ -246,7 +246,7 @@ def test_nonsense(content, headers, problem, as_numpy):
         body([1.0], in_base64(1.0)),
         body(in_base64(1.0), [1.0]),
         body(["a"], ["b"]),
-        body([[1.0]], [[1.0]]),
+        body([[[1.0]]], [[[1.0]]]),
     ],
 )
 def test_no_matrix(content):
@@ -257,6 +257,76 @@ def test_no_matrix(content):
 def test_ragged_lists_are_no_embeddings():
     with pytest.raises(NotAReply, match="different lengths"):
         read_embeddings(body([1.0, 2.0], [1.0]), JSON, Layout(False, 2, "float32", "native"))
+
+
+TOKENS = [[[1.0, 2.0], [3.0, None], [5.0, 6.0]], [[7.0, 8.0]]]
+
+
+def shaped(*shapes):
+    """Matrices as bytes, whose shapes are told in the header."""
+    data, start = [], 0
+    for index, (rows, columns) in enumerate(shapes):
+        end = start + 4 * rows * columns
+        data.append({"index": index, "start": start, "end": end, "shape": [rows, columns]})
+        start = end
+    raw = np.arange(start // 4, dtype="<f4").tobytes()
+    return raw, {**BYTES, "metadata": json.dumps({"data": data, "usage": None})}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "expected"),
+    [
+        (body(*TOKENS), JSON, TOKENS),
+        (*shaped((3, 2), (1, 2)), [[[0, 1], [2, 3], [4, 5]], [[6, 7]]]),
+    ],
+)
+def test_a_vector_for_each_token(content, headers, expected):
+    lists = read_embeddings(content, headers, Layout(False, 2, "float32", "native"))
+    arrays = read_embeddings(content, headers, Layout(True, 2, "float32", "native"))
+    for read in (lists, arrays):
+        assert [np.shape(item.embedding) for item in read.data] == [(3, 2), (1, 2)]
+        for item, matrix in zip(read.data, expected, strict=True):
+            np.testing.assert_array_equal(item.embedding, np.array(matrix, np.float32))
+        with pytest.raises(ValueError, match="a matrix for each input"):
+            _ = read.array
+    assert all(type(x) is float for item in lists.data for row in item.embedding for x in row)
+    assert all(item.embedding.dtype == np.float32 for item in arrays.data)
+    arrays.data[0].embedding[0] = 0.0
+
+
+TORN = [
+    {"index": 0, "start": 0, "end": 20, "shape": [3, 2]},
+    {"index": 1, "start": 20, "end": 24, "shape": [1, 2]},
+]
+
+
+@pytest.mark.parametrize("as_numpy", [False, True])
+@pytest.mark.parametrize(
+    ("content", "headers", "problem"),
+    [
+        (body([[1.0, 2.0]], [3.0]), JSON, "others are not"),
+        (body([3.0], [[1.0, 2.0]]), JSON, "others are not"),
+        (body([[1.0, 2.0]], [[3.0]]), JSON, "different lengths"),
+        (body([[1.0, 2.0], [3.0]], [[1.0, 2.0]]), JSON, "rows of an embedding differ"),
+        (body([[1.0, 2.0], 3.0], [[1.0, 2.0]]), JSON, "rows of an embedding differ"),
+        (bytes(24), {**BYTES, "metadata": json.dumps({"data": TORN})}, "no rows of 2 numbers"),
+    ],
+)
+def test_matrices_that_are_none(content, headers, problem, as_numpy):
+    with pytest.raises(NotAReply, match=problem):
+        read_embeddings(content, headers, Layout(as_numpy, 2, "float32", "native"))
+
+
+def test_the_chunks_of_late_chunking():
+    late = {"chunk_size": 2, "input_tokens": 3, "chunks": [{"token_range": [0, 2], "char_range": None}]}
+    data = [{"index": 0, "object": "embedding", "embedding": [[1.0]], "late_chunking": late}]
+    content = json.dumps({"data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}}).encode()
+    (item,) = read_embeddings(content, JSON, Layout(False, 1, "float32", "native")).data
+    assert item.late_chunking == late
+    assert item.model_dump()["late_chunking"] == late
+    (plain,) = read_embeddings(body([1.0]), JSON, Layout(False, 1, "float32", "native")).data
+    assert plain.late_chunking is None
+    assert "late_chunking" not in plain.model_dump()
 
 
 @pytest.mark.parametrize("as_numpy", [False, True])

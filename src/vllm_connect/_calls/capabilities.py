@@ -85,6 +85,9 @@ PARAMETERS_SINCE: dict[str, Version] = {
 }
 """The first version with a parameter, likewise. Most routes ignore what they do not know; some refuse it."""
 
+TOKEN_EMBEDDINGS_SINCE: Version = (0, 33)
+"""The first version with `/v1/embeddings` for models with a vector for each token; older ones answer 501."""
+
 _FLAGS = {
     "lora": "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1",
     **dict.fromkeys(
@@ -280,6 +283,12 @@ async def explanation(
         if since is not None and answers.is_older_than(since):
             return f"no such route: {path} {_needs(since, answers)}"
         return missing_route(operation, await _ask_paths(http, table, root, request))
+    if status == 501 and operation == "embeddings.create":
+        since, answers = TOKEN_EMBEDDINGS_SINCE, await _ask_version(http, table, root, request)
+        if answers.is_older_than(since):
+            told = _needs(since, answers)
+            return f"of a model with a vector for each token it {told}; pooling.create has them"
+        return None
     if status in (400, 422) and (name := _named_parameter(error)) is not None:
         answers = await _ask_version(http, table, root, request)
         since = PARAMETERS_SINCE[name]

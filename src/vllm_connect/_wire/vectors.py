@@ -5,6 +5,9 @@ The formats are vLLM's (`encoding_format`, `embed_dtype`, `endianness`):
     float, base64   JSON; base64 holds the numbers in `embed_dtype`
     bytes           the vectors one after another; a `metadata` header says where each lies
     bytes_only      the same without the header, so all vectors are taken to be equally long
+
+A model with a vector for each token gives a matrix for each input: a list of vectors in JSON, and in bytes a
+shape of two numbers in the header.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ class Layout:
     """The layout of the vectors in a reply.
 
     Attributes:
-        as_numpy: whether vectors shall be rows of a numpy array.
+        as_numpy: whether vectors shall be rows of a numpy array, and matrices arrays of their own.
         count: how many there must be, None when only the server knows.
         dtype: what the numbers are on the wire, see `_ITEM_SIZE`.
         endianness: "little", "big" or "native", the server's own, which is little on all that vLLM runs on.
@@ -64,25 +67,26 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
         ErrorInReply: the reply is an error payload.
         NotAReply: vectors are missing or make no sense.
     """
-    if not headers.get("content-type", "").startswith("application/octet-stream"):
-        about = read_object(content)
-        vectors = [item.get("embedding") for item in _in_order(about.get("data"))]
-    elif metadata := headers.get("metadata"):
-        about = read_object(metadata.encode())
-        vectors = _parts(content, _in_order(about.get("data")))
+    about, items, vectors = _read(content, headers, layout, "embedding")
+    widths = [_width(*pair) for pair in zip(vectors, items, strict=True)]
+    matrix = None
+    rows: list[Any]
+    if any(widths):
+        rows = [_table(*pair, layout) for pair in zip(vectors, widths, strict=True)]
+        sizes = set(widths)
     else:
-        about = {}
-        vectors = _equal_parts(content, layout)
-    if layout.count is not None and len(vectors) != layout.count:
-        raise NotAReply(f"{len(vectors)} embeddings for {layout.count} inputs")
-    matrix = _matrix(vectors, layout) if layout.as_numpy else None
-    rows = list(matrix) if matrix is not None else [_floats(vector, layout) for vector in vectors]
-    if len({len(row) for row in rows}) > 1:
-        raise NotAReply(f"the embeddings are of different lengths: {sorted({len(row) for row in rows})}")
+        matrix = _matrix(vectors, layout) if layout.as_numpy else None
+        rows = list(matrix) if matrix is not None else [_floats(vector, layout) for vector in vectors]
+        sizes = {len(row) for row in rows}
+    if len(sizes) > 1:
+        raise NotAReply(f"the embeddings are of different lengths: {sorted(map(str, sizes))}")
     repair(about)
     usage = about.get("usage")
     counts = usage if isinstance(usage, dict) else {}
-    data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
+    data = [
+        {**_chunks(item), "object": "embedding", "index": index, "embedding": row}
+        for index, (row, item) in enumerate(zip(rows, items, strict=True))
+    ]
     response: EmbeddingResponse = _validator().validate_python(
         {
             "id": about.get("id") if isinstance(about.get("id"), str) else None,
@@ -95,6 +99,84 @@ def read_embeddings(content: bytes, headers: Mapping[str, str], layout: Layout) 
     )
     response._array = matrix
     return response
+
+
+def read_arrays(content: bytes, headers: Mapping[str, str], layout: Layout) -> tuple[JsonObject, list[Any]]:
+    """Read a reply of `/pooling`.
+
+    Args:
+        content: the body.
+        headers: the reply's headers.
+        layout: how to read it, into numpy arrays.
+
+    Returns:
+        What else it says, and the array of each input, in their order, of float32: of shape (tokens, numbers)
+        where the model gives one vector per token, else (numbers,).
+
+    Raises:
+        ErrorInReply: the reply is an error payload.
+        NotAReply: arrays are missing or make no sense.
+    """
+    about, items, vectors = _read(content, headers, layout, "data")
+    arrays = []
+    for vector, item in zip(vectors, items, strict=True):
+        width = _width(vector, item)
+        arrays.append(_matrix([vector], layout)[0] if width is None else _table(vector, width, layout))
+    return about, arrays
+
+
+def _read(
+    content: bytes, headers: Mapping[str, str], layout: Layout, field: str
+) -> tuple[JsonObject, list[JsonObject], list[Any]]:
+    """The reply without its vectors, the description of each, and each as it came, in the inputs' order."""
+    if not headers.get("content-type", "").startswith("application/octet-stream"):
+        about = read_object(content)
+        items = _in_order(about.get("data"))
+        vectors = [item.get(field) for item in items]
+    elif metadata := headers.get("metadata"):
+        about = read_object(metadata.encode())
+        items = _in_order(about.get("data"))
+        vectors = _parts(content, items)
+    else:
+        about = {}
+        vectors = _equal_parts(content, layout)
+        items = [{} for _ in vectors]
+    if layout.count is not None and len(vectors) != layout.count:
+        raise NotAReply(f"{len(vectors)} embeddings for {layout.count} inputs")
+    return about, items, vectors
+
+
+def _width(vector: Any, item: JsonObject) -> int | None:
+    """The numbers in a row of a matrix; None for a vector."""
+    if isinstance(vector, list):
+        return len(vector[0]) if vector and isinstance(vector[0], list) else None
+    shape = item.get("shape")
+    return shape[1] if isinstance(shape, list) and len(shape) == 2 and isinstance(shape[1], int) else None
+
+
+def _table(vector: Any, width: int | None, layout: Layout) -> Any:
+    """A matrix, as a list of lists or as an array.
+
+    Raises:
+        NotAReply: it is none, or its rows differ in length.
+    """
+    if not width:
+        raise NotAReply("some of the embeddings are matrices, and others are not")
+    if isinstance(vector, list):
+        if not all(isinstance(row, list) and len(row) == width for row in vector):
+            raise NotAReply("the rows of an embedding differ in length")
+        return _matrix(vector, layout) if layout.as_numpy else [_floats(row, layout) for row in vector]
+    if len(_raw(vector)) % (width * _ITEM_SIZE[layout.dtype]):
+        raise NotAReply(f"{len(vector)} bytes are no rows of {width} numbers of {layout.dtype}")
+    if layout.as_numpy:
+        return _matrix([vector], layout).reshape(-1, width)
+    numbers = _floats(vector, layout)
+    return [numbers[start : start + width] for start in range(0, len(numbers), width)]
+
+
+def _chunks(item: JsonObject) -> JsonObject:
+    """The chunks of an input, as late chunking tells them."""
+    return {name: item[name] for name in ("late_chunking",) if name in item}
 
 
 @lru_cache

@@ -16,7 +16,7 @@ from openai._constants import RAW_RESPONSE_HEADER
 from openai.resources.embeddings import AsyncEmbeddings as SDKAsyncEmbeddings
 from openai.resources.embeddings import Embeddings as SDKEmbeddings
 from openai.types.embedding_create_params import EmbeddingCreateParams
-from typing_extensions import NotRequired, Unpack
+from typing_extensions import NotRequired, TypedDict, Unpack
 
 from .._calls.call import Call, Variant, at_home
 from .._transport.clients import takes_large_headers
@@ -38,10 +38,20 @@ EmbedDtype = Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"]
 
 # The `bytes` format describes every vector in one response header, some 120 bytes each. Proxies begin to
 # refuse headers at 4 kB, aiohttp at 8 kB, httpx at 100 kB.
-_FEW = 30
+FEW = 30
 _MOST = 512
 
 _DOUBTFUL = frozenset({415, 422, 500, 501, 502})
+
+
+class LateChunkingParams(TypedDict):
+    """The way in which a text is cut after it was embedded as a whole.
+
+    Attributes:
+        chunk_size: tokens of each chunk.
+    """
+
+    chunk_size: int
 
 
 class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
@@ -63,10 +73,11 @@ class EmbeddingParams(EmbeddingCreateParams, PoolingOptions, total=False):
     continue_final_message: bool | None
     chat_template: str | None
     media_io_kwargs: Mapping[str, Any] | None
-    late_chunking_params: Mapping[str, object] | None
-    """`{"chunk_size": …}`, for models with a vector per token (vLLM >= 0.33)."""
+    late_chunking_params: LateChunkingParams | None
+    """One vector for so many tokens instead of one for each, of models that give these (vLLM >= 0.33)."""
     as_numpy: bool | None
-    """Vectors as rows of one float32 numpy array instead of lists; needs the `[numpy]` extra."""
+    """Vectors as rows of one float32 numpy array instead of lists, matrices as arrays of their own; needs the
+    `[numpy]` extra."""
 
 
 _KNOWN = names(EmbeddingParams)
@@ -78,7 +89,7 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
 
     Args:
         params: the caller's keyword arguments.
-        large_headers: whether the http client takes them, see `_FEW`.
+        large_headers: whether the http client takes them, see `FEW`.
     """
     body, options = read_params(_OPERATION, params, _KNOWN)
     as_numpy = bool(body.pop("as_numpy", False))
@@ -91,16 +102,16 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
         formats = [chosen]
     elif _wants_raw_reply(options):
         formats = ["base64", "float"]  # JSON, as the SDK would have asked for
-    elif count is not None and count <= (_MOST if large_headers else _FEW):
+    elif count is not None and count <= (_MOST if large_headers else FEW):
         formats = ["bytes", "base64", "float"]
     else:
         formats = ["base64", "float"]
     session, routed = at_home(_OPERATION, body, options)
     model = body.pop("model", None)
     content = encode(body, operation=_OPERATION)
-    bodies = [content] if chosen is not None else [_in_format(content, each) for each in formats]
+    bodies = [content] if chosen is not None else [in_format(content, each) for each in formats]
     variants = tuple(Variant("/v1/embeddings", *each) for each in zip(bodies, formats, strict=True))
-    falls_back = _is_refused_or_too_large if count and count > _FEW else _is_refused
+    falls_back = _is_refused_or_too_large if count and count > FEW else format_is_refused
     layout = Layout(as_numpy, count, body.get("embed_dtype", "float32"), body.get("endianness", "native"))
     return Call(
         _OPERATION,
@@ -114,7 +125,7 @@ def embedding_call(params: Mapping[str, Any], *, large_headers: bool = False) ->
     )
 
 
-def _in_format(content: bytes, encoding_format: str) -> bytes:
+def in_format(content: bytes, encoding_format: str) -> bytes:
     """A body, which holds inputs at least, with a format added."""
     return b'%b,"encoding_format":%b}' % (content[:-1], orjson.dumps(encoding_format))
 
@@ -123,7 +134,7 @@ def _wants_raw_reply(options: Mapping[str, Any]) -> bool:
     return RAW_RESPONSE_HEADER in (options.get("headers") or {})
 
 
-def _is_refused(variant: Variant, status: int, error: ErrorPayload) -> bool:
+def format_is_refused(variant: Variant, status: int, error: ErrorPayload) -> bool:
     """Tell whether a reply means that the server cannot send this format: `bytes` is from vLLM 0.13 on."""
     return status in (400, 422) and "encoding_format" in error.message
 
@@ -131,7 +142,7 @@ def _is_refused(variant: Variant, status: int, error: ErrorPayload) -> bool:
 def _is_refused_or_too_large(variant: Variant, status: int, error: ErrorPayload) -> bool:
     """The same, or that a proxy has answered 502 to a large header."""
     by_proxy = status == 502 and variant.kind == "bytes"
-    return by_proxy or _is_refused(variant, status, error)
+    return by_proxy or format_is_refused(variant, status, error)
 
 
 _CREATE = SDKMethod(SDKEmbeddings, "create", _KNOWN, EmbeddingCreateParams)
@@ -163,6 +174,7 @@ class Embeddings(SDKEmbeddings):
 
         Returns:
             One embedding per input, in its order: lists of floats, or with `as_numpy=True` rows of `.array`.
+            Of a model with a vector for each token, a list of them, or an array of its own, for each input.
 
         Raises:
             ContextLengthError: an input is too long; `truncate_prompt_tokens=-1` cuts it instead.

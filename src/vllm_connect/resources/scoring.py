@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from typing_extensions import Unpack
 
-from .._calls.call import Call, json_call
-from .._wire.body import names, read_params
+from .._calls.call import Call, Variant, json_call
+from .._wire.body import encode, names, read_params
 from .._wire.decoding import JsonObject
 from .._wire.inputs import count_of, is_number
 from .._wire.objects import NotAReply, Reader, in_order
+from .._wire.vectors import Layout, read_arrays
 from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
 from ..types.scoring import Classification as ClassificationItem
 from ..types.scoring import Pooling as PoolingItem
 from ..types.scoring import Score as ScoreItem
 from ._base import AsyncOwnResource, OwnResource
+from .embeddings import FEW, format_is_refused, in_format
 from .rerank import PoolingOptions, path_is_missing
+
+if TYPE_CHECKING:
+    from .._transport._httpx import httpx
 
 #: A text, or vLLM's ``{"content": [parts]}``.
 Item = str | Mapping[str, object]
@@ -66,6 +72,8 @@ class PoolingParams(InputParams, total=False):
     embed_dtype: str | None
     endianness: str | None
     softmax: bool | None
+    as_numpy: bool | None
+    """`data` as float32 numpy arrays, of shape (numbers,) or (tokens, numbers); needs the `[numpy]` extra."""
 
 
 _SCORE = names(ScoreParams)
@@ -174,11 +182,35 @@ def _pooling_call(params: Mapping[str, object]) -> Call[PoolingResponse]:
     encoding = body.get("encoding_format")
     if encoding in ("bytes", "bytes_only"):
         raise ValueError(f"pooling.create: encoding_format is 'float' or 'base64', not {encoding!r}")
+    as_numpy = body.pop("as_numpy", False)
     # A plug-in, which takes `data`, answers as it likes.
     count = None if "data" in body else 1 if "messages" in body else count_of(body, "input", "pooling.create")
+    if as_numpy:
+        if "data" in body or encoding == "base64":
+            raise ValueError("pooling.create: as_numpy=True goes neither with data= nor with base64")
+        return _array_call(body, options, count)
     return _call(
         "pooling.create", ("/pooling",), body, options, ordered(_read_pooling, count, _check_pooling)
     )
+
+
+def _array_call(body: JsonObject, options: Mapping[str, object], count: int | None) -> Call[PoolingResponse]:
+    """Build a call for arrays: as bytes, whose shape a header tells, where there are few inputs."""
+    layout = Layout(True, count, body.get("embed_dtype", "float32"), body.get("endianness", "native"))
+
+    def read(reply: httpx.Response) -> PoolingResponse:
+        about, arrays = read_arrays(reply.content, reply.headers, layout)
+        response = _read_pooling(encode({**about, "data": []}, operation="pooling.create"))
+        response.data = [PoolingItem(index=index, data=array) for index, array in enumerate(arrays)]
+        return response
+
+    # vLLM 0.13 is the first that can send bytes; it ignores what is not in the body.
+    kinds = ["float"] if "encoding_format" in body or (count or 1) > FEW else ["bytes", "float"]
+    fields = {name: value for name, value in body.items() if name != "encoding_format"}
+    call = json_call("pooling.create", ("/pooling",), fields, options, _read_pooling)
+    content = cast("bytes", call.variants[0].body)
+    variants = tuple(Variant("/pooling", in_format(content, kind), kind) for kind in kinds)
+    return replace(call, variants=variants, read=None, read_reply=read, falls_back=format_is_refused)
 
 
 class Score(OwnResource):
@@ -229,6 +261,10 @@ class Pooling(OwnResource):
 
         Args:
             params: see `PoolingParams`.
+
+        Returns:
+            The `data` of each input, in their order: numbers, lists of them for a vector per token, or with
+            `as_numpy=True` an array of one or two dimensions.
         """
         return self._client._perform(_pooling_call(params))
 

@@ -4,7 +4,7 @@ from .bulk import Row
 from .chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, Choice, ChoiceDelta, ChunkChoice
 from .completion import Completion, CompletionChoice
 from .decision import ChoiceAnswer, Decision, DecisionQuestion, PredicateAnswer, ScoreAnswer
-from .embedding import Embedding, EmbeddingResponse
+from .embedding import Embedding, EmbeddingResponse, LateChunk, LateChunking
 from .generate import (
     DerenderedChatChunk,
     DerenderedChunk,
@@ -59,6 +59,8 @@ __all__ = [
     "GenerateRequest",
     "GenerateResponse",
     "KeyStatus",
+    "LateChunk",
+    "LateChunking",
     "Message",
     "MessageParam",
     "MessageStreamEvent",

@@ -71,10 +71,8 @@ def vectors_reply(
     coding = (body.embed_dtype, body.endianness)
     if body.encoding_format in ("bytes", "bytes_only"):
         parts = [as_bytes(text.text, space, *coding) for text in texts]
-        headers = None
-        if body.encoding_format == "bytes":
-            headers = {"metadata": _metadata(parts, space, body, options, id, tokens)}
-        return Parts(paced(parts), headers)
+        shapes = [[space.shortened or space.dimensions]] * len(parts)
+        return bytes_reply(parts, shapes, body, options, id, tokens)
     data: list[dict[str, Any]] = []
     for index, text in enumerate(texts):
         told: Any = as_json(text.text, space)
@@ -93,18 +91,32 @@ def vectors_reply(
     )
 
 
-def _metadata(
-    parts: Sequence[bytes], space: Space, body: PoolingRequest, options: Options, id: str, tokens: int
-) -> str:
-    """The header that says which bytes are which vector."""
+def bytes_reply(
+    parts: Sequence[bytes],
+    shapes: Sequence[list[int]],
+    body: PoolingRequest,
+    options: Options,
+    id: str,
+    tokens: int,
+) -> Response:
+    """Tell numbers as bytes, one input after another.
+
+    Args:
+        parts: the bytes of each input.
+        shapes: the shapes of these.
+        body: the request.
+        options: the server's options.
+        id: the answer's id.
+        tokens: how many tokens all inputs have.
+    """
+    if body.encoding_format == "bytes_only":
+        return Parts(paced(parts), None)
     items, start = [], 0
-    shape = [space.shortened or space.dimensions]
-    for index, part in enumerate(parts):
-        place = {"start": start, "end": start + len(part), "shape": shape}
-        items.append(
-            {"index": index, "embed_dtype": body.embed_dtype, "endianness": body.endianness, **place}
-        )
-        start += len(part)
+    coding = {"embed_dtype": body.embed_dtype, "endianness": body.endianness}
+    for index, (part, shape) in enumerate(zip(parts, shapes, strict=True)):
+        end = start + len(part)
+        items.append({"index": index, **coding, "start": start, "end": end, "shape": shape})
+        start = end
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     told = {"id": id, "created": now(), "model": options.models[0], "data": items, "usage": usage}
-    return json.dumps(told)
+    return Parts(paced(parts), {"metadata": json.dumps(told)})

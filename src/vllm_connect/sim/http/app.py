@@ -21,7 +21,7 @@ from ..answers.chat import chat_completions
 from ..answers.completions import completions
 from ..answers.embeddings import embeddings
 from ..answers.messages import count_tokens, messages
-from ..answers.pooling import classify, pooling
+from ..answers.pooling import classify, pooling, token_embeddings
 from ..answers.rerank import rerank, score
 from ..answers.responses import responses, stored_response
 from ..answers.tokenizing import detokenize, tokenize, tokenizer_info
@@ -95,9 +95,11 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
         ]
     if "embed" in tasks:
         routes.append(("/v1/embeddings", embeddings, post))
+    if "token_embed" in tasks:
+        routes.append(("/v1/embeddings", token_embeddings, post))
     if tasks & {"rerank", "classify"}:
         routes.append(("/classify", classify, post))
-    if tasks & {"embed", "rerank", "classify"}:
+    if tasks & {"embed", "token_embed", "rerank", "classify"}:
         routes.append(("/pooling", pooling, post))
     if tasks & {"embed", "rerank"}:
         routes += [(path, rerank, post) for path in ("/rerank", "/v1/rerank", "/v2/rerank")]

@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 from ..._calls.capabilities import Version, read_version
 from ..faults import Fault
 
-Task = Literal["generate", "embed", "rerank", "classify", "transcription"]
-TASKS: tuple[Task, ...] = ("generate", "embed", "rerank", "classify", "transcription")
+Task = Literal["generate", "embed", "token_embed", "rerank", "classify", "transcription"]
+TASKS: tuple[Task, ...] = get_args(Task)
 ReasoningField = Literal["reasoning", "reasoning_content", "both"]
 ErrorShape = Literal["nested", "flat"]
 Template = Literal["lenient", "strict", "no_system", "none"]
@@ -31,7 +31,9 @@ class Options:
 
     Attributes:
         models: the names under which the one model is served; the first is the one that answers bear.
-        tasks: what the model does. A real server does one of these, and answers 404 to the rest.
+        tasks: what the model does, all but `token_embed` by default. A real server does one of these, and
+            answers 404 to the rest. `token_embed`, alone, is a model with a vector for each token, which vLLM
+            serves under `/v1/embeddings`, too, since 0.33.
         api_key: accepted keys; none means that no key is asked for.
         max_model_len: tokens that a prompt and its answer may have together.
         delay: seconds that each generated token takes.
@@ -56,7 +58,7 @@ class Options:
     """
 
     models: Sequence[str] = ("sim-chat",)
-    tasks: Collection[Task] = frozenset(TASKS)
+    tasks: Collection[Task] = frozenset(TASKS) - {"token_embed"}
     api_key: Sequence[str] = ()
     max_model_len: int = 32768
     delay: float = 0.0
@@ -130,6 +132,8 @@ def options_from(values: OptionValues) -> Options:
     wrong = set(options.get("tasks", ())) - set(TASKS)
     if wrong:
         raise ValueError(f"no such task: {', '.join(sorted(wrong))}; there are {', '.join(TASKS)}")
+    if "token_embed" in options.get("tasks", ()) and len(set(options["tasks"])) > 1:
+        raise ValueError("a model with the task token_embed has no other task")
     for name, values_of in _CHOICES.items():
         if options.get(name, values_of[0]) not in values_of:
             raise ValueError(f"{name} is {' or '.join(values_of)}, not {options[name]!r}")

@@ -127,11 +127,26 @@ class _ClassifyChat(PoolingBase, _Chat, _Activation):
     pass
 
 
+class LateChunking(BaseModel):
+    """The way in which a text is cut after it was embedded as a whole."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    chunk_size: Annotated[int, Field(gt=0, le=2**63 - 1, strict=True)]
+
+
+class _TokenTexts(PoolingBase, _Texts, _Activation):
+    late_chunking_params: LateChunking | None = None
+    encoding_format: Literal["float"] = "float"
+    dimensions: None = None
+
+
 class PoolingRequest(PoolingBase, _Activation, _Encoding, _Task):
     """The body of `/v1/embeddings`, `/pooling` or `/classify`, in whatever form it came."""
 
     input: Any = None
     messages: list[Any] | None = None
+    late_chunking_params: LateChunking | None = None
 
 
 # The forms of a body that vLLM tries, one after the other.
@@ -161,6 +176,7 @@ _TEXTS = {
     "embeddings": _Form(_EmbedTexts),
     "pooling": _Form(_PoolTexts),
     "classify": _Form(_ClassifyTexts),
+    "token_embeddings": _Form(_TokenTexts),
 }
 
 
@@ -184,7 +200,7 @@ def read_pooling(data: Any, options: Options, forms: str) -> PoolingRequest:
     Args:
         data: the body.
         options: the server's options.
-        forms: which forms it may have: those of "embeddings", "pooling" or "classify".
+        forms: which forms it may have: those of "embeddings", "pooling", "classify" or "token_embeddings".
 
     Raises:
         SimError: a 400, or a 404 for a model that is not served.
@@ -196,13 +212,31 @@ def read_pooling(data: Any, options: Options, forms: str) -> PoolingRequest:
             check_cache_salt(data["cache_salt"])
         if _is_chat(data.get("input")) and "messages" not in data:
             data = {**data, "messages": data["input"]}
-    check_form(_FORMS[forms], data)
+    if forms == "token_embeddings":
+        validated(_TokenTexts, data)
+    else:
+        check_form(_FORMS[forms], data)
     if "messages" in data and _TEXTS[forms].is_valid(data):
         data = {name: value for name, value in data.items() if name != "messages"}  # texts win
     request = validated(PoolingRequest, data)
     check_model(request.model, options)
     check_trusted(data)
     return request
+
+
+def check_late_chunking(request: PoolingRequest) -> None:
+    """Refuse what cannot be cut after it was embedded as a whole.
+
+    Raises:
+        SimError: a 400.
+    """
+    inputs = request.input if isinstance(request.input, list) else [request.input]
+    if not all(isinstance(text, str) and text for text in inputs):
+        raise refused("Late chunking requires nonempty plain-text input")
+    if request.padding == "max_length" or request.truncate_prompt_tokens is not None:
+        raise refused(
+            "Late chunking does not support input padding, truncation or renderer text normalization"
+        )
 
 
 def check_form(forms: TypeAdapter[Any], data: Any) -> None:
