@@ -164,7 +164,7 @@ class Attempt(Generic[T_co]):
         call = self.call
         variants = call.variants
         self._untried = list(range(len(variants)))
-        if len(variants) > 1 and call.operation in self._known.refused:
+        if len(variants) > 1 and call.operation in self._server_capabilities.refused:
             # What it does not understand comes last.
             refuses = self.capabilities.refuses
             self._untried.sort(
@@ -207,13 +207,13 @@ class Attempt(Generic[T_co]):
         """
         body = self.variant.body
         if callable(body):
-            body = self._made(body)
+            body = self._make_body(body)
         if body is None or self.call.model is None:
             return body
         model = orjson.dumps(self.wire_model)
         return b'{"model":' + model + (b"}" if body == b"{}" else b"," + body[1:])
 
-    def _made(self, body: Callable[[], bytes]) -> bytes:
+    def _make_body(self, body: Callable[[], bytes]) -> bytes:
         """A body that is made when it is needed."""
         try:
             return body()
@@ -303,13 +303,13 @@ class Attempt(Generic[T_co]):
         )
 
     @property
-    def _known(self) -> Capabilities:
+    def _server_capabilities(self) -> Capabilities:
         return self.capabilities.servers.get(self._server.root, NOTHING_KNOWN)
 
     @property
     def _is_understood(self) -> bool:
         """Tell whether the server understood the variant in use before."""
-        return _what(self.variant) in self._known.understood.get(self.call.operation, ())
+        return _what(self.variant) in self._server_capabilities.understood.get(self.call.operation, ())
 
     def _next_variant(self) -> bool:
         self._refused.append(_what(self.variant))
