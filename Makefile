@@ -94,8 +94,9 @@ lint: .venv/ready ## Check style and types
 AGED := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
 suite = cd $(1) && $(CURDIR)/$(2)/bin/python -m pytest $(3) $(OFFLINE) $(PYTEST_ARGS)
 
-# Two suites at a time, since each waits a good deal; the output of each stays together, where make can do that.
-TOGETHER := $(MAKE) $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
+# Three targets at a time: suites wait a good deal, and types take one core. The output of each stays together, where
+# make can do that.
+TOGETHER := $(MAKE) $(if $(filter output-sync,$(.FEATURES)),--jobs=3 --output-sync=target)
 
 .PHONY: test
 test: .venv/ready ## Lint, types and all offline tests of all packages, on the newest versions
@@ -105,23 +106,43 @@ test: .venv/ready ## Lint, types and all offline tests of all packages, on the n
 test-all: test test-lowest ## … and on the older major of the openai SDK and the lowest versions
 
 .PHONY: test-core
-test-core: lint ## Lint, types and offline tests of vllm-connect
-	$(call suite,.,.venv,$(TESTS))
+test-core: lint suite-core ## Lint, types and offline tests of vllm-connect
 
 .PHONY: test-langchain
-test-langchain: .venv-langchain/ready ## Types and offline tests of langchain-vllm
-	cd $(LANGCHAIN) && ../../.venv-langchain/bin/mypy
-	$(call suite,$(LANGCHAIN),.venv-langchain,--ignore tests/live_tests)
+test-langchain: types-langchain suite-langchain ## Types and offline tests of langchain-vllm
 
 .PHONY: test-llama-index
-test-llama-index: .venv-llama-index/ready ## Types and offline tests of llama-index-vllm-connect, with llama-index-core alone
-	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/mypy
-	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/python tests/smoke.py
-	$(call suite,$(LLAMA_INDEX),.venv-llama-index,--ignore tests/live)
+test-llama-index: types-llama-index suite-llama-index ## Types and offline tests of llama-index-vllm-connect
 
 .PHONY: test-litellm
-test-litellm: .venv-litellm/ready ## Types and offline tests of litellm-vllm-connect
+test-litellm: types-litellm suite-litellm ## Types and offline tests of litellm-vllm-connect
+
+.PHONY: types-langchain
+types-langchain: .venv-langchain/ready
+	cd $(LANGCHAIN) && ../../.venv-langchain/bin/mypy
+
+.PHONY: types-llama-index
+types-llama-index: .venv-llama-index/ready
+	cd $(LLAMA_INDEX) && ../../.venv-llama-index/bin/mypy
+
+.PHONY: types-litellm
+types-litellm: .venv-litellm/ready
 	cd $(LITELLM) && ../../.venv-litellm/bin/mypy
+
+.PHONY: suite-core
+suite-core: .venv/ready
+	$(call suite,.,.venv,$(TESTS))
+
+.PHONY: suite-langchain
+suite-langchain: .venv-langchain/ready
+	$(call suite,$(LANGCHAIN),.venv-langchain,--ignore tests/live_tests)
+
+.PHONY: suite-llama-index
+suite-llama-index: .venv-llama-index/ready # with llama-index-core alone
+	$(call suite,$(LLAMA_INDEX),.venv-llama-index,--ignore tests/live)
+
+.PHONY: suite-litellm
+suite-litellm: .venv-litellm/ready
 	$(call suite,$(LITELLM),.venv-litellm,--ignore tests/live)
 
 .PHONY: test-lowest
@@ -139,7 +160,6 @@ test-langchain-lowest: .venv-langchain-lowest/ready
 
 .PHONY: test-llama-index-meta
 test-llama-index-meta: .venv-llama-index-meta/ready
-	cd $(LLAMA_INDEX) && ../../.venv-llama-index-meta/bin/python tests/smoke.py
 	$(call suite,$(LLAMA_INDEX),.venv-llama-index-meta,--ignore tests/live)
 
 .PHONY: test-litellm-lowest

@@ -79,8 +79,10 @@ def traced(steps: list[Step]) -> Iterator[None]:
     """Add the function calls of this thread to a list."""
 
     def note(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and (file := frame.f_code.co_filename).startswith(_PACKAGE):
-            steps.append(Step(file.removeprefix(_PACKAGE), frame.f_code.co_name))
+        code = frame.f_code
+        # When an object of a call before is finalized is no matter of this one.
+        if event == "call" and code.co_filename.startswith(_PACKAGE) and code.co_name != "__del__":
+            steps.append(Step(code.co_filename.removeprefix(_PACKAGE), code.co_name))
 
     before = sys.getprofile()
     gc.collect()
