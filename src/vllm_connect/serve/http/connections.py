@@ -39,7 +39,7 @@ def limited(settings: Settings) -> type[HttpToolsProtocol]:
     class Connection(HttpToolsProtocol):
         _head_timer: asyncio.TimerHandle | None = None
         _stall_timer: asyncio.TimerHandle | None = None
-        _head_bytes = 0
+        _bare_bytes = 0  # received since the last of a body
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
             super().connection_made(transport)
@@ -53,18 +53,26 @@ def limited(settings: Settings) -> type[HttpToolsProtocol]:
             extensions: dict[str, Any] = {WRITER: _ChunkWriter(self.cycle)}
             self.scope["extensions"] = extensions
 
+        def on_body(self, body: bytes) -> None:
+            super().on_body(body)
+            self._bare_bytes = 0
+
         def data_received(self, data: bytes) -> None:
+            self._bare_bytes += len(data)
             super().data_received(data)
             is_head = self.scope is None or "method" not in self.scope
             if is_head or self.cycle is None or self.cycle.response_complete:
                 # A head that is not complete, or a body that nobody waits for any more.
-                self._head_bytes += len(data) if is_head else 0
-                if self._head_bytes > HEAD_BYTES:
+                if is_head and self._bare_bytes > HEAD_BYTES:
                     self.transport.abort()
                 elif self._head_timer is None:
                     self._set_head_timer()
-            elif self._head_timer is not None:
-                self._head_bytes = 0
+                return
+            if not self.cycle.more_body:
+                self._bare_bytes = 0
+            elif self._bare_bytes > 2 * HEAD_BYTES:  # trailers, or what else is in chunks but the body
+                self.transport.abort()
+            if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
 

@@ -102,7 +102,7 @@ class Exchange:
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > most:
             raise _too_large(most)
-        message = await self.receive()  # the first part is nearly always all of it, and there already
+        message = await self._receive_within(seconds)
         parts: list[bytes] = []
         total = 0
         while True:
@@ -114,12 +114,30 @@ class Exchange:
                 raise _too_large(most)
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
-            try:
-                message = await asyncio.wait_for(self.receive(), seconds)
-            except asyncio.TimeoutError:
-                raise Refusal(
-                    408, f"the request's body did not go on for {seconds:g} s", close=True
-                ) from None
+            message = await self._receive_within(seconds)
+
+    async def _receive_within(self, seconds: float) -> Message:
+        """Receive the next part, nearly always there already: `wait_for` would take a task for it."""
+        task = asyncio.current_task()
+        assert task is not None
+        is_late = False
+
+        def end() -> None:
+            nonlocal is_late
+            is_late = True
+            task.cancel()
+
+        timer = asyncio.get_running_loop().call_later(seconds, end)
+        try:
+            return await self.receive()
+        except asyncio.CancelledError:
+            if not is_late:
+                raise
+            getattr(task, "uncancel", int)()  # Python 3.11's
+            message = f"the request's body did not go on for {seconds:g} s"
+            raise Refusal(408, message, close=True) from None
+        finally:
+            timer.cancel()
 
     async def reply(
         self, status: int, body: bytes, content_type: bytes = b"application/json", headers: Headers = ()

@@ -42,6 +42,8 @@ class Guard:
             Refusal: it may not be answered.
         """
         host = exchange.headers.get(b"host", b"")
+        if [name for name, _ in exchange.scope["headers"]].count(b"host") > 1:
+            raise Refusal(400, "a request must name one Host (RFC 9112, section 3.2)", close=True)
         if host not in self._good_hosts:
             self._check_host(host)
         if b"origin" in exchange.headers or b"sec-fetch-site" in exchange.headers:
@@ -51,7 +53,7 @@ class Guard:
 
     def _check_host(self, header: bytes) -> None:
         match = _AUTHORITY.fullmatch(header.decode("latin-1"))
-        name = match[1].strip("[]").lower() if match else ""
+        name = match[1].strip("[]").lower().removesuffix(".") if match else ""
         if not name or not (self._any_host or name in self._hosts or self._is_number(name)):
             raise Refusal(
                 421,

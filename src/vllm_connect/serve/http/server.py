@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
@@ -19,6 +19,7 @@ from .exchange import Receive, Scope, Send
 from .settings import Settings
 
 BACKLOG = 2048
+_OTHER_FILES = 256  # the configuration's, the log's, a server that is verified
 
 App = Callable[[Scope, Receive, Send], object]
 
@@ -80,6 +81,7 @@ class Server:
             timeout_keep_alive=settings.idle_seconds,
             timeout_graceful_shutdown=settings.grace,  # type: ignore[arg-type]  # any number of seconds
         )
+        self._settings = settings
         self._server = _Uvicorn(config)
         self._listener = listener
 
@@ -91,12 +93,26 @@ class Server:
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM; requests under way may then end within the grace, idle ones not."""
+        _raise_file_limit(2 * self._settings.max_connections + _OTHER_FILES)
         with _ending_quietly():
             _run_to_completion(self._server.serve(sockets=[self._listener]))
 
     def stop(self) -> None:
         """Begin to stop."""
         self._server.should_exit = True
+
+
+def _raise_file_limit(files: int) -> None:
+    """Let the process open so many files, as far as it may: each request takes two, and 1024 are usual."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):  # macOS has a lower one of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _run_to_completion(work: Coroutine[object, object, None]) -> None:

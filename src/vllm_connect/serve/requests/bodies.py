@@ -38,6 +38,18 @@ def read_json(content: bytes) -> JsonObject:
     return body
 
 
+def take_stream(body: JsonObject) -> bool:
+    """Take out of a body whether its answer is to be streamed.
+
+    Raises:
+        Refusal: it says neither.
+    """
+    stream = body.pop("stream", False)
+    if not isinstance(stream, bool):
+        raise Refusal(400, f"stream must be true or false, not {_kind(stream)}", param="stream")
+    return stream
+
+
 async def read_form(content_type: str, content: bytes) -> tuple[JsonObject, dict[str, Upload]]:
     """Read a multipart form: its fields, of which ``name[]`` are lists, and its files.
 
@@ -80,5 +92,5 @@ def _place(error: orjson.JSONDecodeError) -> str:
 
 
 def _kind(value: Any) -> str:
-    kinds = {list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
+    kinds = {list: "a list", str: "a text", bool: "a truth value", type(None): "null", dict: "an object"}
     return kinds.get(type(value), "a number")

@@ -38,7 +38,9 @@ def passed_on(exchange: Exchange) -> dict[str, str]:
     """The headers that go on to a server, the session's among them."""
     headers = exchange.headers
     passed = {
-        _PASSED_ON[name]: value.decode("latin-1") for name, value in headers.items() if name in _PASSED_ON
+        _PASSED_ON[name]: value.decode()
+        for name, value in headers.items()
+        if name in _PASSED_ON and value.isascii()  # others have no meaning that a server could read
     }
     for name in SESSIONS:
         if session := headers.get(name):

@@ -23,6 +23,7 @@ from ..http.exchange import Exchange
 from ..streams.passed import PassedStream
 from ..streams.reading import Noted, read_chunk, read_message_event
 from ..streams.sending import DONE, send_stream
+from .bodies import take_stream
 from .headers import passed_on
 
 KEY_HEADER = b"x-vllm-connect-key"
@@ -70,7 +71,7 @@ class Passing:
             body: its body; nothing of it is needed afterwards.
         """
         headers = passed_on(exchange)
-        if self.streamed is not None and body.pop("stream", False):
+        if self.streamed is not None and take_stream(body):
             stream: PassedStream[object] = await client.request(
                 bytes,
                 call_options(self.streamed(body, headers), client._capabilities),

@@ -25,7 +25,7 @@ from ...types import EmbeddingResponse, RerankResponse
 from ..http.errors import Refusal
 from ..http.exchange import Exchange
 from ..streams.sending import DONE, send_stream
-from .bodies import Upload
+from .bodies import Upload, take_stream
 from .headers import passed_on
 from .passing import key_of, reply_headers
 
@@ -151,7 +151,7 @@ async def embeddings(client: AsyncVLLM, exchange: Exchange, body: JsonObject) ->
 
 async def responses(client: AsyncVLLM, exchange: Exchange, body: JsonObject) -> None:
     """Answer a request of the Responses API."""
-    streams = bool(body.pop("stream", False))
+    streams = take_stream(body)
     params = {name: value for name, value in body.items() if name in _RESPONSE_FIELDS}
     rest = {name: value for name, value in body.items() if name not in _RESPONSE_FIELDS}
     options: JsonObject = {"extra_headers": passed_on(exchange), "extra_body": rest or None}
