@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.lora import write_adapter
 
-from vllm_connect import NotFoundError
+from vllm_connect import APITimeoutError, BadRequestError, NotFoundError
 
 MODEL, ADAPTER = "tiny-open", "louder"
 ASKED = {"messages": [{"role": "user", "content": "Say: hello"}], "max_tokens": 8, "logprobs": True}
@@ -21,6 +21,11 @@ async def test_an_adapter_is_a_model_while_it_is_loaded(open, tmp_path):
         changed = await open("chat.completions.create", model=ADAPTER, temperature=0, **ASKED)
         plain = await open("chat.completions.create", model=MODEL, temperature=0, **ASKED)
         assert changed.model == ADAPTER
+        with pytest.raises(BadRequestError, match="has already been loaded"):
+            await open("lora.load", lora_name=ADAPTER, lora_path=str(tmp_path))
+        assert ADAPTER in await open(
+            "lora.load", lora_name=ADAPTER, lora_path=str(tmp_path), load_inplace=True
+        )
         assert changed.choices[0].logprobs.content[0].logprob != plain.choices[0].logprobs.content[0].logprob
     finally:
         assert ADAPTER in await open("lora.unload", lora_name=ADAPTER)
@@ -43,3 +48,16 @@ async def test_metrics_count(open):
     assert after.time_to_first_token > 0
     assert (after.running, after.waiting) == (0, 0)
     assert 0 <= after.kv_cache_usage <= 1
+
+
+async def test_who_asks_while_it_sleeps_waits(open):
+    await open("server.sleep", level=1, mode="wait")
+    try:
+        with pytest.raises(APITimeoutError):
+            await open("chat.completions.create", model=MODEL, timeout=1.5, **ASKED)
+        with pytest.raises(BadRequestError):
+            await open("chat.completions.create", model=MODEL, temperature=5, **ASKED)
+    finally:
+        await open("server.wake_up")
+    answer = await open("chat.completions.create", model=MODEL, **ASKED)
+    assert answer.choices[0].message.reasoning

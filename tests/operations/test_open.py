@@ -163,6 +163,14 @@ class TestOperator:
         assert await open("server.wake_up") is True
         assert await open("server.is_sleeping") is False
 
+    @covers("server.wake_up")
+    async def test_it_wakes_a_part_at_a_time(self, open):
+        await open("server.sleep", level=1)
+        assert await open("server.wake_up", tags=["weights"]) is False
+        assert await open("server.is_sleeping") is True
+        assert await open("server.wake_up", tags=["kv_cache"]) is True
+        assert await open("server.is_sleeping") is False
+
     @covers("server.pause")
     @covers("server.resume")
     @covers("server.is_paused")

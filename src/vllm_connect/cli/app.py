@@ -169,6 +169,13 @@ def sim(
         str | None,
         typer.Option(metavar="0.31.0", help="The version it says; newer routes are not there, then."),
     ] = None,
+    scale_out: Annotated[
+        bool, typer.Option("--scale-out", help="Render prompts, and generate tokens from tokens.")
+    ] = False,
+    lora: Annotated[bool, typer.Option("--lora", help="Load LoRA adapters.")] = False,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Have an operator's routes: sleep, pause, server_info …")
+    ] = False,
 ) -> None:
     """Run a server that speaks vLLM's protocol without a model, until Ctrl-C."""
     from .sim import serve
@@ -177,6 +184,7 @@ def sim(
         serve(
             host, port, models=model, api_keys=api_key, tasks=task,
             max_model_len=max_model_len, delay=delay, faults=fault, version=vllm_version,
+            scale_out=scale_out, lora=lora, dev=dev,
         )  # fmt: skip
     except ValueError as error:
         _refuse(str(error))

@@ -22,6 +22,9 @@ def serve(
     delay: float = 0.0,
     faults: Sequence[str] | None = None,
     version: str | None = None,
+    scale_out: bool = False,
+    lora: bool = False,
+    dev: bool = False,
 ) -> None:
     """Run the simulator until Ctrl-C or SIGTERM.
 
@@ -35,12 +38,18 @@ def serve(
         delay: seconds for each generated token.
         faults: what goes wrong, as texts.
         version: what it says to be, and what it has.
+        scale_out: whether it renders prompts and generates tokens from tokens.
+        lora: whether it loads LoRA adapters.
+        dev: whether it has an operator's routes.
 
     Raises:
         ValueError: there is no such task or fault, or an environment variable is not set.
         OSError: it cannot listen there.
     """
-    options: OptionValues = {"max_model_len": max_model_len, "delay": delay, "faults": faults or ()}
+    options: OptionValues = {
+        **{"max_model_len": max_model_len, "delay": delay, "faults": faults or ()},
+        **{"scale_out": scale_out, "lora": lora, "dev": dev},
+    }
     if version:
         options["version"] = version
     if models:

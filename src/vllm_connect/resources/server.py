@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeVar
+from urllib.parse import urlencode
 
 import anyio
 import openai
@@ -91,12 +92,15 @@ def _call(
 ) -> Call[T]:
     query, request_options = read_params(f"server.{operation}", params, names)
     key = query.pop("key", None)
+    # The SDK would call a list `tags[]`, which vLLM does not know.
+    lists = {name: query.pop(name) for name, value in [*query.items()] if isinstance(value, (list, tuple))}
+    repeated = f"?{urlencode(lists, doseq=True)}" if lists else ""
     if query:
         given = request_options.get("params") or {}
         request_options["params"] = {**{name: _in_query(value) for name, value in query.items()}, **given}
     return Call(
         f"server.{operation}",
-        (Variant(f"/{operation}"),),
+        (Variant(f"/{operation}{repeated}"),),
         read=read,
         options={**request_options, **options},
         method=method,

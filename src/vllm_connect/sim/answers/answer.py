@@ -25,9 +25,11 @@ class Answer:
         reasoning: what is thought before, if thinking is on.
         calls: the tools that are called.
         values: what the conversation says about fields that a schema may ask for.
+        plain: whether calls are told as text, because nobody may read them as calls.
     """
 
     content: str | None
     reasoning: str = "I answer."
     calls: list[Call] = field(default_factory=list)
     values: Json = field(default_factory=dict)
+    plain: bool = False

@@ -17,6 +17,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..http.engine import engine_of
 from ..http.errors import refused
 from ..http.options import Options
 from ..http.recorder import read_form
@@ -56,6 +57,7 @@ async def _audio(request: Request, prefix: str, object: str) -> Response:
     form = await read_form(request.headers.get("content-type", ""), await request.body())
     body = read_audio(form, options)
     sound = listen(body.file)
+    await engine_of(request).admit()
     texts = [_limited(text, body.max_completion_tokens) for text in sound.pieces]
     if body.stream:
         id = request_id(request, prefix)

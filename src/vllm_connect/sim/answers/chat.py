@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..http.errors import LateError, unknown_model
+from ..http.engine import engine_of, served
+from ..http.errors import LateError
 from ..http.options import Options
 from ..http.replies import (
     DONE,
@@ -37,10 +37,8 @@ Delta = dict[str, Any]
 
 async def chat_completions(request: Request) -> Response:
     """Answer a chat completions request."""
-    options: Options = request.app.state.options
     body = read_chat(await read_json(request))
-    if body.model and body.model not in options.models:
-        raise unknown_model(body.model, options.models)
+    options = served(request, body.model)
     prompt, tokens = prepare(body, options)
     reply = Reply(request_id(request, "chatcmpl", body.request_id), body, options)
     try:
@@ -51,8 +49,9 @@ async def chat_completions(request: Request) -> Response:
         return EventStream(paced([error_event(error, options.error_shape), DONE], 0))
     headers = _load_metrics(request)
     if body.stream:
-        return EventStream(paced(reply.events(turn), options.delay), headers)
-    await asyncio.sleep(options.delay * turn.completion_tokens)
+        events = engine_of(request).stream(reply.id, turn.generations, reply.events(turn), options.delay)
+        return EventStream(events, headers)
+    await engine_of(request).spend(reply.id, turn.generations, options.delay)
     return Json(reply.whole(turn), headers=headers)
 
 
@@ -128,6 +127,11 @@ class Reply:
             yield self._chunk([], usage=total, system_fingerprint=self.options.fingerprint)
         yield DONE
 
+    def deltas(self, generation: Generation) -> list[Delta]:
+        """The deltas of a generation that may not have ended yet."""
+        steps = (self._delta(each.token, each.following, generation.called) for each in generation.steps())
+        return [delta for delta in steps if delta]
+
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         return event(
             {
@@ -177,10 +181,8 @@ class Reply:
 
     def _steps(self, index: int, generation: Generation) -> Iterator[tuple[Token, dict[str, Any]]]:
         """Each token with the choice that tells it; its `delta` is `None` where it tells nothing."""
-        tokens = generation.tokens
-        for at, token in enumerate(tokens):
-            ended = at == len(tokens) - 1
-            delta = self._delta(token, tokens[at + 1] if not ended else None, generation.called)
+        for token, following, ended in generation.steps():
+            delta = self._delta(token, following, generation.called)
             if delta is None and (ended or self.ids or self.logprobs is not None):
                 delta = {}
             elif delta and self.hides:
@@ -188,11 +190,11 @@ class Reply:
                 delta |= {**self._reasoning(None), **({"tool_calls": calls} if calls else {})}
             choice: dict[str, Any] = {"index": index, "delta": delta, "logprobs": None}
             if self.logprobs is not None:
-                choice["logprobs"] = {"content": [self._logprob(token)]}
+                choice["logprobs"] = {"content": [self._logprob(token)] if token.ids else []}
             choice["finish_reason"] = generation.finish_reason if ended else None
             if ended:
                 choice["stop_reason"] = generation.stop_reason
-            choice["token_ids"] = [token.id] if self.ids else None
+            choice["token_ids"] = token.ids if self.ids else None
             yield token, choice
 
     def _delta(self, token: Token, following: Token | None, called: list[str]) -> Delta | None:
@@ -237,7 +239,7 @@ class RunningUsage:
 
     def count(self, index: int, token: Token) -> None:
         """Count one more token of a choice."""
-        self.completion_tokens[index] += 1
+        self.completion_tokens[index] += len(token.ids)
         self.reasoning_tokens[index] += token.channel == "reasoning"
 
     def of(self, index: int) -> dict[str, Any]:

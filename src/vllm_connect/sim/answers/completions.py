@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..http.errors import LateError, refused, unknown_model, validated
+from ..http.engine import engine_of, served
+from ..http.errors import LateError, refused, validated
 from ..http.options import Options
 from ..http.replies import DONE, EventStream, Json, error_event, event, now, paced, read_json, request_id
 from ..requests.prompts import check_room, fit
@@ -47,6 +47,13 @@ class CompletionRequest(Sampling):
     suffix: str | None = None
     add_special_tokens: bool = True
 
+    _scores_only: bool = PrivateAttr(default=False)
+
+    @property
+    def scores_only(self) -> bool:
+        """True if only the prompt is wanted, and what is likely in it."""
+        return self._scores_only
+
 
 @dataclass
 class Completion:
@@ -68,39 +75,43 @@ def _check_logprobs(logprobs: Any) -> None:
 
 async def completions(request: Request) -> Response:
     """Answer a completions request."""
-    options: Options = request.app.state.options
-    data = await read_json(request)
+    body = read_completion(await read_json(request))
+    options = served(request, body.model)
+    prompts = prompts_of(body, options)
+    reply = Reply(request_id(request, "cmpl", body.request_id), body, options)
+    try:
+        check_engine(body, body.logprobs)
+        done = [
+            Completion(text, tokens, complete(text, body, options, options.max_model_len - len(tokens)))
+            for text, tokens in prompts
+            for _ in range(body.choices)
+        ]
+    except LateError as error:
+        if not body.stream:
+            raise
+        return EventStream(paced([error_event(error, options.error_shape), DONE]))
+    generations = [each.generation for each in done]
+    if body.stream:
+        events = engine_of(request).stream(reply.id, generations, reply.events(done), options.delay)
+        return EventStream(events)
+    await engine_of(request).spend(reply.id, generations, options.delay)
+    return Json(reply.whole(done))
+
+
+def read_completion(data: Any) -> CompletionRequest:
+    """Check a body and make a request of it.
+
+    Raises:
+        SimError: a 400.
+    """
     if isinstance(data, dict):
         if data.get("prompt") in (None, "") and data.get("prompt_embeds") in (None, []):
             raise refused("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
         check_options(data)
         _check_logprobs(data.get("logprobs"))
     body = validated(CompletionRequest, data)
-    if body.model and body.model not in options.models:
-        raise unknown_model(body.model, options.models)
-    check_trusted(data)
-    if body.prompt_embeds is not None:
-        raise refused("You must set `--enable-prompt-embeds` to input `prompt_embeds`.", "prompt_embeds")
-    if body.suffix:
-        raise _suffix()
-    prompts = _prompts(body, options)
-    scores_only = bool(body.echo) and body.max_tokens == 0
-    if body.max_tokens is None or scores_only:
-        body.max_tokens = 1 if scores_only else _DEFAULT_MAX_TOKENS
-    check_room(body.max_tokens, options.max_model_len)
-    check_sampling(body)
-    reply = Reply(request_id(request, "cmpl", body.request_id), body, options, scores_only)
-    try:
-        check_engine(body, body.logprobs)
-        done = [_complete(*prompt, body, options) for prompt in prompts for _ in range(body.choices)]
-    except LateError as error:
-        if not body.stream:
-            raise
-        return EventStream(paced([error_event(error, options.error_shape), DONE]))
-    if body.stream:
-        return EventStream(paced(reply.events(done), options.delay))
-    await asyncio.sleep(options.delay * sum(len(each.generation.tokens) for each in done))
-    return Json(reply.whole(done))
+    body._scores_only = bool(body.echo) and body.max_tokens == 0
+    return body
 
 
 def _suffix() -> Exception:
@@ -109,8 +120,28 @@ def _suffix() -> Exception:
     return error
 
 
+def prompts_of(body: CompletionRequest, options: Options) -> list[tuple[str, list[int]]]:
+    """Every prompt of a request as text and as tokens; vLLM looks at them after it found the model.
+
+    Raises:
+        SimError: a 400.
+    """
+    check_trusted(body.model_dump(include={"mm_processor_kwargs", "media_io_kwargs"}))
+    if body.prompt_embeds is not None:
+        raise refused("You must set `--enable-prompt-embeds` to input `prompt_embeds`.", "prompt_embeds")
+    if body.suffix:
+        raise _suffix()
+    prompts = _prompts(body, options)
+    if body.scores_only:
+        body.max_tokens = 1
+    elif body.max_tokens is None:
+        body.max_tokens = _DEFAULT_MAX_TOKENS
+    check_room(body.max_tokens, options.max_model_len)
+    check_sampling(body)
+    return prompts
+
+
 def _prompts(body: CompletionRequest, options: Options) -> list[tuple[str, list[int]]]:
-    """Every prompt as text and as tokens."""
     inputs: Any = body.prompt
     if isinstance(inputs, str) or (inputs and isinstance(inputs[0], int)):
         inputs = [inputs]
@@ -130,22 +161,28 @@ def _prompts(body: CompletionRequest, options: Options) -> list[tuple[str, list[
     return prompts
 
 
-def _complete(text: str, tokens: list[int], body: CompletionRequest, options: Options) -> Completion:
+def complete(text: str, sampling: Sampling, options: Options, room: int) -> Generation:
+    """Generate after a raw prompt.
+
+    Args:
+        text: the prompt.
+        sampling: how to generate.
+        options: those of the server.
+        room: how many tokens the context still has.
+    """
     draft = answer([{"role": "user", "content": text}])
     draft.content = (draft.content or "").removeprefix(text)
     # With a reasoning parser, vLLM waits for the end of a reasoning that never comes.
-    if not options.reasoning and (constraint := constraint_of(body)):
+    if not options.reasoning and (constraint := constraint_of(sampling)):
         draft.content = constraint.apply(draft, text)
-    room = options.max_model_len - len(tokens)
-    return Completion(text, tokens, generate(draft, body, thinking=False, room=room, forced=False))
+    return generate(draft, sampling, thinking=False, room=room, forced=False)
 
 
 class Reply:
     """One answer: the same completions as a whole or as events."""
 
-    def __init__(self, id: str, request: CompletionRequest, options: Options, scores_only: bool) -> None:
+    def __init__(self, id: str, request: CompletionRequest, options: Options) -> None:
         self.id, self.request, self.options = id, request, options
-        self.scores_only = scores_only
         self.created = now()
 
     def whole(self, done: list[Completion]) -> dict[str, Any]:
@@ -188,7 +225,7 @@ class Reply:
 
     def _choice(self, index: int, done: Completion) -> dict[str, Any]:
         request, generation = self.request, done.generation
-        tokens = [] if self.scores_only else generation.tokens
+        tokens = [] if request.scores_only else generation.tokens
         text = (done.text if request.echo else "") + "".join(token.text for token in tokens)
         ids = [token.id for token in tokens]
         logprobs = None
@@ -203,7 +240,7 @@ class Reply:
             "index": index,
             "text": text,
             "logprobs": logprobs,
-            "finish_reason": "length" if self.scores_only else generation.finish_reason,
+            "finish_reason": "length" if request.scores_only else generation.finish_reason,
             "stop_reason": generation.stop_reason,
             "token_ids": ids if request.return_token_ids else None,
             "prompt_logprobs": None if count is None else prompt_entries(done.tokens, count),
@@ -214,14 +251,13 @@ class Reply:
     def _steps(self, index: int, done: Completion) -> Iterator[dict[str, Any]]:
         request, generation = self.request, done.generation
         offset = 0
-        for at, token in enumerate(generation.tokens):
-            ended = at == len(generation.tokens) - 1
+        for at, (token, _, ended) in enumerate(generation.steps()):
             first = at == 0 and (request.return_token_ids or request.echo)
-            text = "" if self.scores_only else token.text
+            text = "" if request.scores_only else token.text
             logprobs = None
             if request.logprobs is not None:
                 as_ids = bool(request.return_tokens_as_token_ids)
-                logprobs = completion_logprobs([token.id], request.logprobs, as_ids, offset)
+                logprobs = completion_logprobs(token.ids, request.logprobs, as_ids, offset)
             offset += len(token.raw)
             yield {
                 "index": index,
@@ -230,7 +266,7 @@ class Reply:
                 "finish_reason": generation.finish_reason if ended else None,
                 "stop_reason": generation.stop_reason if ended else None,
                 "prompt_token_ids": done.tokens if first else None,
-                "token_ids": [token.id] if request.return_token_ids else None,
+                "token_ids": token.ids if request.return_token_ids else None,
             }
 
     def _usage(self, done: list[Completion]) -> dict[str, Any]:

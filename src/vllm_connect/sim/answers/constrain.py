@@ -84,7 +84,7 @@ def constraint_of(request: Sampling) -> Constraint | None:
     Raises:
         SimError: a 400; there is none where one was announced, or there are several.
     """
-    constraints = _from_format(request) or request.structured_outputs
+    constraints = constraints_of(request)
     if constraints is None:
         return None
     values = {kind: getattr(constraints, _FIELDS.get(kind, kind)) for kind in _KINDS}
@@ -98,6 +98,11 @@ def constraint_of(request: Sampling) -> Constraint | None:
     if values["choice"] == []:
         raise refused("Choice '[]' cannot be an empty list")
     return Constraint(kinds[0], values[kinds[0]])
+
+
+def constraints_of(request: Sampling) -> StructuredOutputs | None:
+    """The structured outputs of a request, unchecked; its `response_format` may name them."""
+    return _from_format(request) or request.structured_outputs
 
 
 def _from_format(request: Sampling) -> StructuredOutputs | None:

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..http.engine import engine_of
 from ..http.errors import refused
 from ..http.options import Options
 from ..http.replies import Json, Parts, now, paced, read_json, request_id
@@ -24,6 +25,7 @@ async def embeddings(request: Request) -> Response:
     space = space_of(body, options)
     texts = texts_of(body, options)
     id = request_id(request, "embd", body.request_id)
+    await engine_of(request).admit()
     return vectors_reply(texts, space, body, options, id, "embedding", "embedding")
 
 

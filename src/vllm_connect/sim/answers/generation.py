@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from ..requests.sampling import Sampling
-from .answer import Answer
+from .answer import Answer, Call
 from .tokens import END_OF_TURN, END_THINK, END_TOOL_CALL, THINK, TOOL_CALL, piece_id, pieces
 
 Channel = Literal["reasoning", "content", "name", "arguments", "mark"]
@@ -27,8 +27,24 @@ class Token(NamedTuple):
     text: str = ""
     call: int = 0
 
+    @property
+    def ids(self) -> list[int]:
+        """Its id; nothing, if it is the end of an answer that was aborted."""
+        return [] if self.id < 0 else [self.id]
 
-@dataclass
+
+_ABORTED = Token(-1, "", "mark")
+
+
+class Step(NamedTuple):
+    """A token, the one after it, and whether there is none."""
+
+    token: Token
+    following: Token | None
+    ended: bool
+
+
+@dataclass(eq=False)
 class Generation:
     """Everything that was generated for one choice."""
 
@@ -36,6 +52,30 @@ class Generation:
     finish_reason: str
     stop_reason: int | str | None = None
     called: list[str] = field(default_factory=list)
+    aborted: bool = False
+
+    def steps(self) -> Iterator[Step]:
+        """The tokens one by one; when it is aborted, an empty one ends it."""
+        at = 0
+        while at < len(self.tokens) or self.aborted:
+            if self.aborted:
+                self.cut(at)
+                yield Step(_ABORTED, None, True)
+                return
+            at += 1
+            following = self.tokens[at] if at < len(self.tokens) else None
+            yield Step(self.tokens[at - 1], following, following is None)
+            if following is None:
+                return
+
+    def abort(self) -> None:
+        """Let a stream of it end at its next token."""
+        self.aborted = True
+
+    def cut(self, length: int) -> None:
+        """Forget the tokens from there on, and end as aborted."""
+        del self.tokens[length:]
+        self.finish_reason, self.stop_reason = "abort", None
 
     def text(self, channel: Channel, call: int = 0) -> str:
         """Return what was written to one channel."""
@@ -84,8 +124,9 @@ def generate(answer: Answer, sampling: Sampling, *, thinking: bool, room: int, f
         tokens = _prolonged(
             tokens, limit if sampling.ignore_eos else min(limit, sampling.min_tokens), sampling
         )
-    generation = Generation([], "tool_calls" if answer.calls and not forced else "stop")
-    generation.called = [call.name for call in answer.calls]
+    calls = [] if answer.plain else answer.calls
+    generation = Generation([], "tool_calls" if calls and not forced else "stop")
+    generation.called = [call.name for call in calls]
     stops, text = sampling.stops, ""
     for count, token in enumerate(tokens, 1):
         generation.tokens.append(token)
@@ -118,14 +159,19 @@ def _written(answer: Answer, thinking: bool, budget: int | None) -> Iterator[Tok
         yield Token(END_THINK, "</think>", "mark")
     yield from _tokens(answer.content or "", "content")
     for i, call in enumerate(answer.calls):
-        yield Token(TOOL_CALL, "<tool_call>", "mark")
-        yield from _marks('\n{"name": "')
-        yield from _tokens(call.name, "name", i)
-        yield from _marks('", "arguments": ')
-        yield from _tokens(call.arguments, "arguments", i)
-        yield from _marks("}\n")
-        yield Token(END_TOOL_CALL, "</tool_call>", "mark")
+        for token in _called(call, i):
+            yield token._replace(channel="content", text=token.raw) if answer.plain else token
     yield Token(END_OF_TURN, "<|im_end|>", "mark")
+
+
+def _called(call: Call, number: int) -> Iterator[Token]:
+    yield Token(TOOL_CALL, "<tool_call>", "mark")
+    yield from _marks('\n{"name": "')
+    yield from _tokens(call.name, "name", number)
+    yield from _marks('", "arguments": ')
+    yield from _tokens(call.arguments, "arguments", number)
+    yield from _marks("}\n")
+    yield Token(END_TOOL_CALL, "</tool_call>", "mark")
 
 
 def _tokens(text: str, channel: Channel, call: int = 0) -> Iterator[Token]:

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..http.engine import engine_of
 from ..http.errors import SimError, refused
 from ..http.options import Options
 from ..http.replies import Json, now, read_json, request_id
@@ -33,6 +34,7 @@ async def pooling(request: Request) -> Response:
         raise refused("dimensions is currently not supported", "dimensions")
     task = _task(body.task, options)
     texts = texts_of(body, options)
+    await engine_of(request).admit()
     id = request_id(request, "pooling", body.request_id)
     space = space_of(body, options)
     if task == "embed":
@@ -109,6 +111,7 @@ async def classify(request: Request) -> Response:
     options: Options = request.app.state.options
     body = read_pooling(await read_json(request), options, "classify")
     texts = texts_of(body, options)
+    await engine_of(request).admit()
     data = []
     for i, text in enumerate(texts):
         probs = _probs(text.text, body, options)

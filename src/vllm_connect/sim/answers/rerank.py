@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from ..http.engine import engine_of
 from ..http.errors import refused, validated
 from ..http.options import Options
 from ..http.replies import Json, now, read_json, request_id
@@ -83,6 +84,7 @@ async def rerank(request: Request) -> Response:
     check_trusted(data)
     documents = body.documents if isinstance(body.documents, list) else [body.documents]
     scores, tokens = _scores([body.query], documents, body, options)
+    await engine_of(request).admit()
     ranked = sorted(range(len(scores)), key=lambda i: -scores[i])
     results = [
         {"index": i, "document": _document(documents[i]), "relevance_score": scores[i]}
@@ -110,6 +112,7 @@ async def score(request: Request) -> Response:
     given = next([data[name] for name in names] for names in _SIDES if all(name in data for name in names))
     left, right = (side if isinstance(side, list) else [side] for side in given)
     scores, tokens = _scores(left, right, body, options)
+    await engine_of(request).admit()
     return Json(
         {
             "id": request_id(request, "score", body.request_id),

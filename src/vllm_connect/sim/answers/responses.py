@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..http.errors import LateError, unknown_model
+from ..http.engine import engine_of, served
+from ..http.errors import LateError
 from ..http.options import Options
-from ..http.replies import EventStream, Json, event, new_id, now, paced, read_json
+from ..http.replies import EventStream, Json, event, new_id, now, read_json
 from ..http.wire import connection_of
 from ..requests.responses import ResponsesRequest, as_chat, check_store, no_response, read_responses
 from ..requests.sampling import check_trusted
@@ -30,10 +30,8 @@ Item = dict[str, Any]
 
 async def responses(request: Request) -> Response:
     """Answer a Responses request."""
-    options: Options = request.app.state.options
     body = read_responses(await read_json(request))
-    if body.model and body.model not in options.models:
-        raise unknown_model(body.model, options.models)
+    options = served(request, body.model)
     check_store(body)
     check_trusted(body.model_dump(include={"mm_processor_kwargs", "media_io_kwargs"}))
     chat = as_chat(body)
@@ -46,8 +44,9 @@ async def responses(request: Request) -> Response:
             raise
         return EventStream(_cut_off(request, reply))
     if body.stream:
-        return EventStream(paced(reply.events(turn), options.delay))
-    await asyncio.sleep(options.delay * turn.completion_tokens)
+        events = engine_of(request).stream(reply.id, turn.generations, reply.events(turn), options.delay)
+        return EventStream(events)
+    await engine_of(request).spend(reply.id, turn.generations, options.delay)
     return Json(reply.whole(turn))
 
 

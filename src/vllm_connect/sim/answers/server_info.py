@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..http.engine import engine_of
 from ..http.errors import SimError
 from ..http.options import Options
 from ..http.recorder import Recorder
@@ -72,9 +73,13 @@ async def metrics(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """The served names of the model."""
+    """The served names of the model, and its LoRA adapters."""
     options: Options = request.app.state.options
-    return Json({"object": "list", "data": [_card(name, options) for name in options.models]})
+    cards = [_card(name, options) for name in options.models]
+    for name, path in engine_of(request).adapters.items():
+        adapter = {"id": name, "root": path, "parent": options.models[0], "max_model_len": None}
+        cards.append({**_card(name, options), **adapter})
+    return Json({"object": "list", "data": cards})
 
 
 def _card(name: str, options: Options) -> dict[str, object]:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..http.errors import refused, unknown_model, validated
+from ..http.engine import served
+from ..http.errors import refused, validated
 from ..http.options import Options
 from ..http.replies import Json, read_json
 from ..requests.chat import Tool, check_conversation, read_chat
@@ -69,7 +70,7 @@ async def tokenize(http: Request) -> Response:
         raise refused("Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
     check_form(_FORMS, data)
     body = _FORMS.validate_python(data)
-    _check_model(body.model, options)
+    served(http, body.model)
     if isinstance(body, _Prompt):
         check_trusted(data)
         text = body.prompt
@@ -107,9 +108,8 @@ async def tokenize(http: Request) -> Response:
 
 async def detokenize(request: Request) -> Response:
     """Answer a detokenize request."""
-    options: Options = request.app.state.options
     body = validated(_Detokenize, await read_json(request))
-    _check_model(body.model, options)
+    served(request, body.model)
     return Json({"prompt": decode(body.tokens)})
 
 
@@ -125,8 +125,3 @@ async def tokenizer_info(request: Request) -> Response:
             "chat_template": _TEMPLATE,
         }
     )
-
-
-def _check_model(name: str | None, options: Options) -> None:
-    if name and name not in options.models:
-        raise unknown_model(name, options.models)

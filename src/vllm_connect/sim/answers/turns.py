@@ -50,7 +50,7 @@ def prepare(request: ChatRequest, options: Options) -> tuple[str, list[int]]:
     prompt = render(
         request.conversation,
         [tool.function.model_dump(exclude_none=True) for tool in request.tools or ()],
-        quiet=options.reasoning and not _thinks(request, options),
+        quiet=options.reasoning and not thinks(request, options),
         generate=request.add_generation_prompt,
         open_ended=request.continue_final_message,
     )
@@ -72,7 +72,7 @@ def take(request: ChatRequest, options: Options, prompt: str, prompt_tokens: lis
     check_engine(request, request.wanted_logprobs)
     constraint = constraint_of(request)
     said = _answer(request, constraint)
-    thinking = _thinks(request, options) and not (constraint and not request.include_reasoning)
+    thinking = thinks(request, options) and not (constraint and not request.include_reasoning)
     generation = generate(
         said,
         request,
@@ -83,7 +83,8 @@ def take(request: ChatRequest, options: Options, prompt: str, prompt_tokens: lis
     return Turn(request, prompt, prompt_tokens, [generation] * request.choices)
 
 
-def _thinks(request: ChatRequest, options: Options) -> bool:
+def thinks(request: ChatRequest, options: Options) -> bool:
+    """Tell whether an answer begins with reasoning."""
     told = (request.chat_template_kwargs or {}).get("enable_thinking")
     if told is None:
         told = request.reasoning_effort != "none"
@@ -96,10 +97,12 @@ def _answer(request: ChatRequest, constraint: Constraint | None) -> Answer:
     conversation = messages[:-1] if before and len(messages) > 1 else messages
     # Where the model may choose, a constraint binds it from the first token, and no call obeys one; a call
     # that is demanded takes the constraint's place.
-    functions = [] if constraint and request.tool_choice == "auto" else request.functions
+    functions = [] if constraint and request.tool_choice in ("auto", "none") else request.functions
     draft = answer(conversation, functions)
     text = text_of(conversation[-1])
-    if functions:
+    if request.tool_choice == "none":
+        draft.plain = True  # the template shows the tools, and vLLM reads no calls
+    elif functions:
         _choose_calls(draft, request, functions, text)
     if constraint and request.tool_choice == "auto" and constraint.kind != "structural_tag":
         draft.calls = []  # as in vLLM, where a constraint binds from the first token on

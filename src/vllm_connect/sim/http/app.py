@@ -15,17 +15,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import Unpack
 
 from ..._calls.capabilities import ROUTES_SINCE
-from ..answers import server_info
+from ..answers import adapters, derendering, generate, operator, rendering, server_info
 from ..answers.audio import transcriptions, translations
 from ..answers.chat import chat_completions
+from ..answers.chat_batch import batch
 from ..answers.completions import completions
 from ..answers.embeddings import embeddings
+from ..answers.generative_scoring import generative_scoring
 from ..answers.messages import count_tokens, messages
 from ..answers.pooling import classify, pooling, token_embeddings
 from ..answers.rerank import rerank, score
 from ..answers.responses import responses, stored_response
 from ..answers.tokenizing import detokenize, tokenize, tokenizer_info
 from ..faults import FaultPlan
+from .engine import Engine
 from .errors import DetailError, SimError
 from .front import Front
 from .options import Options, OptionValues, options_from
@@ -63,6 +66,7 @@ def app_with(options: Options) -> Starlette:
         },
     )
     app.state.options, app.state.recorder, app.state.plan = options, recorder, plan
+    app.state.engine = Engine()
     return app
 
 
@@ -82,10 +86,19 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
     routes += [(path, server_info.decisions, post) for path in ("/v1/systemone", "/v1/decisions")]
     if options.tokenizer_info:
         routes.append(("/tokenizer_info", tokenizer_info, get))
+    if options.lora:
+        routes += [
+            ("/v1/load_lora_adapter", adapters.load, post),
+            ("/v1/unload_lora_adapter", adapters.unload, post),
+        ]
+    if options.dev:
+        routes += _operator_routes()
     tasks = set(options.tasks)
     if "generate" in tasks:
         routes += [
             ("/v1/chat/completions", chat_completions, post),
+            ("/v1/chat/completions/batch", batch, post),
+            ("/generative_scoring", generative_scoring, post),
             ("/v1/completions", completions, post),
             ("/v1/messages", messages, post),
             ("/v1/messages/count_tokens", count_tokens, post),
@@ -93,6 +106,7 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
             ("/v1/responses/{id}", stored_response, get),
             ("/v1/responses/{id}/cancel", stored_response, post),
         ]
+        routes += _scale_out_routes(options)
     if "embed" in tasks:
         routes.append(("/v1/embeddings", embeddings, post))
     if "token_embed" in tasks:
@@ -112,6 +126,46 @@ def _routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
     routes = [route for route in routes if ROUTES_SINCE.get(route[0], (0, 0)) <= options.number]
     paths = {path: [method.lower() for method in methods] for path, _, methods in routes}
     return [*routes, ("/openapi.json", partial(server_info.openapi, paths), get)]
+
+
+def _operator_routes() -> list[tuple[str, Endpoint, list[str]]]:
+    """The routes of development mode, as far as the client has calls for them."""
+    get, post = ["GET"], ["POST"]
+    return [
+        ("/is_sleeping", operator.is_sleeping, get),
+        ("/is_paused", operator.is_paused, get),
+        ("/server_info", operator.server_info, get),
+        ("/sleep", operator.sleep, post),
+        ("/wake_up", operator.wake_up, post),
+        ("/pause", operator.pause, post),
+        ("/resume", operator.resume, post),
+        ("/reset_prefix_cache", operator.reset_prefix_cache, post),
+        ("/abort_requests", operator.abort_requests, post),
+    ]
+
+
+def _scale_out_routes(options: Options) -> list[tuple[str, Endpoint, list[str]]]:
+    """The routes of a chat in three steps; a server that was not told to serve them refuses them."""
+    endpoints: dict[str, Endpoint] = {
+        "/v1/chat/completions/render": rendering.render_chat,
+        "/v1/completions/render": rendering.render_completion,
+        "/v1/messages/render": rendering.render_message,
+        "/v1/responses/render": rendering.render_response,
+        "/v1/chat/completions/derender": derendering.derender_chat,
+        "/v1/completions/derender": derendering.derender_completion,
+        "/inference/v1/generate": generate.generate,
+        "/inference/v1/abort_requests": generate.abort,
+    }
+    return [
+        (path, endpoint if options.scale_out else _not_scaled_out, ["POST"])
+        for path, endpoint in endpoints.items()
+    ]
+
+
+async def _not_scaled_out(request: Request) -> Response:
+    raise SimError(
+        403, "Scale-out endpoints are disabled. Restart vllm serve with --enable-scale-out to enable them."
+    )
 
 
 class Guard:

@@ -105,8 +105,13 @@ def malformed(errors: Sequence[Mapping[str, Any]]) -> SimError:
     return SimError(400, "\n".join(lines), _place(errors[0]["loc"]), "Bad Request")
 
 
-def validated(model: type[Model], data: Any) -> Model:
+def validated(model: type[Model], data: Any, place: str = "body") -> Model:
     """Make a request of a body.
+
+    Args:
+        model: what to make.
+        data: the body.
+        place: where the data stood: "body" or "query".
 
     Raises:
         SimError: a 400 with everything that is wrong.
@@ -114,7 +119,8 @@ def validated(model: type[Model], data: Any) -> Model:
     try:
         return model.model_validate(data, from_attributes=True)
     except ValidationError as error:
-        raise malformed(sorted(errors_in(error), key=_position(getattr(model, "ORDER", ())))) from None
+        errors = errors_in(error, place)
+        raise malformed(sorted(errors, key=_position(getattr(model, "ORDER", ())))) from None
 
 
 def _position(order: Sequence[str]) -> Callable[[Mapping[str, Any]], int]:
@@ -123,9 +129,9 @@ def _position(order: Sequence[str]) -> Callable[[Mapping[str, Any]], int]:
     return lambda error: places.get(error["loc"][1], -1) if len(error["loc"]) > 1 else -1
 
 
-def errors_in(error: ValidationError) -> list[dict[str, Any]]:
-    """Return pydantic's errors, their places beginning with "body"."""
-    return [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+def errors_in(error: ValidationError, place: str = "body") -> list[dict[str, Any]]:
+    """Return pydantic's errors, their places beginning with where the data stood."""
+    return [{**each, "loc": (place, *each["loc"])} for each in error.errors(include_url=False)]
 
 
 def missing(name: str, body: Any) -> dict[str, Any]:

@@ -53,6 +53,10 @@ class Options:
         prompt_tokens_details: whether usage tells the cached tokens (`--enable-prompt-tokens-details`).
         request_id_headers: whether X-Request-Id comes back as a header (`--enable-request-id-headers`).
         tokenizer_info: whether there is `/tokenizer_info` (`--enable-tokenizer-info-endpoint`).
+        scale_out: whether prompts are rendered and tokens generated from tokens (`--enable-scale-out`);
+            otherwise those routes answer 403.
+        lora: whether adapters are loaded at run time (`--enable-lora`, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1).
+        dev: whether there are an operator's routes: sleep, pause, server_info … (VLLM_SERVER_DEV_MODE=1).
         keep_alive: seconds after which the server closes an idle connection.
         faults: what goes wrong from the start; `SimServer.reset` brings it back.
     """
@@ -74,6 +78,9 @@ class Options:
     prompt_tokens_details: bool = True
     request_id_headers: bool = False
     tokenizer_info: bool = False
+    scale_out: bool = False
+    lora: bool = False
+    dev: bool = False
     keep_alive: float = 5.0
     faults: Sequence[Fault] = ()
 
@@ -108,6 +115,9 @@ class OptionValues(TypedDict, total=False):
     prompt_tokens_details: bool
     request_id_headers: bool
     tokenizer_info: bool
+    scale_out: bool
+    lora: bool
+    dev: bool
     keep_alive: float
     faults: Sequence[Fault | str]
 

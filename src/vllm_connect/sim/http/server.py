@@ -94,9 +94,11 @@ class SimServer:
         self._plan.clear()
 
     def reset(self) -> None:
-        """Forget the requests and goes back to the faults that the server was made with."""
+        """Forget the requests, go back to the faults that the server was made with, wake, unload adapters."""
         self._recorder.clear()
         self._plan.reset()
+        if self._loop and self._thread:
+            self._loop.call_soon_threadsafe(self.app.state.engine.reset)
 
     def start(self) -> Self:
         """Start to listen; returns as soon as requests are accepted."""

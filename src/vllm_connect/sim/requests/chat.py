@@ -88,9 +88,7 @@ class ChatRequest(Sampling):
 
     @property
     def functions(self) -> list[Json]:
-        """The functions that may be called."""
-        if self.tool_choice == "none":
-            return []
+        """The functions that the model sees."""
         return [tool.function.model_dump(exclude_none=True) for tool in self.tools or ()]
 
     @property

@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 from openai.types import chat as openai_chat
 from openai.types.chat.chat_completion_content_part_param import ChatCompletionContentPartParam
+from openai.types.responses import ResponseInputImageParam
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from typing_extensions import Required, TypedDict
 
 from ..http.errors import refused
 from ..http.options import Options
+from .pictures import check_picture
 
 Embeddings = str | dict[str, str | list[int | float]]
 
@@ -167,9 +169,11 @@ _PARTS: dict[str, TypeAdapter[Any]] = {
     "video_url": TypeAdapter(VideoPart),
     "input_audio": TypeAdapter(openai_chat.ChatCompletionContentPartInputAudioParam),
     "refusal": TypeAdapter(openai_chat.ChatCompletionContentPartRefusalParam),
+    "input_image": TypeAdapter(ResponseInputImageParam),
 }
 _TEXTS = ("text", "refusal", "thinking", "input_text", "output_text", "tool_reference")
-_KINDS = {*_TEXTS, *_PARTS, "input_image", "image_pil"}
+_EMBEDS = ("image_embeds", "audio_embeds", "video_embeds")
+_KINDS = {*_TEXTS, *_PARTS, "image_pil"}
 
 
 def check_contents(messages: Sequence[Any], options: Options) -> None:
@@ -182,6 +186,7 @@ def check_contents(messages: Sequence[Any], options: Options) -> None:
     Raises:
         SimError: a 400; a part has the wrong form, or the model does not take its kind.
     """
+    pictures = []
     for message in messages:
         content = message.get("content") if isinstance(message, dict) else None
         if content is None or isinstance(content, str):
@@ -189,8 +194,12 @@ def check_contents(messages: Sequence[Any], options: Options) -> None:
         try:
             for part in content:
                 _check_part(part, options)
+                if (url := _picture(part)) is not None:
+                    pictures.append(url)
         except ValidationError as error:
             raise refused(str(error)) from None
+    for number, url in enumerate(pictures):
+        check_picture(url, number)
 
 
 def _check_part(part: Any, options: Options) -> None:
@@ -209,6 +218,15 @@ def _check_part(part: Any, options: Options) -> None:
         )
     if kind not in _TEXTS and not options.multimodal:
         raise refused(f"{options.models[0]} is not a multimodal model")
+    if kind in _EMBEDS:
+        raise refused(f"You must set `--enable-mm-embeds` to input `{kind}`", kind)
+
+
+def _picture(part: Any) -> str | None:
+    """The URL of a picture; `None` if it is none, or one that the server is to know by its uuid."""
+    picture = part.get("image_url") if isinstance(part, dict) else None
+    url = picture.get("url") if isinstance(picture, dict) else picture
+    return url if isinstance(url, str) and (url or part.get("uuid") is None) else None
 
 
 def check_calls(messages: Sequence[Any]) -> None:

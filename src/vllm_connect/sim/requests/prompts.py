@@ -10,7 +10,7 @@ from ..answers.grammar import media_count, text_of
 from ..answers.tokens import IMAGE, encode
 from ..http.errors import refused, too_long
 
-_QUIET = "<think>\n\n</think>\n\n"
+QUIET = "<think>\n\n</think>\n\n"
 
 
 def render(
@@ -46,7 +46,7 @@ def render(
         end = "" if open_ended and i == len(rest) - 1 else "<|im_end|>\n"
         out.append(f"<|im_start|>{role}\n{text}{end}")
     if generate and not open_ended:
-        out.append("<|im_start|>assistant\n" + (_QUIET if quiet else ""))
+        out.append("<|im_start|>assistant\n" + (QUIET if quiet else ""))
     return "".join(out)
 
 

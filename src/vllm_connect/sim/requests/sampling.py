@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from ..answers.tokens import VOCABULARY_SIZE
 from ..http.errors import SimError, refused
 
-_INT64 = 2**63
+INT64 = 2**63
 MOST_STOPS = 4
 MOST_LOGPROBS = 20
 MOST_CHOICES = 16384
@@ -160,7 +160,7 @@ class Sampling(BaseModel):
     max_tokens: int | None = None
     n: int | None = 1
     presence_penalty: float | None = None
-    seed: int | None = Field(None, ge=-_INT64, le=_INT64 - 1)
+    seed: int | None = Field(None, ge=-INT64, le=INT64 - 1)
     stop: Stop = []
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -178,7 +178,7 @@ class Sampling(BaseModel):
     min_tokens: int = 0
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
-    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=_INT64 - 1)] | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=INT64 - 1)] | None = None
     truncation_side: Literal["left", "right"] | None = None
     prompt_logprobs: int | None = None
     allowed_token_ids: list[int] | None = None
@@ -186,7 +186,7 @@ class Sampling(BaseModel):
     echo: bool | None = False
     response_format: ResponseFormat | StructuralTagFormat | LegacyStructuralTagFormat | None = None
     structured_outputs: StructuredOutputs | None = None
-    priority: int = Field(0, ge=-_INT64, le=_INT64 - 1)
+    priority: int = Field(0, ge=-INT64, le=INT64 - 1)
     request_id: str = ""
     session_id: str | None = None
     return_tokens_as_token_ids: bool | None = None
@@ -262,13 +262,18 @@ def check_options(data: dict[str, Any]) -> None:
             "response_format",
         )
     if isinstance(format, dict) and format.get("type") == "structural_tag":
-        _check_structural_tag(format)
+        check_structural_tag(format)
     salt = data.get("cache_salt")
     if salt is not None:
         check_cache_salt(salt)
 
 
-def _check_structural_tag(form: dict[str, Any]) -> None:
+def check_structural_tag(form: dict[str, Any]) -> None:
+    """Refuse a structural tag that has neither of its two forms.
+
+    Raises:
+        SimError: a 400.
+    """
     if isinstance(form.get("format"), dict):
         return
     if isinstance(form.get("structures"), list) and isinstance(form.get("triggers"), list):
