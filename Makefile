@@ -166,6 +166,14 @@ test-llama-index-meta: .venv-llama-index-meta/ready
 test-litellm-lowest: .venv-litellm-lowest/ready
 	$(call suite,$(LITELLM),.venv-litellm-lowest,--ignore tests/live $(AGED))
 
+.venv-ray/ready: $(addprefix tests/ray_data/environment.,in txt) $(SETUP)
+	scripts/make-venv "$(PYTHON)" .venv-ray tests/ray_data/environment.txt '.[sim,ray]' -r tests/ray_data/environment.in
+
+.PHONY: test-ray
+test-ray: .venv-ray/ready ## Run `vllm_connect.ray` in the actors of a local Ray
+	# Warnings are no errors here: Ray leaves processes and files to the end of the process.
+	.venv-ray/bin/python -m pytest --confcutdir tests/ray_data -W default tests/ray_data $(PYTEST_ARGS)
+
 .PHONY: live
 live: setup ## Start real vLLM servers on the CPU, run the live tests, stop the servers; VLLM=0.28.0 for another release
 	$(LIVE) run -- scripts/live-tests $(PYTEST_ARGS)
@@ -229,7 +237,7 @@ NEIGHBOUR_PINS := $(NEIGHBOURS:%=neighbours/environments/%.txt)
 	scripts/make-venv "$(PYTHON)" .venv-neighbours-$* neighbours/environments/$*.txt '.[sim,numpy]' -r $<
 
 .PHONY: neighbours
-neighbours: .venv/ready $(NEIGHBOURS:%=.venv-neighbours-%/ready) ## Third-party tools on the stock client and on ours, side by side
+neighbours: .venv/ready $(NEIGHBOURS:%=.venv-neighbours-%/ready) test-ray ## Third-party tools on the stock client and on ours, side by side
 	.venv/bin/python -m neighbours
 
 .PHONY: neighbours-quick
@@ -264,6 +272,8 @@ lock: ## Resolve all dependencies anew and pin what was found
 	uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 		benchmarks/environments/several_servers.in pyproject.toml --extra sim \
 		-o benchmarks/environments/several_servers.txt
+	uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+		tests/ray_data/environment.in pyproject.toml --extra sim --extra numpy -o tests/ray_data/environment.txt
 
 .PHONY: release
 release: .venv-release/ready ## Build all distributions into dist/, and try out each in an empty environment

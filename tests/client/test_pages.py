@@ -19,7 +19,7 @@ from vllm_connect.sim import SimServer
 
 PAGES = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
 BLOCK = re.compile(r"(?:<!-- run: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
-ELSEWHERE = {"alone", "langchain", "litellm", "llama_index", "pytest"}
+ELSEWHERE = {"alone", "langchain", "litellm", "llama_index", "pytest", "ray"}
 
 
 def blocks(page: Path, where: str = "") -> list[str]:

@@ -20,6 +20,7 @@ PUBLIC = {
     "vllm_connect.errors": CORE / "errors.py",
     "vllm_connect.types": CORE / "types",
     "vllm_connect.adapters": CORE / "adapters",
+    "vllm_connect.ray": CORE / "ray.py",
     "vllm_connect.sim": CORE / "sim",
     "langchain_vllm": LANGCHAIN / "langchain_vllm",
     "llama_index.llms.vllm_connect": LLAMA_INDEX / "llama_index" / "llms" / "vllm_connect",

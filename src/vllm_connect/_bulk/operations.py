@@ -36,6 +36,19 @@ _METHODS: dict[str, _Method] = {
 }
 
 
+def method_of(operation: str) -> _Method:
+    """Return the method of an operation.
+
+    Raises:
+        ValueError: there is no such operation.
+    """
+    method = _METHODS.get(operation)
+    if method is None:
+        known = ", ".join(_METHODS)
+        raise ValueError(f"map: operation is a function or one of {known}; not {operation!r}")
+    return method
+
+
 def call_of(
     client: object, operation: str | Callable[..., T], common: Mapping[str, object]
 ) -> Callable[[object], T]:
@@ -51,11 +64,7 @@ def call_of(
     """
     of_text: Callable[[str], dict[str, Any]] | None = None
     if isinstance(operation, str):
-        method = _METHODS.get(operation)
-        if method is None:
-            known = ", ".join(_METHODS)
-            raise ValueError(f"map: operation is a function or one of {known}; not {operation!r}")
-        name = operation
+        method, name = method_of(operation), operation
         function: Callable[..., T] = attrgetter(method.path)(client)
         of_text = method.of_text
     else:
