@@ -108,6 +108,17 @@ test-all: test test-lowest ## … and on the older major of the openai SDK and t
 .PHONY: test-core
 test-core: lint suite-core ## Lint, types and offline tests of vllm-connect
 
+JAVASCRIPT := tests/serve/javascript
+
+$(JAVASCRIPT)/node_modules/ready: $(JAVASCRIPT)/package.json $(JAVASCRIPT)/package-lock.json
+	cd $(JAVASCRIPT) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+.PHONY: test-javascript
+test-javascript: export JAVASCRIPT_REQUIRED = 1
+test-javascript: .venv/ready $(JAVASCRIPT)/node_modules/ready ## JavaScript's clients on the gateway (needs Node.js 20)
+	$(call suite,.,.venv,tests/serve/test_javascript.py)
+
 .PHONY: test-langchain
 test-langchain: types-langchain suite-langchain ## Types and offline tests of langchain-vllm
 
