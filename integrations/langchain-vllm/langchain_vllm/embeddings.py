@@ -81,7 +81,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
                 progress.update(len(batch))
                 return _vectors(reply, batch)
 
-            found = self._ask_each(embed, self._batches(texts))
+            found = self._ask_each(embed, self._batches(texts, self.document_instruction))
         return [vector for vectors in found for vector in vectors]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -96,7 +96,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
                 progress.update(len(batch))
                 return _vectors(reply, batch)
 
-            found = await self._aask_each(embed, self._batches(texts))
+            found = await self._aask_each(embed, self._batches(texts, self.document_instruction))
         return [vector for vectors in found for vector in vectors]
 
     def embed_query(self, text: str) -> list[float]:

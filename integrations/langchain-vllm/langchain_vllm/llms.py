@@ -13,6 +13,7 @@ from langchain_core.language_models import BaseLLM, LangSmithParams, LanguageMod
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.runnables import RunnableConfig
 from pydantic import Field
+from vllm_connect.adapters import batches
 from vllm_connect.types import Completion
 
 from .errors import model_errors
@@ -188,11 +189,11 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
     def _batches(self, prompts: list[str]) -> list[list[str]]:
         """The prompts, as many together as go into a request."""
         size = self.batch_size or len(prompts) or 1
-        return [prompts[start : start + size] for start in range(0, len(prompts), size)]
+        return [list(batch) for batch in batches(prompts, size)]
 
     def _result(self, prompts: list[str], replies: Sequence[object]) -> LLMResult:
-        batches = zip(self._batches(prompts), replies, strict=True)
-        return joined([read_completion(cast("Completion", reply), len(batch)) for batch, reply in batches])
+        pairs = zip(self._batches(prompts), replies, strict=True)
+        return joined([read_completion(cast("Completion", reply), len(batch)) for batch, reply in pairs])
 
     def _streams(self, prompts: list[str], given: Mapping[str, Any]) -> bool:
         return bool(self.streaming) and len(prompts) == 1 and self._answers(given) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field
-from vllm_connect.adapters import agather_or_cancel, gather_or_cancel
+from vllm_connect.adapters import agather_or_cancel, batches, gather_or_cancel
 
 from .errors import model_errors
 from .parameters import PoolingParameters
@@ -25,9 +25,9 @@ class Pooling(Server, PoolingParameters):
     concurrency: int = Field(default=4, ge=1)
     """Requests at once, at the most."""
 
-    def _batches(self, inputs: Sequence[Input]) -> list[Sequence[Input]]:
-        """The inputs, as many together as go into a request."""
-        return [inputs[start : start + self.batch_size] for start in range(0, len(inputs), self.batch_size)]
+    def _batches(self, inputs: Sequence[Input], instruction: str = "") -> list[Sequence[Input]]:
+        """The inputs, as many together as go into a request; each has an instruction before it."""
+        return batches(inputs, self.batch_size, bytes_besides=len(instruction.encode()))
 
     def _ask_each(self, ask: Callable[[Input], Reply], inputs: Sequence[Input]) -> list[Reply]:
         """The replies to all inputs, in order; after an error no further request is begun."""

@@ -20,6 +20,7 @@ from llama_index.embeddings.vllm_connect import VLLMEmbedding
 from llama_index.embeddings.vllm_connect.cache import CacheOfModel
 from llama_index.llms.vllm_connect import VLLM
 from vllm_connect import ContextLengthError, Key
+from vllm_connect.adapters import batching
 from vllm_connect.sim import SimServer
 
 PATH = "/v1/embeddings"
@@ -61,6 +62,15 @@ async def test_batches(vllm_sim, ask, sent, show_progress, capsys):
     assert sorted(len(body["input"]) for body in sent(PATH)) == [2, 3, 3]
     assert vectors == [embedding.get_text_embedding(text) for text in texts]
     assert ("Generating embeddings" in capsys.readouterr().err) == show_progress
+
+
+async def test_a_request_is_not_too_large(vllm_sim, ask, sent, monkeypatch):
+    monkeypatch.setattr(batching, "MOST_BYTES", 1000)
+    embedding = VLLMEmbedding(base_url=vllm_sim.url, embed_batch_size=10)
+    texts = [character * 400 for character in "abcde"] + ["f" * 3000]
+    vectors = await ask(embedding, "get_text_embedding_batch", texts)
+    assert sorted(len(body["input"]) for body in sent(PATH)) == [1, 1, 2, 2]
+    assert vectors == [embedding.get_text_embedding(text) for text in texts]
 
 
 async def test_nothing_to_embed(embedding, ask, vllm_sim):

@@ -276,7 +276,9 @@ async def explanation(
         A clause for the error's message; None if there is nothing to say.
     """
     status, request = response.status_code, response.request
-    if status in (404, 405) and error.shape == "detail":  # an unknown model is said in another shape
+    if is_too_large(status, error):
+        return _too_large(request)
+    if is_missing_route(status, error):
         path = str(request.url.copy_with(query=None)).removeprefix(root)
         since = ROUTES_SINCE.get(path)
         answers = await _ask_version(http, table, root, request)
@@ -294,6 +296,30 @@ async def explanation(
         since = PARAMETERS_SINCE[name]
         return f"{name} {_needs(since, answers)}" if answers.is_older_than(since) else None
     return None
+
+
+def is_missing_route(status: int, error: ErrorPayload) -> bool:
+    """Tell whether an error reply means that there is no such route.
+
+    FastAPI says so in words of its own, and vLLM's Rust frontend (0.33) by saying nothing. An unknown model
+    is said in another shape.
+    """
+    return status in (404, 405) and (error.shape == "detail" or error.is_empty)
+
+
+def is_too_large(status: int, error: ErrorPayload) -> bool:
+    """Tell whether an error reply means too large a request; vLLM's Rust frontend says so with a 400."""
+    return status == 413 or (status == 400 and "length limit exceeded" in error.message)
+
+
+def _too_large(request: httpx.Request) -> str | None:
+    size = request.headers.get("content-length", "")
+    if not size.isdigit():
+        return None
+    return (
+        f"the request is of {int(size) / 2**20:.1f} MiB; vLLM's Rust frontend (0.33) takes 32 unless "
+        "VLLM_HTTP_MAX_REQUEST_BODY_SIZE says otherwise, and a proxy may take less: send less at once"
+    )
 
 
 def missing_route(operation: str, answers: ServerAnswers | None = None) -> str:

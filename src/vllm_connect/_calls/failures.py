@@ -25,7 +25,7 @@ from ..errors import (
     UnprocessableEntityError,
     VLLMError,
 )
-from .capabilities import missing_route
+from .capabilities import is_missing_route, missing_route
 
 if TYPE_CHECKING:
     from .._transport._httpx import httpx
@@ -107,7 +107,7 @@ def status_error(
     text = f"Error code: {status} - {error.message}"
     if http_status < 400:
         text += f" (sent as HTTP {http_status})"
-    elif status == 404 and error.shape == "detail" and explanation is None:
+    elif status == 404 and is_missing_route(status, error) and explanation is None:
         explanation = missing_route(where.operation)
     if explanation is not None:
         text += f" ({explanation})"

@@ -69,6 +69,9 @@ _STATUS_OF_CODE = {
 }
 
 
+_EMPTY = "empty reply"
+
+
 @dataclass(frozen=True)
 class ErrorPayload:
     """An error payload, read, whatever its shape.
@@ -84,6 +87,11 @@ class ErrorPayload:
     status: int | None
     body: object
     shape: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there was nothing to read."""
+        return self.shape == "text" and self.message == _EMPTY
 
     @property
     def weight(self) -> int:
@@ -214,7 +222,7 @@ def _complaint(item: object) -> str:
 def _summary(text: str) -> str:
     """A person-sized account of a body that is not JSON."""
     if not text:
-        return "empty reply"
+        return _EMPTY
     if text[:1] == "<":
         title = re.search(r"<(title|h1)[^>]*>(.*?)</\1>", text, re.IGNORECASE | re.DOTALL)
         return f"HTML reply: {' '.join(title[2].split()) if title else ' '.join(text[:80].split())}"

@@ -31,6 +31,10 @@ Many requests at once, of which the first error ends the others:
     Limiter             how many tasks of a loop go on at once
     is_in_event_loop    whether one would stand still
 
+Inputs of one request, not too many and not too large:
+
+    batches             inputs, cut into such
+
 Settings without their secrets:
 
     masked              a URL as it may be shown
@@ -81,6 +85,7 @@ from .._wire.endings import describe_cut, describe_empty
 from .._wire.schema_prompt import schema_prompt, show_schema
 from ..resources._words import template_kwargs, without_switches
 from . import counting
+from .batching import batches
 from .clients import ClientCache, config_arguments, read_config
 from .gathering import (
     Limiter,
@@ -106,6 +111,7 @@ __all__ = [
     "ToolCall",
     "ToolCalls",
     "agather_or_cancel",
+    "batches",
     "beginning_of",
     "check_watched",
     "closes_with_group",

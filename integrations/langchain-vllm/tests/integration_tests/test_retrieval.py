@@ -10,6 +10,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.exceptions import ContextOverflowError, ModelInvalidRequestError
 from vllm_connect import InvalidResponseError
+from vllm_connect.adapters import batching
 
 from langchain_vllm import VLLMCrossEncoder, VLLMEmbeddings, VLLMRerank
 from tests.answering import answering
@@ -44,6 +45,15 @@ def test_batches_in_order(sim, run):
     assert sorted(len(request.json["input"]) for request in sim.requests) == [1, 3, 3, 3]
     assert batched == whole
     assert all(type(number) is float for number in batched[0])
+
+
+def test_a_request_is_not_too_large(sim, run, monkeypatch):
+    monkeypatch.setattr(batching, "MOST_BYTES", 1000)
+    texts = [character * 400 for character in "abcde"] + ["f" * 3000]
+    vectors = run(VLLMEmbeddings(base_url=sim.url), "embed_documents", texts)
+    assert sorted(len(request.json["input"]) for request in sim.requests) == [1, 1, 2, 2]
+    monkeypatch.undo()
+    assert vectors == run(VLLMEmbeddings(base_url=sim.url), "embed_documents", texts)
 
 
 def test_texts_are_sent_as_they_are(sim, run):

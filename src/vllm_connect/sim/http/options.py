@@ -57,6 +57,8 @@ class Options:
             otherwise those routes answer 403.
         lora: whether adapters are loaded at run time (`--enable-lora`, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1).
         dev: whether there are an operator's routes: sleep, pause, server_info … (VLLM_SERVER_DEV_MODE=1).
+        max_body_size: bytes that a request may have, as for vLLM's Rust frontend, which takes 32 MiB; None
+            for any number, as for its Python frontend.
         keep_alive: seconds after which the server closes an idle connection.
         faults: what goes wrong from the start; `SimServer.reset` brings it back.
     """
@@ -81,6 +83,7 @@ class Options:
     scale_out: bool = False
     lora: bool = False
     dev: bool = False
+    max_body_size: int | None = None
     keep_alive: float = 5.0
     faults: Sequence[Fault] = ()
 
@@ -118,6 +121,7 @@ class OptionValues(TypedDict, total=False):
     scale_out: bool
     lora: bool
     dev: bool
+    max_body_size: int | None
     keep_alive: float
     faults: Sequence[Fault | str]
 

@@ -99,6 +99,10 @@ async def read_json(request: Request) -> Any:
             type="Bad Request",
         )
     body = await request.body()
+    most = request.app.state.options.max_body_size
+    if most is not None and len(body) > most:
+        message = "Failed to buffer the request body: length limit exceeded"
+        raise SimError(400, message, type="Bad Request")
     if not body:
         raise malformed([{"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}])
     if not _HUGE.search(body):  # orjson makes a float of a huge integer

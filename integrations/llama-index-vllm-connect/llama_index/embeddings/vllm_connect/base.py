@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
@@ -12,7 +13,7 @@ from llama_index_vllm_connect.content import Json
 from llama_index_vllm_connect.served import KnowsServedModel
 from llama_index_vllm_connect.spans import without_span
 from llama_index_vllm_connect.texts import check_text, check_texts
-from vllm_connect.adapters import Limiter, TaskGroup, closes_with_group, naming_long_text
+from vllm_connect.adapters import Limiter, TaskGroup, batches, closes_with_group, naming_long_text
 from vllm_connect.types import EmbeddingResponse
 
 from .cache import CacheOfModel
@@ -175,24 +176,32 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
         return await self._aembed([self.text_instruction + text for text in texts])
 
     def _embed(self, texts: list[str]) -> list[Embedding]:
-        with naming_long_text(texts, "text"):
-            return self._checked(self.client.embeddings.create(**self._params(texts)), texts)
+        vectors: list[Embedding] = []
+        for batch in batches(texts, self.embed_batch_size):  # which LlamaIndex has cut by their number
+            with naming_long_text(batch, "text"):
+                response = self.client.embeddings.create(**self._params(batch))
+                vectors += self._checked(response, batch)
+        return vectors
 
     async def _aembed(self, texts: list[str]) -> list[Embedding]:
         # LlamaIndex itself would start the requests of all batches together.
-        with closes_with_group(), naming_long_text(texts, "text"):
-            async with self._limiter.at_most(self.num_workers or 8):
-                response = await self.async_client.embeddings.create(**self._params(texts))
-            return self._checked(response, texts)
+        vectors: list[Embedding] = []
+        with closes_with_group():
+            for batch in batches(texts, self.embed_batch_size):
+                with naming_long_text(batch, "text"):
+                    async with self._limiter.at_most(self.num_workers or 8):
+                        response = await self.async_client.embeddings.create(**self._params(batch))
+                    vectors += self._checked(response, batch)
+        return vectors
 
-    def _checked(self, response: EmbeddingResponse, texts: list[str]) -> list[Embedding]:
+    def _checked(self, response: EmbeddingResponse, texts: Sequence[str]) -> list[Embedding]:
         """The vectors, if they may stand beside those before them."""
         vectors = [item.embedding for item in response.data]
         settings = (self.client.keys, self.model_name, self.dimensions)
         self._space.check(vectors, texts, settings, None if self.model_name else response.model)
         return vectors
 
-    def _params(self, texts: list[str]) -> Json:
+    def _params(self, texts: Sequence[str]) -> Json:
         return {
             "input": texts,
             "model": self.model_name or None,
