@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from typing_extensions import Unpack
@@ -13,6 +14,7 @@ from .._wire.body import encode, names, read_params
 from .._wire.decoding import JsonObject
 from .._wire.inputs import count_of, is_number
 from .._wire.objects import NotAReply, Reader, in_order
+from .._wire.payloads import ErrorPayload
 from .._wire.vectors import Layout, read_arrays
 from ..types import ClassificationResponse, PoolingResponse, ScoreResponse
 from ..types.scoring import Classification as ClassificationItem
@@ -87,7 +89,8 @@ _read_score = Reader(ScoreResponse, "data", filled=True)
 _read_classify = Reader(ClassificationResponse, "data", filled=True)
 _read_pooling = Reader(PoolingResponse, "data")
 
-_PAIRS = (("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2"))
+_OLDER_PAIR = ("text_1", "text_2")
+_PAIRS = (("queries", "documents"), ("queries", "items"), _OLDER_PAIR, ("data_1", "data_2"))
 
 
 def ordered(
@@ -158,7 +161,19 @@ def _score_call(params: Mapping[str, object]) -> Call[ScoreResponse]:
         raise TypeError("score.create: pass queries= and documents=, or text_1= and text_2=")
     _, right = (count_of(body, name, "score.create") for name in pair)  # one with many, or pairwise
     read = ordered(_read_score, right, check_score, "scores", "pairs")
-    return _call("score.create", ("/score", "/v1/score"), body, options, read)
+    call = _call("score.create", ("/score", "/v1/score"), body, options, read)
+    if pair == _OLDER_PAIR:
+        return call
+    texts = dict(zip(_OLDER_PAIR, map(body.pop, pair), strict=True))
+    content = partial(encode, {**body, **texts}, operation="score.create")
+    older = (Variant(variant.path, content, "older") for variant in call.variants)
+    return replace(call, variants=(*call.variants, *older), falls_back=_is_worded_otherwise)
+
+
+def _is_worded_otherwise(variant: Variant, status: int, error: ErrorPayload) -> bool:
+    """Tell whether a server has score elsewhere, or misses the older names of the texts (vLLM 0.12)."""
+    wants_older = status in (400, 422) and not variant.kind and "text_1" in error.message
+    return wants_older or path_is_missing(variant, status, error)
 
 
 def _classify_call(params: Mapping[str, object]) -> Call[ClassificationResponse]:
