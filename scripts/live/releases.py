@@ -14,7 +14,7 @@ RELEASE = os.environ.get("VLLM") or NEWEST
 _SINCE = {"--enable-scale-out": "0.30"}
 # Plain torch in place of kernels of their own: 0.12's for the CPU norm queries and keys as if they lay in one
 # piece, and tiny-chat babbles. 0.24's are right.
-_PLAIN = ("0.24", '--compilation-config={"custom_ops":["none"]}')
+_UNTIL = {'--compilation-config={"custom_ops":["none"]}': "0.24"}
 
 
 def pins_of(release: str) -> Path:
@@ -25,7 +25,7 @@ def pins_of(release: str) -> Path:
 def known_flags(flags: str, release: str = RELEASE) -> list[str]:
     """The flags of a server as arguments: without those that a release does not know, with what it needs."""
     arguments = [flag for flag in flags.split() if is_at_least(release, _SINCE.get(flag, "0"))]
-    return arguments if is_at_least(release, _PLAIN[0]) else [*arguments, _PLAIN[1]]
+    return [*arguments, *(flag for flag, least in _UNTIL.items() if not is_at_least(release, least))]
 
 
 def is_at_least(release: str, least: str) -> bool:

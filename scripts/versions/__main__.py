@@ -14,6 +14,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -54,11 +55,18 @@ def run(release: str, servers: list[str]) -> bool:
             if file.exists():
                 found["trials"] |= json.loads(file.read_text())
             else:
-                found["unstarted"][server] = f"exit code {done.returncode}"
+                found["unstarted"][server] = first_error(release, server) or f"exit code {done.returncode}"
     order = [one.name for one in all_trials()]
     found["trials"] = {name: found["trials"][name] for name in order if name in found["trials"]}
     results.write(found)
     return True
+
+
+def first_error(release: str, server: str) -> str:
+    """What the log of a server that did not start says first of it."""
+    log = (cache_folder(release) / "logs" / f"{server}.log").read_text(errors="replace")
+    errors = re.findall(r"\b\w+(?:Error|Exception)\b(?:: [^`\n]+)?$", log, re.MULTILINE)
+    return errors[0] if errors else ""
 
 
 def python_of(release: str) -> str:

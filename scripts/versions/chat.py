@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from tests.media import png_url
 
-from scripts.versions.trial import Bed, check, has, trial
+from scripts.versions.trial import Bed, LackingError, UnshownError, check, has, trial
 from vllm_connect import BadRequestError, ContextLengthError
 
 SERVER = "open"
@@ -121,7 +121,11 @@ def chat_thinking(bed: Bed) -> None:
 
 @trial(CHAT, '`reasoning_effort="none"`', SERVER, CREATE)
 def chat_effort(bed: Bed) -> None:
-    has(bed.ask(reasoning_effort="none").choices[0].message.reasoning is None, "ignored: it reasons even so")
+    try:
+        message = bed.ask(reasoning_effort="none").choices[0].message
+    except BadRequestError:
+        raise LackingError('refused: `"low"`, `"medium"` or `"high"` alone') from None
+    has(message.reasoning is None, "ignored: it reasons even so")
 
 
 @trial(CHAT, "`include_reasoning=False`", SERVER, CREATE)
@@ -336,7 +340,12 @@ def tool_auto(bed: Bed) -> str | None:
 
 @trial(STRUCTURED, '… `"required"`', SERVER, CREATE)
 def tool_required(bed: Bed) -> str | None:
-    return tool_call(bed, "required", "tool_calls")
+    try:
+        return tool_call(bed, "required", "tool_calls")
+    except BadRequestError as error:
+        if "Invalid JSON: EOF" not in str(error):
+            raise
+        raise UnshownError("the tiny model does not end such a call, and the server answers 400") from None
 
 
 @trial(STRUCTURED, "… by name", SERVER, CREATE)
@@ -393,7 +402,7 @@ def completion_structured(bed: Bed) -> None:
     has(reply.choices[0].text == "maybe", "ignored: the answer is free")
 
 
-def respond(bed: Bed, way: str) -> None:
+def respond(bed: Bed, way: str) -> str | None:
     """Ask for a response, plain, streamed, with a tool and parsed."""
     client = bed.client.with_options(responses_api=way)
     asked = {"model": bed.model, "temperature": 0, "max_output_tokens": 200}
@@ -401,7 +410,9 @@ def respond(bed: Bed, way: str) -> None:
         client.responses.create(input="Say: hello world", **asked).output_text == "hello world", "no answer"
     )
     events = list(client.responses.create(input="Say: hello world", stream=True, **asked))
-    check(events[-1].response.output_text == "hello world", "another answer in a stream")
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    check("".join(deltas) == "hello world", "another answer in a stream")
+    is_whole = events[-1].response.output_text == "hello world"
     tool = {"type": "function", **WEATHER}
     output = client.responses.create(input=PARIS, tools=[tool], **asked).output
     call = output[-1]
@@ -410,32 +421,40 @@ def respond(bed: Bed, way: str) -> None:
     )
     parsed = client.responses.parse(input="Tell me a joke about cats.", text_format=Joke, **asked)
     check(isinstance(parsed.output_parsed, Joke), "not parsed")
-    with client.responses.stream(input="Say: hello world", **asked) as stream:
-        check(stream.get_final_response().output_text == "hello world", "another answer in a stream")
+    note = None if is_whole else "the response at the end of a stream has no `output`"
+    try:
+        with client.responses.stream(input="Say: hello world", **asked) as stream:
+            final = stream.get_final_response().output_text
+        check(final == ("hello world" if is_whole else ""), "another answer in a stream")
+    except RuntimeError as error:  # of the SDK, which keeps the books of a stream
+        note = (
+            f"`responses.stream` raises {error}" if note is None else f"{note}, and `.stream` raises {error}"
+        )
     result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
     said = client.responses.create(input=[*PARIS, *output, result], tools=[tool], **asked).output_text
     check(said == "The weather in Paris is sunny.", "another answer to a tool's result")
+    return note
 
 
 RESPONSES = ("responses.create", "responses.parse", "responses.stream")
 
 
 @trial(OTHER, "`responses.create`, `.parse`, `.stream`, converted to chat", SERVER, *RESPONSES)
-def responses_chat(bed: Bed) -> None:
-    respond(bed, "chat")
+def responses_chat(bed: Bed) -> str | None:
+    return respond(bed, "chat")
 
 
 @trial(OTHER, "… on the server's own `/v1/responses`", SERVER, *RESPONSES)
-def responses_native(bed: Bed) -> None:
-    respond(bed, "native")
+def responses_native(bed: Bed) -> str | None:
+    return respond(bed, "native")
 
 
 @trial(OTHER, "`messages.create`", SERVER, "messages.create")
-def messages_plain(bed: Bed) -> None:
+def messages_plain(bed: Bed) -> str | None:
     message = bed.client.messages.create(**bed.chat({}))
     check(message.text == "hello world", "another answer")
     check(message.stop_reason == "end_turn", "another stop_reason")
-    has("thinking" in [block.type for block in message.content], "no reasoning")
+    return None if "thinking" in [block.type for block in message.content] else "without the reasoning"
 
 
 @trial(OTHER, "… streamed", SERVER, "messages.create")

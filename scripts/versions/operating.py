@@ -10,7 +10,8 @@ from tests.lora import write_adapter
 
 from scripts.live.releases import RELEASE
 from scripts.versions.chat import PARIS, TOOLS
-from scripts.versions.trial import Bed, check, has, trial
+from scripts.versions.trial import Bed, LackingError, check, has, trial
+from vllm_connect import BadRequestError, InvalidResponseError
 
 SERVER = "open"
 STEPS, TOKENS, OPERATING = "Chat in three steps", "Tokens and models", "The server"
@@ -63,7 +64,10 @@ def generate_stream(bed: Bed) -> None:
     params = {"temperature": 0, "max_tokens": 200}
     asked = {"model": bed.model, "token_ids": tokens, "sampling_params": params}
     plain = bed.client.generate.create(**asked).choices[0].token_ids
-    chunks = bed.client.generate.create(stream=True, **asked)
+    try:
+        chunks = list(bed.client.generate.create(stream=True, **asked))
+    except InvalidResponseError:
+        raise LackingError("the server answers in one piece, which the client refuses") from None
     check([token for chunk in chunks for token in chunk.choices[0].token_ids] == plain, "other tokens")
 
 
@@ -74,7 +78,7 @@ def generate_stream(bed: Bed) -> None:
     "chat.completions.derender",
     "completions.derender",
 )
-def derender(bed: Bed) -> None:
+def derender(bed: Bed) -> str | None:
     rendered = render_hello(bed)
     made = bed.client.generate.create(request=rendered)
     reply = bed.client.chat.completions.derender(
@@ -84,9 +88,11 @@ def derender(bed: Bed) -> None:
         prompt_tokens=len(rendered.token_ids),
         chat_request={"model": bed.model, "messages": HELLO},
     )
-    check(reply.choices[0].message.content == "hello", "another answer")
+    content = reply.choices[0].message.content
+    check("hello" in content, "another answer")
     text = bed.client.completions.derender(generate_responses=[made], model=bed.model)
     check("hello" in text.choices[0].text, "another text")
+    return None if content == "hello" else "the reasoning stays in the text"
 
 
 @trial(
@@ -101,13 +107,16 @@ def derender_chunk(bed: Bed) -> None:
     state, said = None, ""
     texts, text = None, ""
     for chunk in bed.client.generate.create(request=rendered, stream=True):
-        reply = bed.client.chat.completions.derender_chunk(
-            generate_chunk=chunk,
-            stream_state=state,
-            model=bed.model,
-            prompt_token_ids=rendered.token_ids,
-            chat_request={"model": bed.model, "messages": HELLO},
-        )
+        try:
+            reply = bed.client.chat.completions.derender_chunk(
+                generate_chunk=chunk,
+                stream_state=state,
+                model=bed.model,
+                prompt_token_ids=rendered.token_ids,
+                chat_request={"model": bed.model, "messages": HELLO},
+            )
+        except BadRequestError:
+            raise LackingError("the server takes whole answers alone") from None
         state = reply.stream_state
         said += "".join(choice.delta.content or "" for choice in reply.chunk.choices)
         reply = bed.client.completions.derender_chunk(

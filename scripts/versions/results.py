@@ -9,7 +9,7 @@ from typing import Literal, TypedDict
 from scripts.live.releases import numbers
 
 FOLDER = Path(__file__).resolve().parent / "results"
-Outcome = Literal["works", "lacks", "fails"]
+Outcome = Literal["works", "lacks", "fails", "not shown"]
 
 
 class Result(TypedDict):

@@ -51,6 +51,10 @@ class LackingError(Exception):
     """The server takes the request, and does not do what it asks for."""
 
 
+class UnshownError(Exception):
+    """The model of the tests does not do what would show whether the server can."""
+
+
 def check(condition: object, otherwise: str) -> None:
     """Fail with a sentence for the table."""
     if not condition:

@@ -10,8 +10,8 @@ import openai
 from scripts.live.cache import read_state
 from scripts.versions import chat, operating, pooling
 from scripts.versions.results import Outcome, Result
-from scripts.versions.trial import Bed, LackingError, Trial, all_trials
-from vllm_connect import VLLM
+from scripts.versions.trial import Bed, LackingError, Trial, UnshownError, all_trials
+from vllm_connect import VLLM, UnsupportedOperationError
 
 __all__ = ["chat", "operating", "pooling", "try_server"]  # they add their trials where they are imported
 
@@ -54,8 +54,12 @@ def judge(one: Trial, bed: Bed) -> tuple[Outcome, str]:
         note = one.run(bed)
     except LackingError as error:
         return "lacks", str(error)
+    except UnshownError as error:
+        return "not shown", str(error)
     except AssertionError as error:
         return "fails", str(error) or "an assertion failed"
+    except UnsupportedOperationError as error:
+        return "lacks", message_of(error)
     except openai.APIStatusError as error:
         status = getattr(error, "http_status", error.status_code)
         if re.search("Not Found|Method Not Allowed", str(error)):
@@ -67,7 +71,7 @@ def judge(one: Trial, bed: Bed) -> tuple[Outcome, str]:
 
 
 def message_of(error: Exception) -> str:
-    """The first line of an error, not too long, and without what differs from run to run."""
-    text = re.sub(r"Error code: \d+ - | \[\S+, key .*\]|, from http\S+", "", str(error).splitlines()[0])
+    """What an error says in one line, not too long, and without what differs from run to run."""
+    text = re.sub(r"Error code: \d+ - | \[\S+, key .*\]|, from http\S+", "", " ".join(str(error).split()))
     text = f"{type(error).__name__}: {text}"
     return text if len(text) <= _LONGEST_NOTE else text[:_LONGEST_NOTE] + " …"

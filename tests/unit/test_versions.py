@@ -88,4 +88,4 @@ def test_flags_of_an_older_release():
     flags = "--enable-scale-out --max-num-seqs 4"
     assert known_flags(flags, "0.32.0") == ["--enable-scale-out", "--max-num-seqs", "4"]
     assert known_flags(flags, "0.28.0") == ["--max-num-seqs", "4"]
-    assert known_flags(flags, "0.12.0")[2:] == ['--compilation-config={"custom_ops":["none"]}']
+    assert '--compilation-config={"custom_ops":["none"]}' in known_flags(flags, "0.12.0")
