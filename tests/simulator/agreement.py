@@ -183,7 +183,9 @@ def streamed(events: list[Any]) -> Any:
     found: dict[int, dict[str, Any]] = {}
     for choice in (choice for event in events for choice in event.get("choices", ())):
         delta = choice.get("delta", choice)
-        message = found.setdefault(choice["index"], {"content": "", "tool_calls": [], "finish_reason": None})
+        message = found.setdefault(
+            choice.get("index", 0), {"content": "", "tool_calls": [], "finish_reason": None}
+        )
         message["content"] += delta.get("content") or delta.get("text") or ""
         message["reasoning"] = message.get("reasoning") or delta.get("reasoning")
         for call in delta.get("tool_calls") or ():
@@ -1104,6 +1106,70 @@ def operated() -> dict[str, Row]:
     return rows
 
 
+SOUNDS: dict[str, dict[str, str]] = {
+    "plain": {},
+    "another model": {"model": "nobody"},
+    "an empty model": {"model": ""},
+    "a broken file": {"file": "not a sound"},
+    "temperature as text": {"temperature": "a"},
+    "temperature 5": {"temperature": "5"},
+    "temperature -1": {"temperature": "-1"},
+    "a language": {"language": "en"},
+    "a language of no kind": {"language": "xx"},
+    "a language in full": {"language": "english"},
+    "an empty language": {"language": ""},
+    "a language to": {"to_language": "de"},
+    "a language of no kind to": {"to_language": "xx"},
+    "a prompt": {"prompt": "hello"},
+    **{
+        f"format {form}": {"response_format": form}
+        for form in ("json", "text", "srt", "vtt", "verbose_json", "diarized_json", "nope", "")
+    },
+    "streamed": {"stream": "true"},
+    "streamed, perhaps": {"stream": "nope"},
+    "streamed verbosely": {"stream": "true", "response_format": "verbose_json"},
+    "streamed as text": {"stream": "true", "response_format": "text"},
+    "usage": {"stream": "true", "stream_include_usage": "true"},
+    "usage without a stream": {"stream_include_usage": "true"},
+    "usage all along": {
+        **{"stream": "true", "stream_include_usage": "true"},
+        "stream_continuous_usage_stats": "true",
+    },
+    "times of segments": {"timestamp_granularities[]": "segment"},
+    "times of words": {"timestamp_granularities[]": "word", "response_format": "verbose_json"},
+    "times of no kind": {"timestamp_granularities[]": "nope"},
+    "a seed": {"seed": "1"},
+    "a seed as text": {"seed": "a"},
+    "three tokens": {"max_completion_tokens": "3"},
+    "no tokens": {"max_completion_tokens": "0"},
+    "fewer than no tokens": {"max_completion_tokens": "-1"},
+    "tokens as text": {"max_completion_tokens": "a"},
+    "too many tokens": {"max_completion_tokens": "9999"},
+    "top_p 5": {"top_p": "5"},
+    "top_p as text": {"top_p": "a"},
+    "top_k -5": {"top_k": "-5"},
+    "min_p 5": {"min_p": "5"},
+    "frequency_penalty 5": {"frequency_penalty": "5"},
+    "repetition_penalty 0": {"repetition_penalty": "0"},
+    "presence_penalty as text": {"presence_penalty": "a"},
+    "a field of one's own": {"nope": "1"},
+    "xargs that are no JSON": {"vllm_xargs": "a"},
+    "logprobs": {"include[]": "logprobs"},
+    "in chunks": {"chunking_strategy": "auto"},
+    "hotwords": {"hotwords": "a"},
+    "watermarking of no kind": {"watermarking": "nope"},
+}
+
+
+def sounds() -> dict[str, Row]:
+    """Forms with a sound, well and badly filled in, to be written down and to be translated."""
+    return {
+        f"{what}: {name}": Row("whisper", f"/v1/audio/{what}s", fields)
+        for what in ("transcription", "translation")
+        for name, fields in SOUNDS.items()
+    }
+
+
 ROWS: dict[str, Row] = {
     **orders(),
     **tools_and_formats(),
@@ -1116,6 +1182,7 @@ ROWS: dict[str, Row] = {
     **scaled_out(),
     **batches_and_scores(),
     **operated(),
+    **sounds(),
 }
 
 

@@ -22,7 +22,13 @@ from ..http.errors import refused
 from ..http.options import Options
 from ..http.recorder import read_form
 from ..http.replies import DONE, EventStream, Json, event, now, paced, request_id
-from ..requests.audio import AudioRequest, read_audio
+from ..requests.audio import (
+    AudioRequest,
+    TranscriptionRequest,
+    TranslationRequest,
+    check_decoding,
+    read_audio,
+)
 from .tokens import encode, pieces
 from .usage import brief_usage
 
@@ -44,19 +50,20 @@ class Sound:
 
 async def transcriptions(request: Request) -> Response:
     """Answer a transcription request."""
-    return await _audio(request, "transcribe", "transcription.chunk")
+    return await _audio(request, TranscriptionRequest, "transcribe", "transcription.chunk")
 
 
 async def translations(request: Request) -> Response:
     """Answer a translation request; a tone is a tone in every language."""
-    return await _audio(request, "translate", "translation.chunk")
+    return await _audio(request, TranslationRequest, "translate", "translation.chunk")
 
 
-async def _audio(request: Request, prefix: str, object: str) -> Response:
+async def _audio(request: Request, kind: type[AudioRequest], prefix: str, object: str) -> Response:
     options: Options = request.app.state.options
     form = await read_form(request.headers.get("content-type", ""), await request.body())
-    body = read_audio(form, options)
+    body = read_audio(form, options, kind)
     sound = listen(body.file)
+    check_decoding(body)
     await engine_of(request).admit()
     texts = [_limited(text, body.max_completion_tokens) for text in sound.pieces]
     if body.stream:

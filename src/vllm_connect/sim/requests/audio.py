@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..http.errors import SimError, malformed, missing, refused, unknown_model, validated
 from ..http.options import Options
 from ..http.recorder import Form, Upload
+from .sampling import Sampling, check_sampling
 
 _MOST_MEGABYTES = 25
 _LANGUAGES = (
@@ -19,8 +21,15 @@ _LANGUAGES = (
 )
 
 
+_DECODING = {
+    *("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "repetition_penalty"),
+    "presence_penalty",
+}
+_Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
+
+
 class AudioRequest(BaseModel):
-    """The form of `/v1/audio/transcriptions` and `/v1/audio/translations`."""
+    """The fields that both forms have."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
@@ -28,7 +37,7 @@ class AudioRequest(BaseModel):
     model: str | None = None
     language: str | None = None
     prompt: str = ""
-    response_format: Literal["json", "text", "srt", "verbose_json", "vtt"] | Literal["diarized_json"] = "json"
+    response_format: _Format | Literal["diarized_json"] = "json"
     temperature: float = 0.0
     stream: bool = False
     stream_include_usage: bool = False
@@ -36,10 +45,36 @@ class AudioRequest(BaseModel):
     seed: int | None = None
     max_completion_tokens: int | None = None
     to_language: str | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    frequency_penalty: float | None = 0.0
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = 0.0
+    watermarking: bool | None = None
 
 
-def read_audio(form: Form, options: Options) -> AudioRequest:
+class TranslationRequest(AudioRequest):
+    """The form of `/v1/audio/translations`."""
+
+    response_format: _Format = "json"
+
+
+class TranscriptionRequest(AudioRequest):
+    """The form of `/v1/audio/transcriptions`."""
+
+    granularities: list[Literal["word", "segment"]] = Field(
+        alias="timestamp_granularities[]", default_factory=list
+    )
+
+
+def read_audio(form: Form, options: Options, kind: type[AudioRequest]) -> AudioRequest:
     """Check a form and makes a request of it.
+
+    Args:
+        form: as it came.
+        options: those of the server.
+        kind: which of the two requests it is.
 
     Raises:
         SimError: a 400, a 404 for a model that is not served, or vLLM's only 422.
@@ -56,16 +91,37 @@ def read_audio(form: Form, options: Options) -> AudioRequest:
     assert isinstance(file, Upload)
     if fields.get("stream_include_usage") and fields.get("stream", "false").lower() != "true":
         raise refused("Stream options can only be defined when `stream=True`.", "stream_include_usage")
-    request = validated(AudioRequest, {**fields, "file": file.content})
+    if "vllm_xargs" in fields:
+        _check_json(fields["vllm_xargs"])
+    request = validated(kind, {**fields, "file": file.content})
     if request.model and request.model not in options.models:
         raise unknown_model(request.model, options.models)
     _check_format(request, options)
     megabytes = len(file.content) / 1024**2
     if megabytes > _MOST_MEGABYTES:
         raise refused("Maximum file size exceeded", "audio_filesize_mb", megabytes)
-    if request.language and request.language not in _LANGUAGES:
-        raise refused(f"Unsupported language: {request.language!r}.  Must be one of {list(_LANGUAGES)}.")
+    for language in (request.language, request.to_language):
+        if language is not None and language not in _LANGUAGES:
+            raise refused(f"Unsupported language: {language!r}.  Must be one of {list(_LANGUAGES)}.")
     return request
+
+
+def check_decoding(request: AudioRequest) -> None:
+    """Refuse how to decode; vLLM looks at that when it has heard the sound.
+
+    Raises:
+        SimError: a 400.
+    """
+    fields = request.model_dump(include=_DECODING)
+    check_sampling(Sampling(**fields, max_tokens=request.max_completion_tokens))
+
+
+def _check_json(text: str) -> None:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        message = f"Failed to parse vllm_xargs. Must be valid JSON: {error}"
+        raise refused(message, "vllm_xargs") from None
 
 
 def _check_format(request: AudioRequest, options: Options) -> None:
