@@ -184,7 +184,8 @@ async def test_one_retry_layer(llm, ask, vllm_sim, fault, error, requests):
     vllm_sim.fail_always(fault)
     with pytest.raises(error):
         await ask(llm, "chat", say("Say: x"))
-    assert len(vllm_sim.requests) == requests
+    # What else is asked of a server that lacks a route is what it is.
+    assert [request.method for request in vllm_sim.requests].count("POST") == requests
 
 
 async def test_a_generation_that_times_out_is_not_sent_again(ask, vllm_sim):
