@@ -10,11 +10,12 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput, ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables.config import get_config_list
 from pydantic import model_validator
 from typing_extensions import Self
 from vllm_connect import ConfigError, Key
-from vllm_connect.adapters import find_served, template_kwargs
+from vllm_connect.adapters import agather_or_cancel, find_served, gather_or_cancel, template_kwargs
 from vllm_connect.types import ChatCompletion, ChatCompletionChunk, Model
 
 from . import translator  # noqa: F401  # registers how content blocks are made of our messages
@@ -42,6 +43,12 @@ _FACTS: ModelProfile = {
     "tool_call_streaming": True,
     "structured_output": True,
 }
+
+
+# Requests at once for each server, to begin with: what langchain-core may have in threads, and what a vLLM
+# server takes into one batch (its own default is 128 or more), where langchain-core would send all.
+_BATCH = 32
+_ABATCH = 128
 
 
 class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
@@ -247,6 +254,63 @@ class ChatVLLM(LanguageModel, ChatParameters, BaseChatModel):
         if self._answers(kwargs) > 1:
             return False
         return super()._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer many inputs, in their order.
+
+        Args:
+            inputs: of `invoke`.
+            config: its `max_concurrency` says how many go at once. Default: as many as the servers do best
+                with, found while they work.
+            return_exceptions: whether errors stand in the place of answers; else the first one is raised, and
+                no further input is begun.
+            kwargs: of `invoke`.
+        """
+        configs = get_config_list(config, len(inputs))
+        if len(inputs) <= 1 or configs[0].get("max_concurrency"):
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+        def answer(number: int) -> Any:
+            try:
+                return self.invoke(inputs[number], configs[number], **kwargs)
+            except Exception as error:
+                if return_exceptions:
+                    return error
+                raise
+
+        numbers = range(len(inputs))
+        return gather_or_cancel(answer, numbers, None, client=self._client(), start=_BATCH)
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """As `batch`; after the first error, what is under way is cancelled."""
+        configs = get_config_list(config, len(inputs))
+        if len(inputs) <= 1 or configs[0].get("max_concurrency"):
+            return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+        async def answer(number: int) -> Any:
+            try:
+                return await self.ainvoke(inputs[number], configs[number], **kwargs)
+            except Exception as error:
+                if return_exceptions:
+                    return error
+                raise
+
+        numbers = range(len(inputs))
+        return await agather_or_cancel(answer, numbers, client=self._async_client(), start=_ABATCH)
 
     def _generate(
         self,

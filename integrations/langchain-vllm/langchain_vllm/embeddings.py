@@ -34,7 +34,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         model: name of the model; by default the server's.
         query_instruction, document_instruction: put before queries and documents.
         batch_size: texts in one request.
-        concurrency: requests at once.
+        concurrency: requests at once; by default as many as the servers do best with.
         base_url, api_key, keys, timeout, max_retries: as of `ChatVLLM`.
 
     Instantiate:
@@ -57,7 +57,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
         asyncio.run(embeddings.aembed_documents(["Cats purr."]))
         ```
 
-    Texts are sent as they are, `batch_size` of them per request, `concurrency` requests at once.
+    Texts are sent as they are, `batch_size` of them per request, several requests at once.
     """
 
     model_config = CONFIG
@@ -114,7 +114,7 @@ class VLLMEmbeddings(Pooling, EmbeddingParameters, Embeddings):
             return _vectors(await self._async_client().embeddings.create(**request), [text])[0]
 
     def embed_image(self, uris: Sequence[str | Path]) -> list[list[float]]:
-        """Embed images, with a model that can: one request each, `concurrency` of them at once.
+        """Embed images, with a model that can: one request each, several of them at once.
 
         Args:
             uris: ``http:``, ``https:`` or ``data:`` URLs, or paths of files.

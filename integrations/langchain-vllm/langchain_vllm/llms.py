@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseLLM, LangSmithParams, LanguageMod
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.runnables import RunnableConfig
 from pydantic import Field
-from vllm_connect.adapters import batches
+from vllm_connect.adapters import agather_or_cancel, batches, gather_or_cancel
 from vllm_connect.types import Completion
 
 from .errors import model_errors
@@ -48,7 +48,8 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
     model_config = CONFIG
 
     batch_size: int | None = Field(default=None, ge=1)
-    """Prompts per request at the most; further requests follow one after another. Default: all in one."""
+    """Prompts per request at the most; of further requests, as many go at once as the servers do best with.
+    Default: all in one."""
 
     @property
     def _llm_type(self) -> str:
@@ -119,8 +120,12 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
             return _result_of_stream(whole)
         with model_errors():
             request = self._request(CompletionParameters, stop, kwargs, stream=False)
-            create = self._client().completions.create
-            replies = [create(prompt=batch, **request) for batch in self._batches(prompts)]
+            client = self._client()
+
+            def ask(batch: list[str]) -> object:
+                return client.completions.create(prompt=batch, **request)
+
+            replies = gather_or_cancel(ask, self._batches(prompts), None, client=client)
         return self._result(prompts, replies)
 
     async def _agenerate(
@@ -137,8 +142,12 @@ class VLLMCompletion(LanguageModel, CompletionParameters, BaseLLM):
             return _result_of_stream(whole)
         with model_errors():
             request = self._request(CompletionParameters, stop, kwargs, stream=False)
-            create = self._async_client().completions.create
-            replies = [await create(prompt=batch, **request) for batch in self._batches(prompts)]
+            client = self._async_client()
+
+            async def ask(batch: list[str]) -> object:
+                return await client.completions.create(prompt=batch, **request)
+
+            replies = await agather_or_cancel(ask, self._batches(prompts), client=client)
         return self._result(prompts, replies)
 
     def _stream(

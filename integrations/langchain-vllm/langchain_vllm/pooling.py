@@ -22,8 +22,8 @@ class Pooling(Server, PoolingParameters):
 
     batch_size: int = Field(default=256, ge=1)
     """Inputs per request at the most."""
-    concurrency: int = Field(default=4, ge=1)
-    """Requests at once, at the most."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Requests at once. Default: as many as the servers do best with, found while they work."""
 
     def _batches(self, inputs: Sequence[Input], instruction: str = "") -> list[Sequence[Input]]:
         """The inputs, as many together as go into a request; each has an instruction before it."""
@@ -32,14 +32,14 @@ class Pooling(Server, PoolingParameters):
     def _ask_each(self, ask: Callable[[Input], Reply], inputs: Sequence[Input]) -> list[Reply]:
         """The replies to all inputs, in order; after an error no further request is begun."""
         with model_errors():
-            return gather_or_cancel(ask, inputs, self.concurrency)
+            return gather_or_cancel(ask, inputs, self.concurrency, client=self._client())
 
     async def _aask_each(
         self, ask: Callable[[Input], Awaitable[Reply]], inputs: Sequence[Input]
     ) -> list[Reply]:
         """The replies to all inputs, in order; after an error those under way are cancelled."""
         with model_errors():
-            return await agather_or_cancel(ask, inputs, self.concurrency)
+            return await agather_or_cancel(ask, inputs, self.concurrency, client=self._async_client())
 
 
 def listed(inputs: Iterable[Input], what: str) -> list[Input]:

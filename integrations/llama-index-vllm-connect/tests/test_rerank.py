@@ -84,12 +84,25 @@ async def test_only_so_many_requests_at_once(vllm_sim, nodes, crowd, monkeypatch
     assert crowd.most == 3  # of both questions together
 
 
-def test_one_failure_ends_the_others(vllm_sim, nodes):
-    reranker = VLLMRerank(base_url=vllm_sim.url, batch_size=1)
-    vllm_sim.fail_next("400")
+async def test_as_many_requests_at_once_as_the_server_does_well_with(vllm_sim, nodes, ask, sent):
+    whole = VLLMRerank(base_url=vllm_sim.url, top_n=80)
+    parts = VLLMRerank(base_url=vllm_sim.url, top_n=80, batch_size=1)
+    expected = await ask(whole, "postprocess_nodes", nodes * 20, query_str=QUERY)
+    vllm_sim.fail_always("stall", seconds=0.01)
+    ranked = await ask(parts, "postprocess_nodes", nodes * 20, query_str=QUERY)
+    assert [node.node_id for node in ranked] == [node.node_id for node in expected]
+    clients = {request.client for request in vllm_sim.requests}
+    assert len(sent("/v1/rerank")) == 1 + len(nodes * 20)
+    assert 4 < len(clients) < 40
+
+
+@pytest.mark.parametrize("workers", [1, 3, None])
+def test_one_failure_ends_the_others(vllm_sim, nodes, workers):
+    reranker = VLLMRerank(base_url=vllm_sim.url, batch_size=1, num_workers=workers)
+    vllm_sim.fail_always("400")
     with pytest.raises(BadRequestError):
-        reranker.postprocess_nodes(nodes, query_str=QUERY)
-    assert len(vllm_sim.requests) == 1
+        reranker.postprocess_nodes(nodes * 20, query_str=QUERY)
+    assert len(vllm_sim.requests) <= 2 * (workers or 8)  # of 80
 
 
 async def test_one_failure_ends_the_others_that_go_on(vllm_sim, nodes, monkeypatch):

@@ -33,12 +33,15 @@ class Level:
         servers: how many servers share them.
         most: the highest level. Default: 512 per server.
         fixed: this level, whatever happens.
+        start: the level to begin with, per server.
     """
 
-    def __init__(self, servers: int = 1, *, most: int | None = None, fixed: int | None = None) -> None:
+    def __init__(
+        self, servers: int = 1, *, most: int | None = None, fixed: int | None = None, start: int = START
+    ) -> None:
         self._most = most or MOST * servers
         self._fixed = fixed
-        self.now: int = fixed or min(self._most, START * servers)
+        self.now: int = fixed or min(self._most, start * servers)
         self._base = self.now  # the level that others are compared with
         self._rate = 0.0  # throughput there
         self._is_rising = True
@@ -77,6 +80,10 @@ class Level:
         if time > self._began:
             self._measured(self._count / (time - self._began))
         self._count, self._began = 0, time
+
+    def rest(self) -> None:
+        """Take note that nothing runs for a while, of which the next measurement must know nothing."""
+        self._count, self._skipped, self._began = 0, 0, None
 
     def _measured(self, rate: float) -> None:
         if self._is_rising or self.now > self._base:

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 from langchain_core.documents import Document
-from langchain_core.exceptions import ContextOverflowError, ModelInvalidRequestError
+from langchain_core.exceptions import ContextOverflowError, ModelInvalidRequestError, ModelRateLimitError
 from vllm_connect import InvalidResponseError
 from vllm_connect.adapters import batching
+from vllm_connect.sim import SimServer
 
 from langchain_vllm import VLLMCrossEncoder, VLLMEmbeddings, VLLMRerank
 from tests.answering import answering
@@ -109,6 +110,30 @@ def test_no_more_requests_at_once_than_allowed(sim, run):
     requests = [request for request in sim.requests if request.json["input"][0] in texts]
     assert sorted(request.json["input"] for request in requests) == sorted([text] for text in texts)
     assert 1 < len({request.client for request in requests}) <= 3
+
+
+def test_as_many_requests_at_once_as_the_server_does_well_with(sim, run):
+    texts = [f"{text} {number}" for number in range(40) for text in TEXTS]
+    alone = run(VLLMEmbeddings(base_url=sim.url, batch_size=1000), "embed_documents", texts)
+    sim.reset()
+    embeddings = VLLMEmbeddings(base_url=sim.url, batch_size=2)
+    assert run(embeddings, "embed_documents", texts) == alone  # and in order
+    assert len(sim.requests) == 200
+    clients = {request.client for request in sim.requests}
+    assert len(clients) > 4  # which was the bound
+
+
+def test_what_a_busy_server_refuses_is_tried_again(sim, run):
+    texts = [f"{text} {number}" for number in range(20) for text in TEXTS]
+    alone = run(VLLMEmbeddings(base_url=sim.url, batch_size=1000), "embed_documents", texts)
+    sim.fail_next("429", times=2, retry_after=0)  # no request can get more than it may retry
+    embeddings = VLLMEmbeddings(base_url=sim.url, batch_size=1)
+    assert run(embeddings, "embed_documents", texts) == alone
+    with SimServer() as busy:  # which threads may still ask later
+        busy.fail_always("429", retry_after=0)
+        embeddings = VLLMEmbeddings(base_url=busy.url, batch_size=1, max_retries=0)
+        with pytest.raises(ModelRateLimitError):
+            run(embeddings, "embed_documents", texts)
 
 
 def test_progress_bar_on_request(sim, run, monkeypatch):

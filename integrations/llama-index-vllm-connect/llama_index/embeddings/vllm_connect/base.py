@@ -35,7 +35,9 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
     model_name: str = Field(default="", description="The model's name. Default: the server's model.")
     embed_batch_size: int = Field(default=32, gt=0, le=2048, description="Texts in one request.")
     num_workers: int | None = Field(
-        default=8, gt=0, description="Most requests at once of the async methods. None: 8."
+        default=None,
+        gt=0,
+        description="Requests at once of the async methods. Default: as many as the servers do best with.",
     )
     query_instruction: str = Field(
         default="", description='Put before a query as it is, e.g. "query: ", with its space.'
@@ -186,11 +188,12 @@ class VLLMEmbedding(KnowsServedModel, Connection, BaseEmbedding):
     async def _aembed(self, texts: list[str]) -> list[Embedding]:
         # LlamaIndex itself would start the requests of all batches together.
         vectors: list[Embedding] = []
+        client = self.async_client
         with closes_with_group():
             for batch in batches(texts, self.embed_batch_size):
                 with naming_long_text(batch, "text"):
-                    async with self._limiter.at_most(self.num_workers or 8):
-                        response = await self.async_client.embeddings.create(**self._params(batch))
+                    async with self._limiter.at_most(self.num_workers, client):
+                        response = await client.embeddings.create(**self._params(batch))
                     vectors += self._checked(response, batch)
         return vectors
 

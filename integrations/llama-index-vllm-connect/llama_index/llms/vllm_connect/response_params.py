@@ -48,13 +48,13 @@ def input_items(messages: Sequence[Mapping[str, Any]]) -> list[Json]:
             result = {"call_id": message["tool_call_id"], "output": _content(content, "input_text")}
             items.append({"type": "function_call_output", **result})
         elif role == "assistant":
-            items += _said(message, len(items))
+            items += _assistant_items(message, len(items))
         else:
             items.append({"type": "message", "role": role, "content": _content(content, "input_text")})
     return items
 
 
-def _said(message: Mapping[str, Any], number: int) -> list[Json]:
+def _assistant_items(message: Mapping[str, Any], number: int) -> list[Json]:
     """The items of an assistant's message; vLLM wants ids, and makes nothing of them."""
     items: list[Json] = []
     if reasoning := message.get("reasoning") or message.get("reasoning_content"):

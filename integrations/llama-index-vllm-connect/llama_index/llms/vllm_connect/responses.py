@@ -170,11 +170,11 @@ class VLLMResponses(VLLM):
         return {**super()._settings(), "responses_api": self.responses_api}
 
     @staticmethod
-    def _shown(params: Json, messages: list[Json]) -> list[Any]:
+    def _with_schema(params: Json, messages: list[Json]) -> list[Any]:
         """The messages, with the schema in the instructions if `show_schema=` says so."""
         instructions = params.pop("instructions", None)
         own = [{"role": "system", "content": instructions}] if instructions else []
-        shown = VLLM._shown(params, [*own, *messages])
+        shown = VLLM._with_schema(params, [*own, *messages])
         if len(shown) > len(messages):  # they begin with what is no message of the conversation
             params["instructions"] = shown.pop(0)["content"]
         return shown

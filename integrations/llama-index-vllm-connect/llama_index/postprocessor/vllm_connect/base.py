@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 from llama_index_vllm_connect.connection import Connection, Parameters
 from llama_index_vllm_connect.content import Json, content_parts
 from llama_index_vllm_connect.texts import check_text
-from vllm_connect.adapters import Limiter, agather_or_cancel, naming_long_text
+from vllm_connect.adapters import Limiter, agather_or_cancel, gather_or_cancel, naming_long_text
 from vllm_connect.types import RerankResponse
 
 dispatcher = get_dispatcher(__name__)
@@ -44,7 +44,11 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
     batch_size: int = Field(
         default=256, gt=0, description="Most nodes in one request; scores do not depend on the company."
     )
-    num_workers: int = Field(default=8, gt=0, description="Most requests at once of the async method.")
+    num_workers: int | None = Field(
+        default=None,
+        gt=0,
+        description="Requests at once. Default: as many as the servers do best with, found while they work.",
+    )
     instruction: str | None = Field(default=None, description="For models that take one.")
     truncate_prompt_tokens: int | None = Field(
         default=None,
@@ -65,7 +69,9 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         with self._reranking(nodes, query_bundle) as reranking:
-            reranking.answers += [self._ask(params) for params in reranking.requests]
+            reranking.answers += gather_or_cancel(
+                self._ask, reranking.requests, self.num_workers, client=self.client
+            )
         return reranking.ranked
 
     @dispatcher.span  # as LlamaIndex does for the sync method
@@ -82,8 +88,9 @@ class VLLMRerank(Connection, BaseNodePostprocessor):
 
     async def _aask(self, params: Json) -> RerankResponse:
         with naming_long_text(params["documents"], "document"):
-            async with self._limiter.at_most(self.num_workers):
-                return await self.async_client.rerank.create(**params)
+            client = self.async_client
+            async with self._limiter.at_most(self.num_workers, client):
+                return await client.rerank.create(**params)
 
     @contextmanager
     def _reranking(
