@@ -58,11 +58,8 @@ def cell(one: Trial, release: Release, newest: Release, notes: list[str]) -> str
 
 def other_way(result: Result, usual: Result | None) -> str:
     """By which routes an operation went, if these are not those of the newest release."""
-    if usual is None or usual["outcome"] != "works" or routes(result) == routes(usual):
-        return ""
-    return "by " + ", ".join(
-        f"`{route}`" for route in sorted(routes(result) - routes(usual)) or routes(result)
-    )
+    others = set() if usual is None or usual["outcome"] != "works" else routes(result) - routes(usual)
+    return "by " + ", ".join(f"`{route}`" for route in sorted(others)) if others else ""
 
 
 def routes(result: Result) -> set[str]:
