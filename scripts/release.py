@@ -4,6 +4,7 @@
 2. Their metadata as the package index sees it (`twine check`), their version and size.
 3. From the wheels alone into an empty environment each; there the first example of the package's README runs
    against the simulator.
+4. The documentation's first page and the one on LangChain, walked in one more (see `newcomer.py`).
 """
 
 import re
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 from vllm_connect import __version__
@@ -19,6 +21,8 @@ from vllm_connect.sim import SimServer
 ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
 PYTHON = sys.executable
+UV = str(ROOT / "scripts" / "uv")
+PAGES = ("index.md", "langchain.md")  # of a newcomer's walk
 LIMIT = 2_000_000  # bytes of a distribution
 
 
@@ -34,15 +38,30 @@ def build(package: Path) -> list[Path]:
             raise SystemExit(f"{file.name}: must be of version {__version__} and at most {LIMIT} bytes")
     if len(built) != 2:
         raise SystemExit(f"{package}: a source distribution and a wheel were due, not {built}")
+    wheel = next(file for file in built if file.suffix == ".whl")
+    if targets := relative_targets(wheel):
+        raise SystemExit(f"{wheel.name}: the package index would show links that lead nowhere: {targets}")
     return built
+
+
+def relative_targets(wheel: Path) -> list[str]:
+    """Return where links and pictures of a wheel's README lead that only this repository has."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        text = archive.read(name).decode()
+    return [target for target in re.findall(r"\]\((.*?)\)", text) if not target.startswith(("https://", "#"))]
+
+
+def environment(folder: Path, *options: str) -> str:
+    """Make an empty environment; return its interpreter."""
+    _run(UV, "venv", "--quiet", *options, "--python", PYTHON, str(folder))
+    return str(folder / "bin" / "python")
 
 
 def install(wheel: Path, folder: Path) -> str:
     """Install a wheel, and ours that it needs, into an empty environment; return its interpreter."""
-    uv = str(ROOT / "scripts" / "uv")
-    python = str(folder / "bin" / "python")
-    _run(uv, "venv", "--quiet", "--python", PYTHON, str(folder))
-    _run(uv, "pip", "install", "--quiet", "--python", python, "--find-links", str(DIST), str(wheel))
+    python = environment(folder)
+    _run(UV, "pip", "install", "--quiet", "--python", python, "--find-links", str(DIST), str(wheel))
     return python
 
 
@@ -80,6 +99,13 @@ def main(*packages: str) -> None:
         print(f"\n{wheel.name}, in an empty environment:", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             try_out(install(wheel, Path(folder) / "venv"), package, Path(folder))
+    print("\nA newcomer who knows LangChain:", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        python = environment(Path(folder) / "venv", "--seed")  # with pip
+        pages = [str(ROOT / "docs" / name) for name in PAGES]
+        walk = str(ROOT / "scripts" / "newcomer.py")
+        options = ("--until", "Several servers", "--find-links", str(DIST))
+        _run(python, "-I", walk, *pages, *options, folder=Path(folder))
 
 
 if __name__ == "__main__":
