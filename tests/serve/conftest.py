@@ -78,7 +78,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     def start(*sims: SimServer, config: Any = None, settings: Any = None, **options: Any) -> Running:
         path = tmp_path / f"config{len(running)}.json"
         path.write_text(json.dumps(keys_of(sims) if config is None else config))
-        chosen = Settings(port=0, grace=0.2, **(settings or {}))
+        chosen = Settings(**{"port": 0, "grace": 0.2, **(settings or {})})
         running.append(Running(ConfigFile(path), chosen, **options))
         return running[-1]
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_TURNS_TO_ACCEPT = 3
+"""Turns of the loop between a socket's being accepted and its protocol's being told."""
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -49,3 +54,16 @@ def call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> No
         loop.call_soon_threadsafe(function)
     else:
         function()
+
+
+async def accept_no_more(listener: socket.socket) -> None:
+    """Let nobody in any more, and let those who are at the door become connections, which can be closed.
+
+    To close a server of asyncio while it accepts somebody leaves a transport open that nobody knows.
+    """
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, asyncio.BaseEventLoop):  # uvloop listens in its own way, and closes at once
+        with suppress(NotImplementedError):  # Windows' loop
+            loop.remove_reader(listener)
+    for _ in range(_TURNS_TO_ACCEPT):
+        await asyncio.sleep(0)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 
 import uvicorn
 
+from ..._transport.loops import accept_no_more
 from ...errors import ConfigError
 from .connections import limited
 from .exchange import Receive, Scope, Send
@@ -48,12 +49,20 @@ def listen(settings: Settings) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server, which leaves everything open when it is told to stop before it has started."""
+    """uvicorn's server, which leaves everything open when it is told to stop before it has started.
+
+    And whoever is let in while it stops: nobody ends such a connection, or waits for its transport.
+    """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.should_exit and self.started:
             await self.shutdown(sockets=sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for each in sockets or ():
+            await accept_no_more(each)
+        await super().shutdown(sockets=sockets)
 
 
 class Server:

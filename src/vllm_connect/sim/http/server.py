@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -14,14 +13,13 @@ from starlette.applications import Starlette
 from typing_extensions import Self, Unpack
 from uvicorn.server import ServerState
 
+from ..._transport.loops import accept_no_more
 from ..faults import Fault, FaultPlan
 from .app import app_with
 from .options import OptionValues, options_from
 from .recorder import Recorder, Request
 from .wire import Connection, with_connection
 
-_TURNS_TO_ACCEPT = 3
-"""Turns of the loop between a socket's being accepted and its protocol's being told."""
 _PATIENCE = 1.0
 
 
@@ -159,23 +157,13 @@ class SimServer:
         try:
             await self._stop.wait()
         finally:
-            await self._accept_no_more(self._loop, self._socket)
+            await accept_no_more(self._socket)
             server.close()
             for each in list(state.connections):
                 connection: Connection = each.connection  # type: ignore[union-attr]
                 connection.abort()
             if state.tasks:  # they end when they notice it
                 await asyncio.wait(state.tasks, timeout=_PATIENCE)
-
-    async def _accept_no_more(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
-        """Let nobody in any more, and those who are at the door become connections, which can be closed.
-
-        To close a server of asyncio while it accepts somebody leaves a transport open that nobody knows.
-        """
-        with suppress(NotImplementedError):  # Windows' loop
-            loop.remove_reader(listener)
-        for _ in range(_TURNS_TO_ACCEPT):
-            await asyncio.sleep(0)
 
 
 def _fault(fault: Fault | str, times: int | None, path: str | None, values: dict[str, Any]) -> Fault:
