@@ -214,8 +214,22 @@ record: .venv/ready .venv-langchain/ready ## Record the cassettes anew from live
 	$(LIVE) run -- .venv/bin/python scripts/record.py
 
 .PHONY: bench
-bench: .venv/ready ## Compare CPU time with the stock openai SDK
-	.venv/bin/python -m benchmarks
+bench: .venv/ready ## Compare CPU time with the stock openai SDK; writes docs/performance.md and its picture
+	.venv/bin/python -m benchmarks --write
+
+.PHONY: bench-bulk
+bench-bulk: .venv/ready ## Measure `map` and `batch`: CPU a row, throughput on two live servers, a kill and a resume; writes docs/bulk.md
+	.venv/bin/python -m benchmarks.bulk.gather --write
+	$(LIVE) run --only=chat --only=twin -- sh -ec \
+		'.venv/bin/python -m benchmarks.bulk.throughput --write; .venv/bin/python -m benchmarks.bulk.resume --write'
+
+.PHONY: bench-memory
+bench-memory: .venv/ready ## Send a million rows through `map` and look at its memory (a quarter of an hour); writes docs/bulk.md
+	.venv/bin/python -m benchmarks.bulk.memory --write
+
+.PHONY: bench-ray
+bench-ray: .venv-ray/ready ## Compare `vllm_connect.ray` with Ray's own HTTP processor; writes docs/bulk.md
+	.venv-ray/bin/python -m benchmarks.bulk.ray_data --write
 
 .PHONY: bench-langchain
 bench-langchain: .venv-langchain/ready ## Compare CPU time with langchain-openai
