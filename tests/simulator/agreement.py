@@ -115,6 +115,8 @@ def normal(value: Any) -> Any:
         return value
     value = re.sub(r"(ocabulary size: |vocab(?:ulary)?[ _]size[ =:]*)\d+", r"\1N", value)
     value = re.sub(r"errors\.pydantic\.dev/[\d.]+/", "errors.pydantic.dev/N/", value)
+    # The kinds of detail are those of the openai SDK that is installed, for vLLM and the simulator alike.
+    value = re.sub(r"'auto', 'low'(, 'high')? or '(high|original)'", "KINDS", value)
     value = re.sub(r"(vocabulary range \[0, )\d+", r"\1N", value)
     value = re.sub(r"\[\d\d:\d\d:\d\d\]", "[TIME]", value)
     value = re.sub(r"(?<=in response )[0-9a-f]{16}", "ID", value)
