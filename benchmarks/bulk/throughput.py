@@ -5,7 +5,7 @@
 `vllm bench serve` knows one server and fixed concurrencies. So two of it run at once, one for each server,
 with the same requests as ours, over a sweep of concurrencies; the sums of their throughputs are compared. It
 always streams the answers. `map` runs once as one would use it and once streaming, too, with one client for
-both servers and a level that it finds itself, from its start at 8 a server on. Rounds take turns.
+both servers and a level that it finds itself, from its start on. Rounds take turns.
 """
 
 from __future__ import annotations

@@ -9,15 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllm_connect._bulk.level import MOST, Level
+from vllm_connect._bulk.level import MOST, START, Level
 
 
 class ModelServer:
     """A server that works on `batch` requests at once; what is beyond that waits."""
 
-    def __init__(self, batch: int, seconds: float = 1.0, *, refuses_above: int | None = None, seed: int = 0):
+    def __init__(
+        self,
+        batch: int,
+        seconds: float = 1.0,
+        *,
+        refuses_above: int | None = None,
+        stands_still_at: int = -1,
+        seed: int = 0,
+    ) -> None:
         self.batch, self.seconds, self.refuses_above = batch, seconds, refuses_above
-        self.random = Random(seed)
+        self.random, self.stands_still_at = Random(seed), stands_still_at
 
     def run(self, level: Level, completions: int) -> tuple[float, list[int]]:
         """Let requests run under the level; returns completions a second of the last half, and all levels."""
@@ -36,6 +44,8 @@ class ModelServer:
             if running:
                 now = max(now, heapq.heappop(running))
                 done += 1
+                if done == self.stands_still_at:
+                    now += 5 * self.seconds
                 half = now if done == completions // 2 else half
                 level.done(now)
             levels.append(level.now)
@@ -48,7 +58,7 @@ def test_throughput_comes_near_the_best(batch: int) -> None:
     rate, levels = ModelServer(batch).run(level, 6000 + 60 * batch)
     assert rate >= 0.95 * batch
     late = sorted(levels[len(levels) // 2 :])
-    assert late[len(late) // 2] <= max(8, 3 * batch)  # and requests do not pile up without end
+    assert late[len(late) // 2] <= max(START, 3 * batch)  # and requests do not pile up without end
 
 
 def test_several_servers_begin_with_more() -> None:
@@ -57,7 +67,7 @@ def test_several_servers_begin_with_more() -> None:
 
 
 def test_an_overload_lowers_the_level_at_once() -> None:
-    level = Level()
+    level = Level(start=8)
     level.done(0.0, overloaded=True)
     assert level.now == 5
     for _ in range(8):  # of the same burst: they began at the level before
@@ -99,3 +109,9 @@ def test_the_level_has_bounds(events: list[tuple[float, bool]]) -> None:
         now += seconds
         level.done(now, overloaded=overloaded)
         assert 1 <= level.now <= 2 * MOST
+
+
+@pytest.mark.parametrize("completion", range(60, 300, 20))
+def test_a_moment_of_slowness_does_not_end_the_rise(completion: int) -> None:
+    _, levels = ModelServer(64, stands_still_at=completion).run(Level(start=8), 1500)
+    assert max(levels) >= 64

@@ -2,9 +2,10 @@
 
 A vLLM server batches what runs at the same time: its throughput grows with the number of requests until
 its batch is full, and then only the waiting grows. So the level rises by half for as long as throughput rises
-with it. Then it stays, and looks around from time to time, since load changes: a higher level is kept if it
-brings more, a lower one if it brings as much with less waiting. When a server says that it has too much (429,
-503), the level falls at once.
+with it; chance must not end that, so that a measurement that brings no more is made once more. Then it stays,
+and looks around from time to time, since load changes: a higher level is kept if it brings more, a lower one
+if it brings as much with less waiting. When a server says that it has too much (429, 503), the level falls at
+once.
 
 Pure: the clock's times come as arguments.
 """
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 from math import ceil
 
-START = 8
-"""Requests at once, per server, to begin with."""
+START = 16
+"""Requests at once, per server, to begin with: a small batch, or the smallest and what waits for it."""
 MOST = 512
 """Requests at once, per server, at the most."""
 _STEP = 1.5
@@ -45,6 +46,7 @@ class Level:
         self._base = self.now  # the level that others are compared with
         self._rate = 0.0  # throughput there
         self._is_rising = True
+        self._is_doubted = False  # that the rise is at its end, which is measured once more
         self._looks_up = True  # where to look next
         self._measurements = 0  # at the base, since the last look
         self._count = 0
@@ -86,6 +88,10 @@ class Level:
         self._count, self._skipped, self._began = 0, 0, None
 
     def _measured(self, rate: float) -> None:
+        if self._is_rising and not self._is_doubted and rate <= self._rate * _GAIN:
+            self._is_doubted = True
+            return
+        self._is_doubted = False
         if self._is_rising or self.now > self._base:
             is_better = rate > self._rate * _GAIN
         elif self.now < self._base:
@@ -119,6 +125,7 @@ class Level:
     def _fall(self, time: float) -> None:
         self._base = max(1, int(self.now * _FALL))
         self._rate, self._is_rising, self._looks_up, self._measurements = 0.0, False, False, 0
+        self._is_doubted = False
         self._move(self._base)
         self._has_fallen = True
         self._count, self._began = 0, time
