@@ -97,14 +97,14 @@ def test_structured_answers(model: ChatVLLM, batch: Batch) -> None:
 
 
 def test_requests_of_a_completion_go_at_once(sim: SimServer, batch: Batch) -> None:
-    prompts = [f"Once {number}" for number in range(30)]
+    prompts = [f"Once {number}" for number in range(80)]
     whole = batch(VLLMCompletion(base_url=sim.url, max_tokens=8), prompts)
     sim.reset()
     sim.fail_always("stall", seconds=0.05)
     llm = VLLMCompletion(base_url=sim.url, max_tokens=8, batch_size=2)
     assert batch(llm, prompts) == whole
-    assert [len(request.json["prompt"]) for request in sim.requests] == [2] * 15
-    assert 1 < len({request.client for request in sim.requests}) <= 8
+    assert [len(request.json["prompt"]) for request in sim.requests] == [2] * 40
+    assert 1 < len({request.client for request in sim.requests}) <= 16
 
 
 def test_a_failed_request_of_a_completion_fails_all(own_sim: SimServer, batch: Batch) -> None:
