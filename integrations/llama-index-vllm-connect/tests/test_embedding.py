@@ -24,6 +24,7 @@ from vllm_connect.adapters import batching
 from vllm_connect.sim import SimServer
 
 PATH = "/v1/embeddings"
+AT_FIRST = 16  # requests at once, before the client knows how many its server does well with
 
 
 def test_it_is_an_embedding():
@@ -84,7 +85,7 @@ async def test_only_so_many_requests_at_once(vllm_sim, workers, crowd, monkeypat
     requests = embedding.async_client.embeddings
     monkeypatch.setattr(requests, "create", crowd.watch(requests.create))
     await embedding.aget_text_embedding_batch([str(i) for i in range(20)])
-    assert crowd.most == (workers or 8)
+    assert crowd.most == (workers or AT_FIRST)
 
 
 @pytest.mark.parametrize("workers", [None, 3])
@@ -108,7 +109,7 @@ async def test_one_failure_ends_the_others(vllm_sim, workers, monkeypatch):
         await embedding.aget_text_embedding_batch([str(i) for i in range(40)])
     for _ in range(10):  # LlamaIndex's own tasks need some rounds to see it
         await asyncio.sleep(0)
-    assert len(begun) <= (workers or 8) + 1
+    assert len(begun) <= (workers or AT_FIRST) + 1
     assert sorted(ended) == sorted(begun)
     assert len(asyncio.all_tasks()) == 1
 
@@ -116,13 +117,13 @@ async def test_one_failure_ends_the_others(vllm_sim, workers, monkeypatch):
 async def test_cancelling_ends_the_requests(vllm_sim):
     embedding = VLLMEmbedding(base_url=vllm_sim.url, embed_batch_size=1, num_workers=None)
     vllm_sim.fail_always("stall", where="headers", seconds=30)
-    task = asyncio.create_task(embedding.aget_text_embedding_batch([str(i) for i in range(12)]))
-    assert await asyncio.to_thread(vllm_sim.wait_for_requests, 8)
+    task = asyncio.create_task(embedding.aget_text_embedding_batch([str(i) for i in range(2 * AT_FIRST)]))
+    assert await asyncio.to_thread(vllm_sim.wait_for_requests, AT_FIRST)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(vllm_sim.wait_for_abort, 8)
-    assert len(vllm_sim.requests) == 8
+    assert await asyncio.to_thread(vllm_sim.wait_for_abort, AT_FIRST)
+    assert len(vllm_sim.requests) == AT_FIRST
 
 
 async def test_dimensions(ask):

@@ -102,7 +102,7 @@ def test_one_failure_ends_the_others(vllm_sim, nodes, workers):
     vllm_sim.fail_always("400")
     with pytest.raises(BadRequestError):
         reranker.postprocess_nodes(nodes * 20, query_str=QUERY)
-    assert len(vllm_sim.requests) <= 2 * (workers or 8)  # of 80
+    assert len(vllm_sim.requests) <= 2 * (workers or 16)  # of 80
 
 
 async def test_one_failure_ends_the_others_that_go_on(vllm_sim, nodes, monkeypatch):
