@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from typing import Any
@@ -202,3 +203,69 @@ def test_the_limit_of_open_files_is_raised() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= soft
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"identity, gzip", b"GZIP"])
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/audio/transcriptions"])
+def test_a_compressed_body(gateway: Running, sim: SimServer, encoding: bytes, path: bytes) -> None:
+    body = gzip.compress(json.dumps(BODY).encode())
+    reply = sent(gateway, request(body, b"Content-Encoding: %b" % encoding, path=path))
+    assert status(reply) == 415
+    assert b"must not be compressed" in reply
+    assert b"accept-encoding: identity\r\n" in reply
+    assert not sim.requests
+
+
+def test_a_body_that_says_that_it_is_not_compressed(gateway: Running) -> None:
+    assert status(sent(gateway, request(BODY, b"Content-Encoding: identity"))) == 200
+
+
+class TestAbsoluteTarget:
+    """A target with a host of its own, as proxies are sent: Host says nothing then (RFC 9112, 3.2.2)."""
+
+    @pytest.mark.parametrize(
+        "target", [b"http://evil.example", b"http://evil.example:80", b"http://10.0.0.1"]
+    )
+    def test_of_another_host(self, gateway: Running, sim: SimServer, target: bytes) -> None:
+        reply = sent(gateway, request(path=target + b"/v1/chat/completions"))
+        assert status(reply) == 421
+        assert not sim.requests
+
+    @pytest.mark.parametrize("target", [b"http://localhost", b"http://127.0.0.1:8080", b"http://[::1]:80"])
+    def test_of_its_own(self, gateway: Running, target: bytes) -> None:
+        reply = sent(gateway, request(host=b"evil.example", path=target + b"/v1/chat/completions"))
+        assert status(reply) == 200
+
+
+class TestHTTP10:
+    """HTTP/1.0, which nginx speaks to what stands behind it unless told otherwise, has no chunks."""
+
+    @staticmethod
+    def ask(gateway: Running, body: Any) -> tuple[bytes, bytes]:
+        """Head and content of a reply, whose end is the connection's."""
+        data = request(body).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Connection: close\r\n", b"")
+        head, _, content = sent(gateway, data).partition(b"\r\n\r\n")
+        assert b"transfer-encoding" not in head.lower()
+        return head, content
+
+    def test_a_stream(self, gateway: Running) -> None:
+        text = "some words " * 40
+        body = {**BODY, "messages": [{"role": "user", "content": text}], "stream": True, "max_tokens": 60}
+        head, content = self.ask(gateway, body)
+        assert status(head) == 200
+        assert b"content-length" not in head.lower()
+        whole = gateway.post("/v1/chat/completions", body).text
+        assert content.endswith(b"data: [DONE]\n\n")
+        assert len(whole.split("\n\n")) == len(content.split(b"\n\n")) > 10
+        assert all(event.startswith(b"data: ") for event in content.split(b"\n\n") if event)
+
+    def test_a_stream_that_breaks(self, gateway: Running, sim: SimServer) -> None:
+        sim.fail_always("cut")
+        _, content = self.ask(gateway, {**BODY, "stream": True})
+        assert b'"error"' in content
+        assert b"[DONE]" not in content
+
+    def test_a_whole_answer(self, gateway: Running) -> None:
+        head, content = self.ask(gateway, BODY)
+        assert b"content-length: %d\r\n" % len(content) in head
+        assert json.loads(content)["choices"]

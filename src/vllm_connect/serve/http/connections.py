@@ -1,7 +1,7 @@
-"""Bounds on what a slow or hostile client may take: time for a head, and room for it; time to read.
+"""Connections: what a slow or hostile client may take of them, and what uvicorn leaves of HTTP to others.
 
-uvicorn limits neither. These limits cost nothing per part of a stream: timers are set when a client has
-fallen behind, and by nothing else.
+Time for a head, and room for it; time to read: uvicorn limits neither. These limits cost nothing per part
+of a stream: timers are set when a client has fallen behind, and by nothing else.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from .exchange import WRITER
+from .exchange import WRITER, Message
 from .settings import Settings
 
 HEAD_BYTES = 64 * 1024
@@ -33,6 +34,37 @@ class _ChunkWriter:
         await self._cycle.flow.drain()
 
 
+class _PlainWriter(_ChunkWriter):
+    """Writes parts of a body as they are, for a client that knows no chunks."""
+
+    def write(self, data: bytes) -> bool:
+        cycle = self._cycle
+        if not cycle.disconnected:
+            cycle.transport.write(data)
+        return not cycle.flow.write_paused
+
+
+class _PlainSend:
+    """Sends what has no length without chunks: the end of the connection, which uvicorn closes, ends it.
+
+    HTTP/1.0 has no chunks, and a server must not send them to it (RFC 9112, section 6.1). uvicorn does.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._send = cycle.send
+        self._has_length = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._has_length = any(name == b"content-length" for name, _ in message["headers"])
+            if not self._has_length:
+                self._cycle.chunked_encoding = False
+        elif not self._has_length:
+            self._cycle.expected_content_length = len(message.get("body", b""))  # uvicorn compares
+        await self._send(message)  # type: ignore[arg-type]  # uvicorn has types of its own for ASGI's messages
+
+
 def limited(settings: Settings) -> type[HttpToolsProtocol]:
     """Make uvicorn's protocol with a gateway's limits."""
 
@@ -50,8 +82,15 @@ def limited(settings: Settings) -> type[HttpToolsProtocol]:
 
         def on_headers_complete(self) -> None:
             super().on_headers_complete()  # the application's task begins after this turn
-            extensions: dict[str, Any] = {WRITER: _ChunkWriter(self.cycle)}
+            if self.scope["http_version"] == "1.0":
+                self.cycle.send = _PlainSend(self.cycle)  # type: ignore[assignment,method-assign]  # of this one
+                writer: _ChunkWriter = _PlainWriter(self.cycle)
+            else:
+                writer = _ChunkWriter(self.cycle)
+            extensions: dict[str, Any] = {WRITER: writer}
             self.scope["extensions"] = extensions
+            if not self.url.startswith(b"/"):
+                self._take_host_of_target()
 
         def on_body(self, body: bytes) -> None:
             super().on_body(body)
@@ -92,6 +131,16 @@ def limited(settings: Settings) -> type[HttpToolsProtocol]:
             for timer in (self._head_timer, self._stall_timer, self.timeout_keep_alive_task):
                 if timer is not None:
                     timer.cancel()
+
+        def _take_host_of_target(self) -> None:
+            """Let an absolute target's host stand for Host, which says nothing then (RFC 9112, 3.2.2)."""
+            target = httptools.parse_url(self.url)
+            host: bytes = target.host or b""
+            authority = b"[%b]" % host if b":" in host else host
+            if target.port:
+                authority += b":%d" % target.port
+            others = [header for header in self.headers if header[0] != b"host"]
+            self.headers[:] = [(b"host", authority), *others]
 
         def _set_head_timer(self) -> None:
             self._head_timer = self.loop.call_later(settings.head_seconds, self.transport.close)

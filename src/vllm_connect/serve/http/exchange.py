@@ -96,25 +96,31 @@ class Exchange:
             seconds: for each next part of it to arrive.
 
         Raises:
-            Refusal: it is too large, or too slow.
+            Refusal: it is too large, or too slow, or compressed: vLLM takes no compressed bodies, either, and
+                a small one may stand for gigabytes.
             ClientLeft: it will never be complete.
         """
+        encoding = self.header(b"content-encoding").strip().lower()
+        if encoding not in ("", "identity"):
+            message = f"the request's body must not be compressed: leave out Content-Encoding: {encoding}"
+            accepted = ((b"accept-encoding", b"identity"),)
+            raise Refusal(415, message, close=True, headers=accepted)
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > most:
             raise _too_large(most)
-        message = await self._receive_within(seconds)
+        received = await self._receive_within(seconds)
         parts: list[bytes] = []
         total = 0
         while True:
-            if message["type"] == "http.disconnect":
+            if received["type"] == "http.disconnect":
                 raise ClientLeft
-            parts.append(part := message.get("body", b""))
+            parts.append(part := received.get("body", b""))
             total += len(part)
             if total > most:
                 raise _too_large(most)
-            if not message.get("more_body"):
+            if not received.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
-            message = await self._receive_within(seconds)
+            received = await self._receive_within(seconds)
 
     async def _receive_within(self, seconds: float) -> Message:
         """Receive the next part, nearly always there already: `wait_for` would take a task for it."""
